@@ -1,0 +1,59 @@
+//! The default strategy.
+
+use crate::{MergeStrategy, Version};
+
+/// Shows the latest live version; an edit beats a concurrent delete.
+///
+/// "Latest" is by time, then by device, so that equal times still have one winner everywhere.
+/// The others stay among the key's versions, as conflicts, until a later write supersedes them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LastWriter;
+
+impl MergeStrategy for LastWriter {
+    fn resolve(&self, _key: &[u8], versions: &[Version]) -> Option<usize> {
+        versions
+            .iter()
+            .enumerate()
+            .filter(|(_, version)| version.is_showable())
+            .max_by_key(|(_, version)| (version.time, version.dot))
+            .map(|(position, _)| position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Content, DeviceId, Dot, Time};
+
+    fn version(device: u64, seq: u64, time: u64, value: Option<&'static str>) -> Version {
+        let dot = Dot { device: DeviceId::from_u64(device), seq };
+        let content = value.map_or(Content::Deleted, |value| Content::Value(value.into()));
+        Version::plain(dot, Time::from_millis(time), content)
+    }
+
+    /// The greatest time wins; among equal times, the greatest device.
+    #[test]
+    fn the_latest_is_shown_and_ties_have_one_winner() {
+        let versions = [version(1, 0, 5, Some("a")), version(2, 0, 4, Some("b"))];
+        assert_eq!(LastWriter.resolve(b"k", &versions), Some(0));
+        let versions = [version(1, 9, 5, Some("a")), version(2, 0, 5, Some("b"))];
+        assert_eq!(LastWriter.resolve(b"k", &versions), Some(1));
+    }
+
+    /// A delete never hides a concurrent edit, however late it was.
+    #[test]
+    fn an_edit_beats_a_concurrent_delete() {
+        let versions = [version(1, 0, 5, Some("a")), version(2, 0, 99, None)];
+        assert_eq!(LastWriter.resolve(b"k", &versions), Some(0));
+        assert_eq!(LastWriter.resolve(b"k", &versions[1..]), None);
+    }
+
+    /// A version of a type that this program does not know is not shown.
+    #[test]
+    fn an_unknown_type_is_not_shown() {
+        let mut opaque = version(2, 0, 99, Some("b"));
+        opaque.kind = 77;
+        let versions = [version(1, 0, 5, Some("a")), opaque];
+        assert_eq!(LastWriter.resolve(b"k", &versions), Some(0));
+    }
+}
