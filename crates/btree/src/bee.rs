@@ -1,0 +1,217 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use multibee_log::Log;
+
+use crate::batch::Batch;
+use crate::entry::Entry;
+use crate::error::{BlockFault, Error, Result};
+use crate::header::{Header, Metadata};
+use crate::limits::CACHE_BYTES;
+use crate::store::{Store, bad};
+use crate::tree::Tree;
+use crate::write_lock::WriteLock;
+
+/// An ordered map of byte strings, kept in a log.
+///
+/// Clones are handles to the same tree. Reading needs no lock and never waits for a writer. One
+/// writer writes at a time, and all writing to the log has to go through the handles of one `Bee`.
+#[derive(Clone)]
+pub struct Bee {
+    shared: Arc<Shared>,
+}
+
+/// What all handles of a tree have in common.
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) options: BeeOptions,
+    writer: WriteLock,
+}
+
+/// How a tree is kept.
+#[derive(Clone, Debug)]
+pub struct BeeOptions {
+    /// Most bytes of decoded blocks and nodes to keep in memory. 32 MiB by default.
+    pub cache_bytes: u64,
+    /// What to put into the header when the log has none yet.
+    pub metadata: Option<Metadata>,
+    /// Whether to write a put that changes nothing, as is the default.
+    pub always_duplicate: bool,
+    /// Tells from a block whether a commit ends with it, if the blocks of this log say so. Without
+    /// it, only some of the lengths within a batch can be told from versions.
+    pub is_commit_end: Option<fn(&Entry) -> bool>,
+}
+
+impl Default for BeeOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes: CACHE_BYTES,
+            metadata: None,
+            always_duplicate: true,
+            is_commit_end: None,
+        }
+    }
+}
+
+impl Bee {
+    /// The tree in a log, which may be empty, or sparse.
+    ///
+    /// Writes nothing: the header comes with the first put or deletion, or by
+    /// [`create_header`](Self::create_header).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotABee`] or [`Error::BadBlock`] if block 0 is here and is something else than the
+    /// header of a Hyperbee.
+    pub fn open(log: Log, options: BeeOptions) -> Result<Self> {
+        let store = Store::new(log, options.cache_bytes);
+        let shared = Shared { store, options, writer: WriteLock::default() };
+        let bee = Self { shared: Arc::new(shared) };
+        match bee.header() {
+            Ok(Some(header)) if !header.is_hyperbee() => {
+                Err(Error::NotABee { protocol: header.protocol })
+            }
+            Ok(_) | Err(Error::Missing(_)) => Ok(bee),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The log that holds the tree.
+    pub fn log(&self) -> &Log {
+        self.shared.store.log()
+    }
+
+    /// The header, or `None` if the log is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if it is to be fetched first.
+    pub fn header(&self) -> Result<Option<Header>> {
+        if self.log().is_empty() {
+            return Ok(None);
+        }
+        let block = self.log().get(0)?.ok_or_else(|| Error::Missing(vec![0]))?;
+        let header = Header::decode(&block);
+        header.map(Some).map_err(|fault| bad(0, BlockFault::Decode(fault)))
+    }
+
+    /// Appends the header if the log is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotWritable`], or whatever the log says.
+    pub fn create_header(&self) -> Result<()> {
+        let _turn = self.shared.writer.lock();
+        self.shared.create_header()
+    }
+
+    /// The version to read by default: the length of the log, and 1 while that is 0.
+    pub fn version(&self) -> u64 {
+        self.log().len().max(1)
+    }
+
+    /// The tree as it is now.
+    ///
+    /// # Errors
+    ///
+    /// None at present.
+    pub fn snapshot(&self) -> Result<Tree> {
+        Ok(Tree::new(self.shared.clone(), self.version()))
+    }
+
+    /// The tree as it was when the log had `version` blocks. 0 and 1 are the empty tree.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BeyondLog`]; [`Error::NotACommitEnd`] if that length lies within a batch, as far as
+    /// its last block tells; [`Error::Missing`] if that block is to be fetched first.
+    pub fn checkout(&self, version: u64) -> Result<Tree> {
+        let len = self.log().len();
+        if version > len.max(1) {
+            return Err(Error::BeyondLog { version, len });
+        }
+        if let Some(seq) = version.checked_sub(1).filter(|seq| *seq > 0) {
+            let block = self.shared.store.block(seq)?;
+            block.level(0).map_err(|fault| match fault {
+                BlockFault::NoLevel { .. } => Error::NotACommitEnd { version },
+                fault => bad(seq, fault),
+            })?;
+            if self.shared.options.is_commit_end.is_some_and(|ends| !ends(&block.entry(seq))) {
+                return Err(Error::NotACommitEnd { version });
+            }
+        }
+        Ok(Tree::new(self.shared.clone(), version.max(1)))
+    }
+
+    /// What block `seq` says about its key, whether it is still in the tree or not. `None` for the
+    /// header and beyond the end of the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if the block is to be fetched first.
+    pub fn get_by_seq(&self, seq: u64) -> Result<Option<Entry>> {
+        if seq == 0 || seq >= self.log().len() {
+            return Ok(None);
+        }
+        Ok(Some(self.shared.store.block(seq)?.entry(seq)))
+    }
+
+    /// Begins a batch: several puts and deletions, appended at once. Waits while another batch is
+    /// open; so a thread that has one open must not begin another, nor call [`put`](Self::put),
+    /// [`del`](Self::del) or [`create_header`](Self::create_header).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotWritable`] if the log belongs to somebody else.
+    pub fn batch(&self) -> Result<Batch> {
+        if !self.log().is_writable() {
+            return Err(Error::NotWritable);
+        }
+        Ok(Batch::new(self.shared.clone(), self.shared.writer.lock()))
+    }
+
+    /// Puts one entry and appends it. Returns the number of the block that has it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::put`] and [`Batch::flush`].
+    pub fn put(&self, key: &[u8], value: Option<impl Into<Bytes>>) -> Result<u64> {
+        let mut batch = self.batch()?;
+        let seq = batch.put(key, value, Bytes::new())?;
+        batch.flush()?;
+        Ok(seq)
+    }
+
+    /// Deletes one entry and appends the deletion. Returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::del`] and [`Batch::flush`].
+    pub fn del(&self, key: &[u8]) -> Result<bool> {
+        let mut batch = self.batch()?;
+        let seq = batch.del(key, Bytes::new())?;
+        batch.flush()?;
+        Ok(seq.is_some())
+    }
+}
+
+impl Shared {
+    /// Appends the header if the log is empty. For the one who holds the write lock.
+    pub(crate) fn create_header(&self) -> Result<()> {
+        let log = self.store.log();
+        if !log.is_writable() {
+            return Err(Error::NotWritable);
+        }
+        if log.is_empty() {
+            log.append(&[Header::new(self.options.metadata.clone()).encode()])?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Bee {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let version = self.version();
+        f.debug_struct("Bee").field("version", &version).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,83 @@
+//! An ordered map of byte strings, kept in an append-only log: an embedded B-tree.
+//!
+//! Each put or deletion is one block: the key, the value, and the nodes of the tree that it changed.
+//! The root of a version is in its last block, so whoever has the log, or can fetch single blocks of
+//! it, can read any version; and a reader fetches only what lies on the way to the keys it asks for.
+//! Blocks are byte for byte those of Hyperbee 2, which reads these logs as this crate reads its.
+//!
+//! # Reading a sparse log
+//!
+//! Reads are plain functions that never wait. When blocks are not on this machine, they return
+//! [`Error::Missing`] with their numbers; fetch those and call again. Over a log that is all here
+//! this never happens.
+//!
+//! # Writing
+//!
+//! A [`Batch`] computes on private state and then appends all its blocks at once, so it is in the
+//! log as a whole or not at all. Only the ends of such appends are versions: within one the tree has
+//! no root, and [`Bee::checkout`] refuses such lengths.
+//!
+//! # What this crate does not do
+//!
+//! It opens no file and no socket, starts no task and reads no clock. It does not merge writers. It
+//! carries extra fields in blocks for those above, and knows nothing about them.
+//!
+//! # Example
+//!
+//! ```
+//! use multibee_btree::{Bee, BeeOptions, RangeOptions};
+//! use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
+//!
+//! let keys = KeyPair::from_seed([7; 32]);
+//! let log = Log::create(MemoryStorage::default(), keys, LogOptions::default())?;
+//! let bee = Bee::open(log, BeeOptions::default())?;
+//!
+//! let mut batch = bee.batch()?;
+//! batch.put(b"bread", Some("rye"), "")?;
+//! batch.put(b"milk", Some("two"), "")?;
+//! let version = batch.flush()?;
+//! bee.del(b"bread")?;
+//!
+//! let now = bee.snapshot()?;
+//! assert_eq!(now.get(b"bread")?, None);
+//! assert_eq!(now.get(b"milk")?.and_then(|entry| entry.value).as_deref(), Some(&b"two"[..]));
+//!
+//! let before = bee.checkout(version)?;
+//! let keys: Result<Vec<_>, _> =
+//!     before.range(RangeOptions::default()).map(|entry| entry.map(|entry| entry.key)).collect();
+//! assert_eq!(keys?, ["bread", "milk"]);
+//! # Ok::<(), multibee_btree::Error>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod batch;
+mod bee;
+mod block;
+mod cursor;
+mod del;
+mod entry;
+mod error;
+mod few;
+mod header;
+mod limits;
+mod node;
+mod proto;
+mod put;
+mod range;
+mod staging;
+mod store;
+mod transaction;
+mod tree;
+mod walk;
+mod write_lock;
+
+pub use batch::{Batch, BatchRange};
+pub use bee::{Bee, BeeOptions};
+pub use block::{Block, Level};
+pub use entry::Entry;
+pub use error::{BlockFault, DecodeError, Error, Result};
+pub use header::{Header, Metadata};
+pub use limits::{BATCH_OPS_MAX, KEY_LEN_MAX};
+pub use range::{Range, RangeOptions};
+pub use tree::Tree;

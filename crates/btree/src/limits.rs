@@ -1,0 +1,40 @@
+//! Every bound of this crate, in one place.
+
+/// Most keys in a node between two operations (order 5).
+pub(crate) const NODE_KEYS_MAX: usize = 8;
+
+/// Fewest keys in a node that is not the root.
+pub(crate) const NODE_KEYS_MIN: usize = 4;
+
+/// Keys that a node holds for a moment, just before it is split.
+pub(crate) const NODE_KEYS_FULL: usize = NODE_KEYS_MAX + 1;
+
+/// Most levels from the root to a leaf. A sound tree of 2^64 keys has 28 of them.
+pub(crate) const DEPTH_MAX: usize = 64;
+
+/// Most bytes in a key that is written here. Longer keys of other writers can be read.
+pub const KEY_LEN_MAX: usize = 4096;
+
+/// Most operations in one batch: what the log takes in one append.
+pub const BATCH_OPS_MAX: usize = 65_536;
+
+/// Bytes of decoded blocks and nodes that are kept, unless the options say otherwise: 32 MiB.
+pub(crate) const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Bytes that a cached item takes on average, to size the cache's table.
+pub(crate) const CACHED_BYTES_MEAN: u64 = 384;
+
+/// Bytes that the cache's table, the allocator and reference counts take for an item, roughly.
+pub(crate) const CACHED_OVERHEAD_BYTES: u64 = 128;
+
+/// Mean block length up to which a read that lacks blocks names neighbours too. Beyond it, what a
+/// guess costs to download outweighs the round trip that it saves.
+pub(crate) const WIDE_BLOCK_LEN: u64 = 4096;
+
+/// Blocks that a range names at a time when it runs into missing ones.
+pub(crate) const AHEAD_BLOCKS: usize = 256;
+
+/// Entries and nodes at hand that a range walks over while it looks for further missing blocks.
+pub(crate) const AHEAD_STEPS: usize = 1024;
+
+const _: () = assert!(NODE_KEYS_FULL == 2 * NODE_KEYS_MIN + 1);

@@ -1,0 +1,160 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use multibee_log::Log;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::block::Block;
+use crate::entry::Entry;
+use crate::error::{BlockFault, Error, Result};
+use crate::limits::{CACHED_BYTES_MEAN, CACHED_OVERHEAD_BYTES, NODE_KEYS_MAX, WIDE_BLOCK_LEN};
+use crate::node::{Kid, Node, Outline, Place, Undecided};
+
+/// The blocks of a log, decoded: what every read goes through.
+///
+/// Blocks never change, so neither do the nodes in them, and the cache is never invalidated. It is
+/// bounded by bytes. What is not on this machine comes back as [`Error::Missing`].
+pub(crate) struct Store {
+    log: Log,
+    cache: Cache<Spot, Cached, Weight>,
+}
+
+/// What the cache is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Spot {
+    Block(u64),
+    Node(Kid),
+}
+
+#[derive(Clone)]
+enum Cached {
+    /// As it is in the log. To find its fields again takes less time than a cached block more would
+    /// save if they were kept.
+    Block(Bytes),
+    Node(Arc<Node>),
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<Spot, Cached> for Weight {
+    fn weight(&self, _: &Spot, cached: &Cached) -> u64 {
+        let own = match cached {
+            Cached::Block(raw) => raw.len() as u64,
+            Cached::Node(node) => node.weight(),
+        };
+        own + CACHED_OVERHEAD_BYTES
+    }
+}
+
+impl Store {
+    pub(crate) fn new(log: Log, cache_bytes: u64) -> Self {
+        let items = usize::try_from(cache_bytes / CACHED_BYTES_MEAN).unwrap_or(usize::MAX);
+        Self { log, cache: Cache::with_weighter(items, cache_bytes, Weight) }
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The block with number `seq`.
+    pub(crate) fn block(&self, seq: u64) -> Result<Block> {
+        self.held_block(seq)?.ok_or_else(|| Error::Missing(vec![seq]))
+    }
+
+    fn held_block(&self, seq: u64) -> Result<Option<Block>> {
+        let decode = |raw| Block::decode(raw).map_err(|fault| bad(seq, fault.into()));
+        if let Some(Cached::Block(raw)) = self.cache.get(&Spot::Block(seq)) {
+            return decode(raw).map(Some);
+        }
+        let Some(raw) = self.log.get(seq)? else {
+            return Ok(None);
+        };
+        let block = decode(raw.clone())?;
+        self.cache.insert(Spot::Block(seq), Cached::Block(raw));
+        Ok(Some(block))
+    }
+
+    /// The node at `spot`, with as many of its keys as are on this machine.
+    pub(crate) fn node(&self, spot: Kid) -> Result<Arc<Node>> {
+        if let Some(Cached::Node(node)) = self.cache.get(&Spot::Node(spot)) {
+            return Ok(node);
+        }
+        let block = self.block(spot.seq)?;
+        let fault = |fault| bad(spot.seq, fault);
+        let level = block.level(spot.level).map_err(fault)?;
+        let outline = Outline::decode(spot.seq, level).map_err(fault)?;
+        let mut keys: [Option<Block>; NODE_KEYS_MAX] = [const { None }; NODE_KEYS_MAX];
+        for (seq, key) in outline.key_seqs.iter().zip(&mut keys) {
+            *key = if *seq == spot.seq { Some(block.clone()) } else { self.held_block(*seq)? };
+        }
+        let known = keys.iter().map(|key| key.as_ref().map(Block::key));
+        let node = Node::new(outline.key_seqs.iter().copied().zip(known), outline.kids);
+        let node = Arc::new(node.map_err(fault)?);
+        if node.is_whole() {
+            self.cache.insert(Spot::Node(spot), Cached::Node(node.clone()));
+        }
+        Ok(node)
+    }
+
+    /// The node at `spot`, which is not a root and therefore has keys.
+    pub(crate) fn kid(&self, spot: Kid) -> Result<Arc<Node>> {
+        let kid = self.node(spot)?;
+        if kid.key_seqs().is_empty() {
+            return Err(bad(spot.seq, BlockFault::NoKeys));
+        }
+        Ok(kid)
+    }
+
+    /// What is stored under key number `i` of a node.
+    pub(crate) fn entry(&self, node: &Node, i: usize) -> Result<Entry> {
+        let seq = *node.key_seqs().get(i).expect("the caller got the number from this node");
+        Ok(self.block(seq)?.entry(seq))
+    }
+
+    /// Finds where `key` belongs in `node`; what is missing for that is an error.
+    pub(crate) fn search(&self, node: &Node, key: &[u8]) -> Result<Place> {
+        node.search(key).map_err(|undecided| self.missing(node, &undecided))
+    }
+
+    /// Names the undecided keys of `node`, and the children among which they decide: one of them is
+    /// needed next, and a guess costs less than a round trip unless blocks are large.
+    fn missing(&self, node: &Node, Undecided(keys): &Undecided) -> Error {
+        let mut seqs: Vec<u64> = keys
+            .clone()
+            .filter(|i| node.key(*i).is_none())
+            .filter_map(|i| node.key_seqs().get(i).copied())
+            .collect();
+        if self.guesses() {
+            let kids = node.kids().get(keys.start..=keys.end).unwrap_or_default();
+            for kid in kids {
+                if !seqs.contains(&kid.seq) && !self.log.has(kid.seq) {
+                    seqs.push(kid.seq);
+                }
+            }
+        }
+        Error::Missing(seqs)
+    }
+
+    /// Whether blocks are small enough to name some that only may be needed.
+    pub(crate) fn guesses(&self) -> bool {
+        self.log.byte_len() / self.log.len().max(1) <= WIDE_BLOCK_LEN
+    }
+
+    /// Keeps a node that has just been appended, so that the next write need not read it back.
+    pub(crate) fn remember(&self, spot: Kid, node: Node) {
+        self.cache.insert(Spot::Node(spot), Cached::Node(Arc::new(node)));
+    }
+
+    /// Makes room where a node is no longer part of the newest version. It is still true, and comes
+    /// back if an older version is read; but after a large batch such nodes would fill the cache.
+    pub(crate) fn retire(&self, spot: Kid) {
+        self.cache.remove(&Spot::Node(spot));
+    }
+}
+
+/// Blames the writer of block `seq`.
+pub(crate) fn bad(seq: u64, what: BlockFault) -> Error {
+    Error::BadBlock { seq, what }
+}

@@ -1,0 +1,253 @@
+//! Logs whose writer means harm, or whose bytes have rotted.
+
+use bytes::Bytes;
+use multibee_btree::{
+    Bee, BeeOptions, Block, BlockFault, DecodeError, Error, Header, Level, RangeOptions,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::{new_bee, new_log, scrambled};
+
+/// A log with these blocks behind the header, as a tree.
+fn bee_of(blocks: &[Vec<u8>]) -> Bee {
+    let log = new_log();
+    log.append(&[Header::new(None).encode()]).unwrap();
+    log.append(blocks).unwrap();
+    Bee::open(log, BeeOptions::default()).unwrap()
+}
+
+/// A block with these levels: the numbers of keys, and of children as pairs.
+fn block(key: &str, levels: &[(&[u64], &[u64])]) -> Vec<u8> {
+    let packed = |tag, numbers: &[u64]| {
+        if numbers.is_empty() {
+            vec![]
+        } else {
+            field(tag, &numbers.iter().flat_map(|n| varint(*n)).collect::<Vec<_>>())
+        }
+    };
+    let index: Vec<u8> = levels
+        .iter()
+        .flat_map(|(keys, children)| {
+            field(0x0a, &[packed(0x0a, keys), packed(0x12, children)].concat())
+        })
+        .collect();
+    [field(0x0a, &index), field(0x12, key.as_bytes())].concat()
+}
+
+fn field(tag: u8, body: &[u8]) -> Vec<u8> {
+    [vec![tag], varint(body.len() as u64), body.to_vec()].concat()
+}
+
+fn varint(mut n: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    while n > 0x7f {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+    out
+}
+
+/// What a get, a range, a put and a deletion make of the tree.
+fn faults(bee: &Bee, key: &str) -> [Option<Error>; 4] {
+    let tree = bee.snapshot().unwrap();
+    let mut range = tree.range(RangeOptions::default());
+    let ranged = loop {
+        match range.next() {
+            Ok(Some(_)) => {}
+            result => break result.err(),
+        }
+    };
+    let len = bee.log().len();
+    let mut batch = bee.batch().unwrap();
+    let put = batch.put(key.as_bytes(), Some("value"), "").err();
+    let del = batch.del(key.as_bytes(), "").err();
+    drop(batch);
+    assert_eq!(bee.log().len(), len);
+    [tree.get(key.as_bytes()).err(), ranged, put, del]
+}
+
+fn assert_fault(blocks: &[Vec<u8>], key: &str, seq: u64, fault: BlockFault) {
+    for found in faults(&bee_of(blocks), key) {
+        let matches =
+            matches!(&found, Some(Error::BadBlock { seq: s, what }) if *s == seq && *what == fault);
+        assert!(matches, "{found:?} in place of {fault:?} in block {seq}");
+    }
+}
+
+/// A node that is its own child is too deep a tree.
+#[test]
+fn a_cycle_ends() {
+    // Keys "m", and two children that are the root.
+    let bee = bee_of(&[block("m", &[(&[1], &[1, 0, 1, 0])])]);
+    for found in faults(&bee, "a") {
+        assert!(matches!(found, Some(Error::TooDeep)), "{found:?}");
+    }
+}
+
+/// So is a chain of more than 64 nodes, each sound in itself.
+#[test]
+fn a_deep_chain_ends() {
+    let mut blocks = vec![block("k000", &[(&[1], &[])])];
+    for seq in 2..=80_u64 {
+        blocks.push(block(&format!("k{seq:03}"), &[(&[seq], &[seq - 1, 0, seq - 1, 0])]));
+    }
+    let bee = bee_of(&blocks);
+    for found in faults(&bee, "a") {
+        assert!(matches!(found, Some(Error::TooDeep)), "{found:?}");
+    }
+    assert!(bee.checkout(60).unwrap().get(b"a").unwrap().is_none());
+}
+
+/// A range over nodes that share their children would never end; it ends at the first key that comes
+/// again.
+#[test]
+fn shared_children_are_noticed() {
+    let mut blocks = vec![block("k000", &[(&[1], &[])])];
+    for seq in 2..=60_u64 {
+        let children: Vec<u64> = (0..4).flat_map(|_| [seq - 1, 0]).collect();
+        let keys = [seq; 3];
+        blocks.push(block(&format!("k{seq:03}"), &[(&keys, &children)]));
+    }
+    let [get, range, ..] = faults(&bee_of(&blocks), "a");
+    for found in [get, range] {
+        assert!(
+            matches!(found, Some(Error::BadBlock { what: BlockFault::Unordered, .. })),
+            "{found:?}"
+        );
+    }
+    // One key a node passes for a search, but not for a range.
+    let mut blocks = vec![block("k000", &[(&[1], &[])])];
+    for seq in 2..=60_u64 {
+        blocks.push(block(&format!("k{seq:03}"), &[(&[seq], &[seq - 1, 0, seq - 1, 0])]));
+    }
+    let bee = bee_of(&blocks);
+    for reverse in [false, true] {
+        let tree = bee.snapshot().unwrap();
+        let options = RangeOptions { reverse, ..RangeOptions::default() };
+        let steps: Vec<_> = tree.range(options).take(100).collect();
+        assert!(
+            matches!(steps.last(), Some(Err(Error::BadBlock { what: BlockFault::Unordered, .. }))),
+            "{steps:?}"
+        );
+    }
+}
+
+/// Pointers forward, to levels that are not there, a wrong number of children, too many keys, nodes
+/// without keys: each is named with its block.
+#[test]
+fn unsound_nodes_are_named() {
+    assert_fault(&[block("m", &[(&[2], &[])])], "a", 1, BlockFault::Forward { seq: 2 });
+    assert_fault(&[block("m", &[(&[1], &[1, 7, 1, 7])])], "a", 1, BlockFault::NoLevel { level: 7 });
+    assert_fault(
+        &[block("m", &[(&[1], &[1, 0, 1])])],
+        "a",
+        1,
+        BlockFault::Children { keys: 1, numbers: 3 },
+    );
+    assert_fault(&[block("m", &[(&[1; 9], &[])])], "a", 1, BlockFault::TooManyKeys { count: 9 });
+    assert_fault(&[block("m", &[(&[1], &[1, 1, 1, 1]), (&[], &[])])], "a", 1, BlockFault::NoKeys);
+    assert_fault(
+        &[block("m", &[(&[1], &[])]), block("k", &[(&[1, 2], &[])])],
+        "a",
+        2,
+        BlockFault::Unordered,
+    );
+    // The header is not a node.
+    let absent = BlockFault::Decode(DecodeError::Absent { number: 2 });
+    assert_fault(&[block("m", &[(&[0], &[])])], "a", 0, absent);
+    let absent = BlockFault::Decode(DecodeError::Absent { number: 1 });
+    assert_fault(&[field(0x12, b"key")], "a", 1, absent);
+}
+
+/// A deletion that would have to move keys between a leaf and an inner node is refused.
+#[test]
+fn uneven_leaves_are_refused() {
+    let bee = bee_of(&[
+        block("b", &[(&[1], &[])]),
+        block("d", &[(&[2], &[])]),
+        block("c", &[(&[3], &[1, 0, 2, 0])]),
+        block("x", &[(&[4], &[])]),
+        block("m", &[(&[5], &[3, 0, 4, 0])]),
+    ]);
+    let mut batch = bee.batch().unwrap();
+    let refused = batch.del(b"x", "");
+    assert!(
+        matches!(refused, Err(Error::BadBlock { seq: 3, what: BlockFault::Uneven })),
+        "{refused:?}"
+    );
+    // The batch goes on as if nothing had been tried.
+    assert_eq!(batch.del(b"y", "").unwrap(), None);
+    assert_eq!(batch.put(b"z", Some(""), "").unwrap(), 6);
+}
+
+/// Another protocol, or garbage, in block 0 is refused when the tree is opened.
+#[test]
+fn other_logs_are_refused() {
+    let log = new_log();
+    log.append(&[[0x0a, 5, b'h', b'e', b'l', b'l', b'o']]).unwrap();
+    let refused = Bee::open(log, BeeOptions::default()).map(|_| ());
+    assert!(matches!(refused, Err(Error::NotABee { protocol }) if protocol == "hello"));
+    let log = new_log();
+    log.append(&["garbage"]).unwrap();
+    let refused = Bee::open(log, BeeOptions::default()).map(|_| ());
+    assert!(matches!(refused, Err(Error::BadBlock { seq: 0, .. })));
+}
+
+/// Numbers at the edge of their type do no harm.
+#[test]
+fn huge_numbers_are_refused() {
+    for n in [u64::MAX, u64::MAX - 1, 1 << 53, 1 << 32] {
+        assert_fault(&[block("m", &[(&[n], &[])])], "a", 1, BlockFault::Forward { seq: n });
+        let levels: &[(&[u64], &[u64])] = &[(&[1], &[1, n, 1, n])];
+        assert_fault(&[block("m", levels)], "a", 1, BlockFault::NoLevel { level: n });
+    }
+}
+
+proptest! {
+    /// No bytes make the decoders panic, and what a block says can be told without panic too.
+    #[test]
+    fn any_bytes_decode_or_fail(bytes in vec(any::<u8>(), 0..200)) {
+        let bytes = Bytes::from(bytes);
+        let _ = Header::decode(&bytes);
+        if let Ok(block) = Block::decode(bytes) {
+            let levels: Result<Vec<Level>, DecodeError> = block.levels();
+            prop_assert!(levels.is_err() || levels.unwrap().len() <= 100);
+            prop_assert!(block.extra().len() + block.key().len() <= 200);
+        }
+    }
+
+    /// Whatever rots in a tree's blocks, reading and writing it ends, without panic.
+    #[test]
+    fn rotten_trees_do_no_harm(
+        rot in vec((1..120_usize, any::<prop::sample::Index>(), any::<u8>()), 1..12),
+        ops in vec((any::<bool>(), 0..140_u64), 0..30),
+    ) {
+        let sound = new_bee();
+        for i in 0..119_u64 {
+            sound.put(&scrambled(i), Some("value")).unwrap();
+        }
+        let mut blocks: Vec<Vec<u8>> = (1..120)
+            .map(|seq| sound.log().get(seq).unwrap().unwrap().to_vec())
+            .collect();
+        for (seq, at, byte) in rot {
+            let block = &mut blocks[seq - 1];
+            let at = at.index(block.len());
+            block[at] = byte;
+        }
+        let bee = bee_of(&blocks);
+        let tree = bee.snapshot().unwrap();
+        for reverse in [false, true] {
+            let options = RangeOptions { reverse, ..RangeOptions::default() };
+            prop_assert!(tree.range(options).count() <= 121);
+        }
+        let mut batch = bee.batch().unwrap();
+        for (put, i) in ops {
+            let _ = tree.get(&scrambled(i));
+            let key = scrambled(i);
+            let _ = if put { batch.put(&key, Some(""), "").map(Some) } else { batch.del(&key, "") };
+        }
+        batch.flush().unwrap();
+    }
+}

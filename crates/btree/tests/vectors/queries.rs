@@ -1,0 +1,141 @@
+//! Reads of finished databases.
+
+use bytes::Bytes;
+use multibee_btree::{Bee, Error, RangeOptions, Tree};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::program::{Hex, ListedStep, Program, Step};
+use crate::replay;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Case {
+    name: String,
+    #[serde(flatten)]
+    source: Source,
+    lens: Vec<u64>,
+    tree_hash: String,
+    queries: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Source {
+    Generated(Program),
+    Listed { steps: Vec<ListedStep> },
+}
+
+#[derive(Deserialize)]
+struct Bounds {
+    gt: Option<Hex>,
+    gte: Option<Hex>,
+    lt: Option<Hex>,
+    lte: Option<Hex>,
+    #[serde(default)]
+    reverse: bool,
+    limit: Option<u64>,
+}
+
+/// Ranges, peeks and gets give what Hyperbee gives, at all versions. Lengths within a batch, which it
+/// reads as if they were versions, are refused or at least no panic; and where its shortcut returns
+/// an entry that was deleted, the plain search returns none.
+#[test]
+fn queries() {
+    let cases: Vec<Case> = crate::cases("queries.json");
+    let (mut checked, mut stale, mut others) = (0, 0, 0);
+    for case in &cases {
+        let bee = build(case);
+        for query in &case.queries {
+            let context = format!("{}: {query}", case.name);
+            let kind = query["q"].as_str().unwrap();
+            if !matches!(kind, "range" | "peek" | "get") {
+                others += 1;
+                continue;
+            }
+            let version = query.get("version").map_or(bee.version(), |v| v.as_u64().unwrap());
+            if version > 1 && !case.lens.contains(&version) {
+                check_mid_batch(&bee, version, &context);
+                checked += 1;
+                continue;
+            }
+            let tree = bee.checkout(version).unwrap();
+            let result = answer(&tree, kind, query);
+            if kind == "get" && result != query["result"] {
+                check_stale(&bee, &tree, query, &context);
+                stale += 1;
+            } else {
+                assert_eq!(result, query["result"], "{context}");
+            }
+            checked += 1;
+        }
+    }
+    println!("queries.json: {checked} queries, {stale} stale in Hyperbee, {others} of other kinds");
+    assert!(stale >= 1, "the case q-stale-get is there to differ");
+    crate::passed("queries.json", cases.len());
+}
+
+fn build(case: &Case) -> Bee {
+    let steps = match &case.source {
+        Source::Generated(program) => program.steps(),
+        Source::Listed { steps } => steps.iter().map(Step::from).collect(),
+    };
+    let bee = replay::fresh(None);
+    for (step, len) in steps.iter().zip(&case.lens) {
+        replay::run(&bee, step);
+        assert_eq!(bee.log().len(), *len, "{}", case.name);
+    }
+    assert_eq!(steps.len(), case.lens.len());
+    assert_eq!(replay::tree_hash(&bee), case.tree_hash, "{}", case.name);
+    bee
+}
+
+fn answer(tree: &Tree, kind: &str, query: &Value) -> Value {
+    if kind == "get" {
+        let key = hex::decode(query["key"].as_str().unwrap()).unwrap();
+        return tree.get(&key).unwrap().map(|entry| entry.seq).into();
+    }
+    let bounds: Bounds = serde_json::from_value(query.clone()).unwrap();
+    let bytes = |hex: Option<Hex>| hex.map(|Hex(bytes)| -> Bytes { bytes });
+    let options = RangeOptions {
+        gt: bytes(bounds.gt),
+        gte: bytes(bounds.gte),
+        lt: bytes(bounds.lt),
+        lte: bytes(bounds.lte),
+        reverse: bounds.reverse,
+        limit: bounds.limit,
+    };
+    if kind == "peek" {
+        return tree.peek(options).unwrap().map(|entry| entry.seq).into();
+    }
+    let seqs: Vec<u64> = tree.range(options).map(|entry| entry.unwrap().seq).collect();
+    seqs.into()
+}
+
+/// A block with an empty index is refused; others may be served, but nothing is promised.
+fn check_mid_batch(bee: &Bee, version: u64, context: &str) {
+    let block = multibee_btree::Block::decode(replay::block(bee, version - 1)).unwrap();
+    let tree = bee.checkout(version);
+    if block.levels().unwrap().is_empty() {
+        assert!(
+            matches!(tree, Err(Error::NotACommitEnd { version: v }) if v == version),
+            "{context}"
+        );
+    } else {
+        tree.unwrap();
+    }
+}
+
+/// Ours must be right: the key is not in the range of the version, and Hyperbee's block is older
+/// than the key's deletion.
+fn check_stale(bee: &Bee, tree: &Tree, query: &Value, context: &str) {
+    let key = Bytes::from(hex::decode(query["key"].as_str().unwrap()).unwrap());
+    let seq = query["result"].as_u64().unwrap();
+    let old = bee.get_by_seq(seq).unwrap().unwrap();
+    assert_eq!(old.key, key, "{context}");
+    let mut range = tree.range(RangeOptions::default());
+    assert!(range.all(|entry| entry.unwrap().key != key), "{context}");
+    let deleted = (seq + 1..tree.version())
+        .any(|seq| bee.get_by_seq(seq).unwrap().is_some_and(|e| e.key == key && e.value.is_none()));
+    assert!(deleted, "{context}");
+}

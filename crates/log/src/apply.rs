@@ -1,0 +1,261 @@
+//! Taking in what peers prove: a newer head, blocks, nodes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::commit::Commit;
+use crate::error::{Error, Result};
+use crate::limits::{BLOCK_LEN_MAX, JOINED_WRITE_BYTES};
+use crate::log::{Log, Shared, Writer};
+use crate::manifest::Manifest;
+use crate::merkle::NodeSource;
+use crate::node::Node;
+use crate::oplog_codec::{Entry, EntryBitfield, EntryUpgrade};
+use crate::proof::Proof;
+use crate::storage::Part;
+use crate::tree_store::Overlaid;
+use crate::verify::{LocalState, Verified, verify};
+
+/// What a valid proof has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Lengths before and after, if the proof brought a newer head.
+    pub upgraded: Option<(u64, u64)>,
+    /// The number of the block in the proof, whether or not it was held before.
+    pub block: Option<u64>,
+}
+
+impl Log {
+    /// Verifies a proof and then stores what it brings. If it is not valid, nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadProof`] and [`Error::BadSignature`] blame the peer, [`Error::TwoHistories`] the
+    /// log's writer. [`Error::ForkMismatch`] and [`Error::Outdated`] blame nobody: drop the proof.
+    /// All others are this machine's; the log is then as before.
+    pub fn apply(&self, proof: &Proof) -> Result<Applied> {
+        self.shared.apply(std::slice::from_ref(proof))?.pop().expect("one proof has one result")
+    }
+
+    /// Applies many proofs in order, as [`apply`](Self::apply) does each, but with one write for
+    /// all. Returns what became of each.
+    ///
+    /// # Errors
+    ///
+    /// Those of this machine, after which the log is as before. What is wrong with a single proof
+    /// stands in its result, and stops none of the others.
+    pub fn apply_all(&self, proofs: &[Proof]) -> Result<Vec<Result<Applied>>> {
+        self.shared.apply(proofs)
+    }
+}
+
+impl Shared {
+    fn apply(&self, proofs: &[Proof]) -> Result<Vec<Result<Applied>>> {
+        let mut writer = self.writer()?;
+        let mut stage = Stage::new(self);
+        let mut results = Vec::with_capacity(proofs.len());
+        for proof in proofs {
+            match stage.add(proof) {
+                Err(error @ (Error::Io(_) | Error::Corrupt { .. })) => return Err(error),
+                result => results.push(result),
+            }
+        }
+        if !stage.entries.is_empty() {
+            self.store(&mut writer, stage)?;
+        }
+        Ok(results)
+    }
+
+    fn store(&self, writer: &mut Writer, stage: Stage<'_>) -> Result<()> {
+        let Stage { commit, learnt, nodes, blocks, entries, has_mended_sizes, .. } = stage;
+        self.write_blocks(&blocks)?;
+        writer.oplog.append(&self.disk, &entries)?;
+        if self.is_immediate() {
+            self.disk.sync(&[Part::Data, Part::Oplog])?;
+        }
+        self.tree.insert(nodes.into_values());
+        if has_mended_sizes {
+            self.tree.forget_offsets();
+        }
+        {
+            let mut state = self.state_mut();
+            for block in blocks {
+                state.bits.set(block.number..block.number + 1, true);
+            }
+            if self.keys.is_none() || self.is_immediate() {
+                state.durable = commit.clone();
+            }
+            state.commit = commit;
+            if let Some(manifest) = &learnt {
+                state.manifest = Some(manifest.clone());
+            }
+        }
+        match learnt {
+            Some(manifest) => {
+                // Only a header can tell it.
+                writer.header.manifest = Some(manifest.as_ref().clone());
+                self.flush_or_warn(writer);
+            }
+            None => self.flush_if_due(writer),
+        }
+        Ok(())
+    }
+
+    /// Writes blocks to their places, neighbours together.
+    fn write_blocks(&self, blocks: &[StagedBlock]) -> Result<()> {
+        let mut in_order: Vec<&StagedBlock> = blocks.iter().collect();
+        in_order.sort_unstable_by_key(|block| (block.offset, block.number));
+        let mut joined = Vec::new();
+        let mut start = 0;
+        for block in in_order {
+            let is_next = start + joined.len() as u64 == block.offset;
+            if !is_next || joined.len() >= JOINED_WRITE_BYTES {
+                self.disk.write_at(Part::Data, start, &joined)?;
+                joined.clear();
+                start = block.offset;
+            }
+            joined.extend_from_slice(&block.value);
+        }
+        self.disk.write_at(Part::Data, start, &joined)
+    }
+}
+
+/// Valid proofs on their way into the log. Each is checked against those before it.
+struct Stage<'a> {
+    shared: &'a Shared,
+    commit: Arc<Commit>,
+    manifest: Option<Arc<Manifest>>,
+    /// The manifest, if a proof brought it.
+    learnt: Option<Arc<Manifest>>,
+    nodes: HashMap<u64, Node>,
+    blocks: Vec<StagedBlock>,
+    entries: Vec<Entry>,
+    /// Whether a node has another size than the one stored at its place.
+    has_mended_sizes: bool,
+}
+
+struct StagedBlock {
+    number: u64,
+    offset: u64,
+    value: Bytes,
+}
+
+impl<'a> Stage<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        let state = shared.state();
+        Self {
+            shared,
+            commit: state.commit.clone(),
+            manifest: state.manifest.clone(),
+            learnt: None,
+            nodes: HashMap::new(),
+            blocks: Vec::new(),
+            entries: Vec::new(),
+            has_mended_sizes: false,
+        }
+    }
+
+    fn add(&mut self, proof: &Proof) -> Result<Applied> {
+        if let Some(block) = proof.block.as_ref().filter(|b| b.value.len() as u64 > BLOCK_LEN_MAX) {
+            let index = block.index.saturating_mul(2);
+            return Err(Error::BadProof { index, what: "a block longer than any" });
+        }
+        let local = LocalState {
+            key: &self.shared.key,
+            manifest: self.manifest.as_deref(),
+            fork: self.commit.fork,
+            roots: &self.commit.roots,
+        };
+        let stored = self.shared.tree.at(self.commit.length());
+        let verified = verify(&Overlaid { new: &self.nodes, below: &stored }, &local, proof)?;
+        let Verified { mut nodes, upgrade, block, manifest } = verified;
+        let commit = upgrade.as_ref().map(|upgrade| {
+            Arc::new(Commit {
+                fork: upgrade.fork,
+                roots: upgrade.roots.clone(),
+                signature: upgrade.signature.clone(),
+            })
+        });
+        let commit = commit.unwrap_or_else(|| self.commit.clone());
+        self.drop_known(&mut nodes, commit.length())?;
+        let number = block.as_ref().map(|(number, _)| *number);
+        let new_block = match block {
+            Some((number, value)) => self.place(&nodes, &commit, number, value)?,
+            None => None,
+        };
+
+        // Nothing fails from here on.
+        let upgraded = upgrade.as_ref().map(|new| (new.ancestors, new.roots.length()));
+        if new_block.is_some() || upgraded.is_some() || !nodes.is_empty() {
+            self.entries.push(Entry {
+                user_data: None,
+                nodes: Some(nodes.clone()),
+                upgrade: upgrade.map(|upgrade| EntryUpgrade {
+                    fork: upgrade.fork,
+                    ancestors: upgrade.ancestors,
+                    length: upgrade.roots.length(),
+                    signature: upgrade.signature,
+                }),
+                bitfield: new_block.as_ref().map(|block| EntryBitfield {
+                    drop: false,
+                    start: block.number,
+                    length: 1,
+                }),
+            });
+        }
+        self.nodes.extend(nodes.into_iter().map(|node| (node.index, node)));
+        self.blocks.extend(new_block);
+        self.commit = commit;
+        if let Some(manifest) = manifest.map(Arc::new) {
+            self.manifest = Some(manifest.clone());
+            self.learnt = Some(manifest);
+        }
+        Ok(Applied { upgraded, block: number })
+    }
+
+    /// Removes the nodes that are stored already.
+    fn drop_known(&mut self, nodes: &mut Vec<Node>, length: u64) -> Result<()> {
+        let stored = self.shared.tree.at(length);
+        let known = Overlaid { new: &self.nodes, below: &stored };
+        let mut new = Vec::with_capacity(nodes.len());
+        for node in nodes.drain(..) {
+            match known.node(node.index)? {
+                Some(known) if known == node => {}
+                Some(_) => {
+                    self.has_mended_sizes = true;
+                    new.push(node);
+                }
+                None => new.push(node),
+            }
+        }
+        *nodes = new;
+        Ok(())
+    }
+
+    /// Finds the place of a verified block. `None` if its data is there already.
+    fn place(
+        &self,
+        nodes: &[Node],
+        commit: &Commit,
+        number: u64,
+        value: Bytes,
+    ) -> Result<Option<StagedBlock>> {
+        if self.blocks.iter().rev().take(64).any(|block| block.number == number) {
+            return Ok(None);
+        }
+        // What is held may have rotted; this is the chance to mend it.
+        if self.shared.state().bits.get(number)
+            && self.shared.read_block(commit, number).is_ok_and(|held| held == value)
+        {
+            return Ok(None);
+        }
+        let new: HashMap<u64, Node> = nodes.iter().map(|node| (node.index, *node)).collect();
+        let stored = self.shared.tree.at(commit.length());
+        let staged = Overlaid { new: &self.nodes, below: &stored };
+        let staged = Overlaid { new: &new, below: &staged };
+        let (offset, _) = self.shared.tree.locate(&staged, &commit.roots, number)?;
+        Ok(Some(StagedBlock { number, offset, value }))
+    }
+}

@@ -1,0 +1,82 @@
+//! A signed, append-only log of blocks: one writer appends, anyone verifies.
+//!
+//! Block number `n` never changes once written. With each append the writer signs a [`Head`]: the
+//! number of blocks and the hash of the Merkle tree over all of them. Whoever holds a head and a
+//! [`Proof`] can check any single block without holding the rest, which is what makes a *sparse*
+//! copy of a log safe to use. Formats, hashes and signatures are those of Hypercore 10, byte for
+//! byte, so its programs can read these logs and this crate reads theirs.
+//!
+//! # What this crate does not do
+//!
+//! It opens no socket, starts no task and reads no clock. It does not know what a block means:
+//! keys and values live one floor up, in `multibee-btree`. It never cuts a log or changes its fork;
+//! it does read logs that were cut by others.
+//!
+//! # Durability
+//!
+//! [`Log::len`] is what was accepted, [`Log::durable_len`] is what survives a power cut. Only the
+//! latter is ever proven to others, because a writer that forgets what it has shared signs a second
+//! history. With [`Durability::Immediate`], the default, the two are always equal.
+//!
+//! # Example
+//!
+//! ```
+//! use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
+//!
+//! let keys = KeyPair::from_seed([7; 32]);
+//! let log = Log::create(MemoryStorage::default(), keys, LogOptions::default())?;
+//! assert_eq!(log.append(&["hello", "world"])?, 2);
+//! assert_eq!(log.get(1)?.as_deref(), Some(&b"world"[..]));
+//! # Ok::<(), multibee_log::Error>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod compact;
+pub mod flat_tree;
+
+mod append;
+mod apply;
+mod bitfield;
+mod commit;
+mod disk;
+mod error;
+mod file;
+mod flush;
+mod hash;
+mod head;
+mod key_pair;
+mod keys;
+mod limits;
+mod lock;
+mod log;
+mod manifest;
+mod memory;
+mod merkle;
+mod node;
+mod oplog;
+mod oplog_codec;
+mod proof;
+mod prove;
+mod read;
+mod recovery;
+mod request;
+mod signature;
+mod storage;
+mod tree_store;
+mod verify;
+
+pub use apply::Applied;
+pub use error::{DecodeError, Error, Result};
+pub use file::FileStorage;
+pub use head::Head;
+pub use key_pair::{KeyPair, verify};
+pub use keys::{DiscoveryKey, Hash, LogKey};
+pub use limits::BLOCK_LEN_MAX;
+pub use log::{Durability, Log, LogOptions};
+pub use manifest::{Manifest, Prologue, Signer};
+pub use memory::MemoryStorage;
+pub use node::Node;
+pub use proof::{Proof, ProofBlock, ProofHash, ProofSeek, ProofUpgrade};
+pub use request::{Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade};
+pub use storage::{Part, Storage};

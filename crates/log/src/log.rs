@@ -1,0 +1,369 @@
+//! The log itself: what it is made of, how it comes to be, and its simple questions.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+
+use crate::commit::{Commit, State};
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::head::Head;
+use crate::key_pair::KeyPair;
+use crate::keys::{DiscoveryKey, LogKey};
+use crate::limits::{BLOCK_LEN_DEFAULT_MAX, BLOCK_LEN_MAX};
+use crate::manifest::Manifest;
+use crate::oplog::Oplog;
+use crate::oplog_codec::{Header, HeaderKeyPair};
+use crate::recovery::{self, Recovered};
+use crate::storage::{Part, Storage};
+use crate::tree_store::TreeStore;
+
+/// When an append returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Once it is on disk.
+    #[default]
+    Immediate,
+    /// Once it is handed to the operating system. It survives a crash of this program; a power cut
+    /// may take back what [`Log::sync`] has not confirmed, newest first.
+    Buffered,
+}
+
+/// How a log is created and opened.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// When an append returns. Replicas are always written as with [`Durability::Buffered`].
+    pub durability: Durability,
+    /// Whether a new log's key is its public key, as Hypercore 10 made them, and not the hash of its
+    /// manifest.
+    pub compat: bool,
+    /// Most bytes in one appended block: 4 MiB, and no more than [`BLOCK_LEN_MAX`].
+    ///
+    /// [`BLOCK_LEN_MAX`]: crate::BLOCK_LEN_MAX
+    pub block_len_max: u64,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::default(),
+            compat: false,
+            block_len_max: BLOCK_LEN_DEFAULT_MAX,
+        }
+    }
+}
+
+/// A signed, append-only log of blocks.
+///
+/// Clones are handles to the same log. All methods may be called from any thread; those that write
+/// wait for each other, and those that read wait for nobody's disk work but their own.
+#[derive(Clone)]
+pub struct Log {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What the handles of a log share.
+pub(crate) struct Shared {
+    pub(crate) key: LogKey,
+    discovery_key: DiscoveryKey,
+    /// Present if they may sign this log alone.
+    pub(crate) keys: Option<KeyPair>,
+    pub(crate) options: LogOptions,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) tree: TreeStore,
+    state: RwLock<State>,
+    writer: Mutex<Writer>,
+}
+
+/// What only the one who writes needs. Held during disk work.
+pub(crate) struct Writer {
+    pub(crate) oplog: Oplog,
+    /// The last header written. Key, manifest, key pair, user data and reorgs are the current ones.
+    pub(crate) header: Header,
+}
+
+impl Log {
+    /// Creates a log that `keys` may write to. Its key is the hash of a manifest that names their
+    /// public key, or, with [`LogOptions::compat`], the public key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongStorage`] if the storage is not empty; [`Error::Io`].
+    pub fn create(storage: impl Storage, keys: KeyPair, options: LogOptions) -> Result<Self> {
+        let public_key = keys.public_key();
+        let manifest = Manifest::single(public_key);
+        let key = if options.compat { LogKey::from_bytes(public_key) } else { manifest.key() };
+        let key_pair = Some(HeaderKeyPair { public_key, secret_key: None });
+        let header = Header { manifest: Some(manifest), key_pair, ..Header::empty(key) };
+        Self::create_with(storage, header, Some(keys), options)
+    }
+
+    /// Creates an empty copy of somebody else's log, to be filled by [`apply`](Self::apply).
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn create_replica(storage: impl Storage, key: LogKey, options: LogOptions) -> Result<Self> {
+        Self::create_with(storage, Header::empty(key), None, options)
+    }
+
+    fn create_with(
+        storage: impl Storage,
+        header: Header,
+        keys: Option<KeyPair>,
+        options: LogOptions,
+    ) -> Result<Self> {
+        let disk = Arc::new(Disk::new(storage));
+        if Oplog::open(&disk)?.is_some() {
+            return Err(Error::WrongStorage { what: "the storage holds a log already" });
+        }
+        for part in [Part::Tree, Part::Data, Part::Bitfield] {
+            if disk.len(part)? > 0 {
+                // Perhaps all that is left of a log whose key must not be overwritten.
+                return Err(Error::WrongStorage { what: "the storage holds parts of a log" });
+            }
+        }
+        if let Some(keys) = &keys {
+            // The key first: a log without its key would be lost to its writer.
+            disk.write_at(Part::Key, 0, keys.seed())?;
+            disk.sync(&[Part::Key])?;
+        }
+        let oplog = Oplog::create(&disk, &header)?;
+        disk.publish()?;
+        let commit = Arc::new(Commit::default());
+        let state = State {
+            durable: commit.clone(),
+            commit,
+            bits: Default::default(),
+            manifest: header.manifest.clone().map(Arc::new),
+        };
+        let tree = TreeStore::open(disk.clone(), 0);
+        tree.look_for_stale_nodes()?;
+        let writer = Writer { oplog, header };
+        Ok(Self::assemble(keys, options, disk, Recovered { tree, state, writer }))
+    }
+
+    /// Opens a log, after a crash too: changes that did not reach the disk whole are dropped.
+    ///
+    /// Reads what Hypercore 10 wrote as well, with the key pair in its header.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongStorage`] if there is no log, [`Error::Corrupt`], [`Error::NewerFormat`],
+    /// [`Error::Io`].
+    pub fn open(storage: impl Storage, options: LogOptions) -> Result<Self> {
+        let disk = Arc::new(Disk::new(storage));
+        let Some(opened) = Oplog::open(&disk)? else {
+            return Err(Error::WrongStorage { what: "the storage holds no log" });
+        };
+        let keys = recovery::find_keys(&disk, &opened.header)?;
+        let cut_anywhere = keys.is_none() || options.durability == Durability::Buffered;
+        let recovered = recovery::recover(&disk, opened, cut_anywhere)?;
+        if keys.is_some() {
+            // The program that wrote this may have ended before the disk had all of it.
+            disk.sync(&Part::ALL)?;
+        }
+        Ok(Self::assemble(keys, options, disk, recovered))
+    }
+
+    /// Returns whether the storage holds a log, whatever its state. One whose creation was cut
+    /// short does not count.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn exists(storage: &impl Storage) -> Result<bool> {
+        Oplog::exists(storage)
+    }
+
+    fn assemble(
+        keys: Option<KeyPair>,
+        options: LogOptions,
+        disk: Arc<Disk>,
+        recovered: Recovered,
+    ) -> Self {
+        let Recovered { tree, state, writer } = recovered;
+        let key = writer.header.key;
+        let shared = Shared {
+            key,
+            discovery_key: key.discovery_key(),
+            keys,
+            options,
+            disk,
+            tree,
+            state: RwLock::new(state),
+            writer: Mutex::new(writer),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Returns the log's key, which names it and lets anyone verify it.
+    pub fn key(&self) -> LogKey {
+        self.shared.key
+    }
+
+    /// Returns the hash of the key by which peers ask for the log without telling the key.
+    pub fn discovery_key(&self) -> DiscoveryKey {
+        self.shared.discovery_key
+    }
+
+    /// Returns who may sign, or `None` on a replica that has not learnt it yet.
+    pub fn manifest(&self) -> Option<Manifest> {
+        self.shared.state().manifest.as_deref().cloned()
+    }
+
+    /// Returns whether this is the writer's copy of the log.
+    pub fn is_writable(&self) -> bool {
+        self.shared.keys.is_some()
+    }
+
+    /// Returns the public key of the only one who may sign, if that is known and so.
+    pub fn public_key(&self) -> Option<[u8; 32]> {
+        if let Some(keys) = &self.shared.keys {
+            return Some(keys.public_key());
+        }
+        match self.shared.state().manifest.as_deref()?.signers() {
+            [only] => Some(only.public_key),
+            _ => None,
+        }
+    }
+
+    /// Signs a message that is not a head, with the log's key pair. `None` if the log is not
+    /// writable.
+    ///
+    /// The caller sees to it that no message can be taken for a head: those begin with the 32 bytes
+    /// that Hypercore's constant `TREE` has.
+    pub fn sign(&self, message: &[u8]) -> Option<[u8; 64]> {
+        self.shared.keys.as_ref().map(|keys| keys.sign(message))
+    }
+
+    /// Returns the number of blocks, held or not.
+    pub fn len(&self) -> u64 {
+        self.shared.commit().length()
+    }
+
+    /// Returns whether there are no blocks.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the length that a power cut cannot take back. Only this may be told to others.
+    ///
+    /// On a replica, the length: whoever signed it knows it.
+    pub fn durable_len(&self) -> u64 {
+        self.shared.durable().length()
+    }
+
+    /// Returns the bytes of all blocks together, held or not.
+    pub fn byte_len(&self) -> u64 {
+        self.shared.commit().roots.byte_length()
+    }
+
+    /// Returns how often the log was cut.
+    pub fn fork(&self) -> u64 {
+        self.shared.commit().fork
+    }
+
+    /// Returns the signed state of the log, or `None` while it is empty.
+    pub fn head(&self) -> Option<Head> {
+        self.shared.commit().head()
+    }
+
+    /// Returns the last head that a power cut cannot take back, or `None` while there is none.
+    pub fn durable_head(&self) -> Option<Head> {
+        self.shared.durable().head()
+    }
+
+    /// Returns the number of the first block that is not held.
+    pub fn contiguous_len(&self) -> u64 {
+        self.shared.state().bits.contiguous()
+    }
+
+    /// Returns whether a block is held.
+    pub fn has(&self, seq: u64) -> bool {
+        self.shared.state().bits.get(seq)
+    }
+
+    /// Returns the runs of blocks in `range` that are held, in order.
+    pub fn held(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        self.shared.state().bits.held(range)
+    }
+
+    /// Returns `words` times 32 bits from `first_block` on, a multiple of 32, the lowest bit of each
+    /// for the first block: whether they are held.
+    pub fn bitfield_words(&self, first_block: u64, words: usize) -> Vec<u32> {
+        let state = self.shared.state();
+        let first = first_block / 32;
+        (first..first.saturating_add(words as u64)).map(|index| state.bits.word(index)).collect()
+    }
+
+    /// Reads a block. `None` if it is not held.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if what was read is not what the tree says; [`Error::Io`].
+    pub fn get(&self, seq: u64) -> Result<Option<Bytes>> {
+        self.shared.get(seq)
+    }
+
+    /// Makes durable all that was accepted so far; [`durable_len`](Self::durable_len) is then at
+    /// least the [`len`](Self::len) from before the call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], after which the log takes no more writes, and then
+    /// [`Error::ReadOnlyAfterFailedSync`].
+    pub fn sync(&self) -> Result<()> {
+        let _writer = self.shared.writer()?;
+        self.shared.sync()
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("key", &self.key())
+            .field("len", &self.len())
+            .field("is_writable", &self.is_writable())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    // A panic cannot leave the state half changed: it is assigned to, not computed in.
+    pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn commit(&self) -> Arc<Commit> {
+        self.state().commit.clone()
+    }
+
+    pub(crate) fn durable(&self) -> Arc<Commit> {
+        self.state().durable.clone()
+    }
+
+    /// Waits for the right to write.
+    pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
+        // After a panic in the midst of a write nobody knows what it left, as after a failed sync.
+        let writer = self.writer.lock().map_err(|_| Error::ReadOnlyAfterFailedSync)?;
+        self.disk.check_writable()?;
+        Ok(writer)
+    }
+
+    /// The longest block that may be appended.
+    pub(crate) fn block_len_max(&self) -> u64 {
+        self.options.block_len_max.min(BLOCK_LEN_MAX)
+    }
+
+    /// Whether a change is on disk before the call that made it returns.
+    pub(crate) fn is_immediate(&self) -> bool {
+        self.keys.is_some() && self.options.durability == Durability::Immediate
+    }
+}

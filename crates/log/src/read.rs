@@ -1,0 +1,113 @@
+//! Reading blocks, and proving them to others.
+
+use bytes::Bytes;
+
+use crate::commit::Commit;
+use crate::error::{Error, Result};
+use crate::hash;
+use crate::keys::Hash;
+use crate::limits::UNCHECKED_READ_BYTES;
+use crate::log::{Log, Shared};
+use crate::merkle::{self, NodeSource, roots_at};
+use crate::proof::Proof;
+use crate::prove::{ProvenHead, can_prove_upgrade, prove};
+use crate::request::Request;
+use crate::storage::Part;
+
+impl Log {
+    /// Returns the tree hash that the log had at a length, or `None` if it was never that long or
+    /// the nodes for it are not held.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn tree_hash_at(&self, len: u64) -> Result<Option<Hash>> {
+        let commit = self.shared.commit();
+        if len > commit.length() {
+            return Ok(None);
+        }
+        let roots = roots_at(&self.shared.tree.at(commit.length()), len)?;
+        Ok(roots.map(|roots| roots.tree_hash()))
+    }
+
+    /// Returns how many levels above a tree node the first one stands that is held: the `nodes` of
+    /// a request for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn missing_nodes(&self, tree_index: u64) -> Result<u64> {
+        let commit = self.shared.commit();
+        merkle::missing_nodes(&self.shared.tree.at(commit.length()), commit.length(), tree_index)
+    }
+
+    /// Returns whether all is held that proves the durable head to one who has the first `from`
+    /// blocks' roots.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn can_prove_upgrade(&self, from: u64) -> Result<bool> {
+        let length = self.durable_len();
+        can_prove_upgrade(&self.shared.tree.at(length), from, length)
+    }
+
+    /// Answers a request, from the durable head.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidRequest`] if nobody could answer it, and [`Error::NotAvailable`] if others
+    /// could: what it takes is not held here. [`Error::Corrupt`] and [`Error::Io`].
+    pub fn prove(&self, request: &Request) -> Result<Proof> {
+        let (commit, manifest) = {
+            let state = self.shared.state();
+            (state.durable.clone(), state.manifest.clone())
+        };
+        let source = self.shared.tree.at(commit.length());
+        let head = ProvenHead {
+            key: &self.shared.key,
+            manifest: manifest.as_deref(),
+            length: commit.length(),
+            fork: commit.fork,
+            signature: &commit.signature,
+        };
+        prove(&source, &head, request, |block| self.shared.get(block))
+    }
+}
+
+impl Shared {
+    pub(crate) fn get(&self, block: u64) -> Result<Option<Bytes>> {
+        let commit = {
+            let state = self.state();
+            if !state.bits.get(block) {
+                return Ok(None);
+            }
+            state.commit.clone()
+        };
+        self.read_block(&commit, block).map(Some)
+    }
+
+    /// Reads a block that is held, and checks it.
+    pub(crate) fn read_block(&self, commit: &Commit, block: u64) -> Result<Bytes> {
+        let view = self.tree.at(commit.length());
+        let (offset, size) = match self.tree.locate(&view, &commit.roots, block) {
+            Err(Error::NotAvailable { index }) => {
+                let (part, what) = (Part::Tree, "a node above a held block is missing");
+                return Err(Error::Corrupt { part, offset: index.saturating_mul(40), what });
+            }
+            found => found?,
+        };
+        let corrupt = |what| Error::Corrupt { part: Part::Data, offset, what };
+        // A wrong size must not decide how much memory is asked for.
+        if size > UNCHECKED_READ_BYTES && size > self.disk.len(Part::Data)?.saturating_sub(offset) {
+            return Err(corrupt("a block reaches past the end of the part"));
+        }
+        let len = usize::try_from(size).map_err(|_| corrupt("a block is larger than memory"))?;
+        let data = self.disk.read_exact(Part::Data, offset, len)?;
+        let leaf = view.node(block.saturating_mul(2))?;
+        if leaf.is_none_or(|leaf| leaf.hash != hash::leaf(&data)) {
+            return Err(corrupt("a block does not match its leaf"));
+        }
+        Ok(data.into())
+    }
+}

@@ -1,0 +1,291 @@
+//! Opening: from the last header, by way of the entries since, to the state of the log.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use zeroize::Zeroizing;
+
+use crate::bitfield::{Bitfield, PAGE_LEN};
+use crate::commit::{Commit, State};
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::hash;
+use crate::key_pair::KeyPair;
+use crate::log::Writer;
+use crate::merkle::{NodeSource, Roots, roots_at};
+use crate::oplog::{Opened, Oplog, StoredEntry};
+use crate::oplog_codec::{Entry, EntryUpgrade, Header, Reorg};
+use crate::storage::Part;
+use crate::tree_store::TreeStore;
+
+/// Notes on cuts that are kept.
+const REORGS_MAX: usize = 4;
+
+/// What a log was found to be.
+pub(crate) struct Recovered {
+    pub(crate) tree: TreeStore,
+    pub(crate) state: State,
+    pub(crate) writer: Writer,
+}
+
+/// Finds the key pair that may sign the log: in the part `Key`, or in a header by Hypercore.
+pub(crate) fn find_keys(disk: &Disk, header: &Header) -> Result<Option<KeyPair>> {
+    let in_header = header.key_pair.as_ref().and_then(|pair| pair.secret_key.as_ref());
+    let keys = if disk.len(Part::Key)? > 0 {
+        let seed = Zeroizing::new(disk.read_exact(Part::Key, 0, 32)?);
+        Some(KeyPair::from_seed(seed.as_slice().try_into().expect("32 bytes were read")))
+    } else {
+        in_header.and_then(|secret| secret.first_chunk()).map(|seed| KeyPair::from_seed(*seed))
+    };
+    let Some(keys) = keys else {
+        return Ok(None);
+    };
+    let public_key = keys.public_key();
+    if header.key_pair.as_ref().is_some_and(|pair| pair.public_key != public_key) {
+        return Err(Error::Corrupt { part: Part::Key, offset: 0, what: "another log's key" });
+    }
+    let may_sign = match &header.manifest {
+        Some(manifest) => {
+            manifest.quorum() == 1
+                && manifest.signers().iter().any(|signer| signer.public_key == public_key)
+        }
+        None => *header.key.as_bytes() == public_key,
+    };
+    Ok(may_sign.then_some(keys))
+}
+
+/// Replays the entries on the header, and drops those at the end that did not reach the disk whole.
+///
+/// An entry may have arrived without its blocks. If `cut_anywhere`, the log ends before the first
+/// such entry; otherwise all entries but the last were waited for, and only those at the very end
+/// can be such.
+pub(crate) fn recover(disk: &Arc<Disk>, opened: Opened, cut_anywhere: bool) -> Result<Recovered> {
+    let Opened { mut oplog, header, mut entries } = opened;
+    let bits = read_bits(disk, header.length)?;
+    let replay = loop {
+        let (replay, count) = Replay::run(disk, &bits, &header, &entries)?;
+        entries.truncate(count);
+        match replay.first_without_blocks(disk, &entries, cut_anywhere)? {
+            Some(count) => entries.truncate(count),
+            None => break replay,
+        }
+    };
+    oplog.cut(disk, entries.last().map(|stored| stored.end))?;
+    replay.finish(oplog, header)
+}
+
+/// Reads which of the first `length` blocks are held. Bits beyond are left from a newer header that
+/// was lost or never written, or from a batch that was never signed: there is no knowing whether
+/// they fit to what comes there next.
+fn read_bits(disk: &Disk, length: u64) -> Result<Bitfield> {
+    let mut bits = Bitfield::default();
+    // Hypercore writes whole words.
+    let len = disk.len(Part::Bitfield)? & !3;
+    let mut page = vec![0; PAGE_LEN];
+    for number in 0..len.div_ceil(PAGE_LEN as u64) {
+        page.fill(0);
+        disk.read_at(Part::Bitfield, number * PAGE_LEN as u64, &mut page)?;
+        bits.load_page(number, &page);
+    }
+    bits.finish_loading();
+    bits.set(length..u64::MAX, false);
+    Ok(bits)
+}
+
+/// A log in the midst of having its entries replayed.
+struct Replay {
+    tree: TreeStore,
+    bits: Bitfield,
+    commit: Commit,
+    user_data: Vec<(String, Bytes)>,
+    reorgs: Vec<Reorg>,
+}
+
+impl Replay {
+    /// Replays `entries` until one that cannot follow. Returns how many did.
+    fn run(
+        disk: &Arc<Disk>,
+        bits: &Bitfield,
+        header: &Header,
+        entries: &[StoredEntry],
+    ) -> Result<(Self, usize)> {
+        let tree = TreeStore::open(disk.clone(), header.length);
+        let mut replay = Self {
+            tree,
+            bits: bits.clone(),
+            commit: Commit::default(),
+            user_data: header.user_data.clone(),
+            reorgs: header.reorgs.clone(),
+        };
+        // A log that was cut since may have lost the header's roots to a flush that did not finish.
+        let was_cut = entries.iter().any(|stored| {
+            stored.entry.upgrade.as_ref().is_some_and(|upgrade| upgrade.ancestors < header.length)
+        });
+        match replay.roots(header.length).and_then(|roots| check_hash(header, roots)) {
+            Ok(roots) => replay.commit.roots = roots,
+            Err(error) if !was_cut => return Err(error),
+            Err(_) => {}
+        }
+        replay.commit.fork = header.fork;
+        replay.commit.signature = header.signature.clone();
+        let mut length = header.length;
+        for (count, stored) in entries.iter().enumerate() {
+            let upgrade = stored.entry.upgrade.as_ref();
+            // A stale entry, left from before the header: two changes of header without the disk
+            // keeping up can make it look current.
+            let now = (replay.commit.fork, length);
+            if upgrade.is_some_and(|upgrade| (upgrade.fork, upgrade.length) <= now) {
+                return Ok((replay.checked(length)?, count));
+            }
+            replay.apply(&stored.entry, &mut length)?;
+        }
+        Ok((replay.checked(length)?, entries.len()))
+    }
+
+    /// Fails if the roots that were missing did not come with an entry.
+    fn checked(self, length: u64) -> Result<Self> {
+        if self.commit.length() != length {
+            return Err(corrupt(Part::Tree, "the roots of the tree are missing"));
+        }
+        Ok(self)
+    }
+
+    fn apply(&mut self, entry: &Entry, length: &mut u64) -> Result<()> {
+        if let Some((key, value)) = &entry.user_data {
+            self.user_data.retain(|(other, _)| other != key);
+            if !value.is_empty() {
+                self.user_data.push((key.clone(), value.clone()));
+            }
+        }
+        if let Some(upgrade) = &entry.upgrade
+            && upgrade.ancestors < *length
+        {
+            self.tree.truncate(upgrade.ancestors);
+        }
+        let nodes = entry.nodes.as_deref().unwrap_or(&[]);
+        self.tree.insert(nodes.iter().copied());
+        if let Some(bits) = entry.bitfield {
+            let end = bits.start.saturating_add(bits.length);
+            // Each block that is added brings its leaf, so the entry's own size bounds the memory.
+            if !bits.drop && bits.length > nodes.len().max(1) as u64 {
+                return Err(corrupt(Part::Oplog, "an entry holds blocks without their leaves"));
+            }
+            self.bits.set(bits.start..end, !bits.drop);
+        }
+        match &entry.upgrade {
+            Some(upgrade) => self.upgrade(upgrade, length),
+            None => Ok(()),
+        }
+    }
+
+    fn upgrade(&mut self, upgrade: &EntryUpgrade, length: &mut u64) -> Result<()> {
+        if upgrade.ancestors > upgrade.length || upgrade.ancestors > *length {
+            return Err(corrupt(Part::Oplog, "an entry's lengths do not fit each other"));
+        }
+        if upgrade.fork != self.commit.fork && *length > 0 {
+            while self.reorgs.last().is_some_and(|reorg| reorg.ancestors > upgrade.ancestors) {
+                self.reorgs.pop();
+            }
+            if self.reorgs.len() >= REORGS_MAX {
+                self.reorgs.drain(..=self.reorgs.len() - REORGS_MAX);
+            }
+            self.reorgs.push(Reorg {
+                from: self.commit.fork,
+                to: upgrade.fork,
+                ancestors: upgrade.ancestors,
+            });
+        }
+        self.commit = Commit {
+            fork: upgrade.fork,
+            roots: self.roots(upgrade.length)?,
+            signature: upgrade.signature.clone(),
+        };
+        *length = upgrade.length;
+        Ok(())
+    }
+
+    fn roots(&self, length: u64) -> Result<Roots> {
+        roots_at(&self.tree.at(length), length)?
+            .ok_or(corrupt(Part::Tree, "the roots of the tree are missing"))
+    }
+
+    /// Returns where to cut the entries off because blocks they tell of are not there.
+    fn first_without_blocks(
+        &self,
+        disk: &Disk,
+        entries: &[StoredEntry],
+        cut_anywhere: bool,
+    ) -> Result<Option<usize>> {
+        let mut later = Bitfield::default();
+        let mut cut = None;
+        for (number, stored) in entries.iter().enumerate().rev() {
+            let mut is_whole = true;
+            if let Some(bits) = stored.entry.bitfield.filter(|bits| !bits.drop) {
+                for block in bits.start..bits.start.saturating_add(bits.length) {
+                    // What a later entry took away or wrote again is that entry's matter.
+                    if self.bits.get(block) && !later.get(block) {
+                        later.set(block..block + 1, true);
+                        is_whole &= self.is_there(disk, block)?;
+                    }
+                }
+            }
+            if !is_whole {
+                cut = Some(number);
+            } else if !cut_anywhere {
+                break;
+            }
+        }
+        Ok(cut)
+    }
+
+    /// Returns whether a block's data is what its leaf says. Blocks beyond the end do not matter.
+    fn is_there(&self, disk: &Disk, block: u64) -> Result<bool> {
+        if block >= self.commit.length() {
+            return Ok(true);
+        }
+        let view = self.tree.at(self.commit.length());
+        let (offset, size) = match self.tree.locate(&view, &self.commit.roots, block) {
+            Err(Error::NotAvailable { .. }) => return Ok(false),
+            found => found?,
+        };
+        // An empty block may lie beyond the end of the part, since nothing was written for it.
+        if size > disk.len(Part::Data)?.saturating_sub(offset) {
+            return Ok(false);
+        }
+        let Ok(len) = usize::try_from(size) else {
+            return Ok(false);
+        };
+        let data = disk.read_exact(Part::Data, offset, len)?;
+        let leaf = view.node(block.saturating_mul(2))?;
+        Ok(leaf.is_some_and(|leaf| leaf.hash == hash::leaf(&data)))
+    }
+
+    fn finish(mut self, oplog: Oplog, header: Header) -> Result<Recovered> {
+        let length = self.commit.length();
+        self.bits.set(length..u64::MAX, false);
+        self.tree.drop_beyond(length);
+        self.tree.look_for_stale_nodes()?;
+        let commit = Arc::new(self.commit);
+        let state = State {
+            durable: commit.clone(),
+            commit,
+            bits: self.bits,
+            manifest: header.manifest.clone().map(Arc::new),
+        };
+        let header = Header { user_data: self.user_data, reorgs: self.reorgs, ..header };
+        Ok(Recovered { tree: self.tree, state, writer: Writer { oplog, header } })
+    }
+}
+
+fn check_hash(header: &Header, roots: Roots) -> Result<Roots> {
+    match header.tree_hash {
+        Some(hash) if hash != roots.tree_hash() => {
+            Err(corrupt(Part::Tree, "the tree's roots are not those of the header"))
+        }
+        _ => Ok(roots),
+    }
+}
+
+fn corrupt(part: Part, what: &'static str) -> Error {
+    Error::Corrupt { part, offset: 0, what }
+}

@@ -1,0 +1,106 @@
+//! Where a log keeps its bytes: six parts, read and written by position.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+/// One of the byte strings that a log consists of.
+///
+/// Names and contents are those of a Hypercore 10 directory, plus [`Key`](Self::Key).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    /// Two header slots and the changes since: the truth about everything else.
+    Oplog,
+    /// Nodes of the Merkle tree, 40 bytes each, by index.
+    Tree,
+    /// Block data, back to back.
+    Data,
+    /// One bit for each block: whether its data is held.
+    Bitfield,
+    /// A header too large for its slot in the oplog.
+    Header,
+    /// The seed of the key pair, 32 bytes. Not a part of Hypercore's format.
+    Key,
+}
+
+impl Part {
+    /// All parts, in a fixed order.
+    pub const ALL: [Self; 6] =
+        [Self::Oplog, Self::Tree, Self::Data, Self::Bitfield, Self::Header, Self::Key];
+
+    /// Returns the name of the part, which is its file name in a directory.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Oplog => "oplog",
+            Self::Tree => "tree",
+            Self::Data => "data",
+            Self::Bitfield => "bitfield",
+            Self::Header => "header",
+            Self::Key => "key",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Blocking, positional access to the parts of one log.
+///
+/// A part that was never written is empty, not missing. Calls may come from several threads at
+/// once; those that write come from one thread at a time, except that several parts may be synced
+/// side by side.
+pub trait Storage: Send + Sync + 'static {
+    /// Fills `buf` from `offset` on and returns how many bytes there were.
+    ///
+    /// Fewer than `buf.len()` only where the part ends.
+    fn read_at(&self, part: Part, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes all of `bytes` at `offset`. A gap before it reads as zeros.
+    fn write_at(&self, part: Part, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Returns the length of a part in bytes; 0 if it was never written.
+    fn len(&self, part: Part) -> io::Result<u64>;
+
+    /// Sets the length of a part. What is added reads as zeros.
+    fn truncate(&self, part: Part, len: u64) -> io::Result<()>;
+
+    /// Returns once all that was written to a part before this call survives a power cut.
+    fn sync(&self, part: Part) -> io::Result<()>;
+
+    /// Tells that the parts of a new log are complete and synced.
+    ///
+    /// Storage that builds a new log aside puts it in its place now, durably. Called once, at the
+    /// end of creating a log.
+    fn publish(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<S: Storage + ?Sized> Storage for Arc<S> {
+    fn read_at(&self, part: Part, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        (**self).read_at(part, offset, buf)
+    }
+
+    fn write_at(&self, part: Part, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        (**self).write_at(part, offset, bytes)
+    }
+
+    fn len(&self, part: Part) -> io::Result<u64> {
+        (**self).len(part)
+    }
+
+    fn truncate(&self, part: Part, len: u64) -> io::Result<()> {
+        (**self).truncate(part, len)
+    }
+
+    fn sync(&self, part: Part) -> io::Result<()> {
+        (**self).sync(part)
+    }
+
+    fn publish(&self) -> io::Result<()> {
+        (**self).publish()
+    }
+}

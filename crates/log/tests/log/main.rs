@@ -1,0 +1,15 @@
+//! The log from outside: against a model, through crashes, as a sparse replica, in files.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod crash;
+mod files;
+mod model;
+mod replica;
+mod unsafe_disk;
+
+use multibee_log::KeyPair;
+
+fn keys() -> KeyPair {
+    KeyPair::from_seed([7; 32])
+}

@@ -1,0 +1,321 @@
+//! A device's whole state behind one lock: its primary, the logs it follows, who belongs to it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use multibee_btree::{Bee, BeeOptions};
+use multibee_log::{Durability, Log, LogKey, LogOptions};
+use multibee_merge::DeviceId;
+
+use crate::clock::WallClock;
+use crate::event::Event;
+use crate::follow::{FollowError, Follower, Hint, Step};
+use crate::home::Home;
+use crate::members::{Member, members};
+use crate::merging::{Merged, check};
+use crate::news::News;
+use crate::primary::{Primary, tag_at};
+use crate::statement::{Claim, Extent, Statement};
+use crate::Error;
+
+/// Bytes of decoded blocks kept for each followed log: its blocks are read once.
+const FOLLOWED_CACHE_BYTES: u64 = 1 << 20;
+
+/// A log that is followed.
+#[derive(Debug)]
+pub(crate) struct Following {
+    pub(crate) follower: Follower,
+    pub(crate) stuck: Option<String>,
+    /// The wants as they were said last, by first block and end.
+    said: Option<(u64, u64)>,
+}
+
+impl Following {
+    /// Whether these blocks were not asked for yet, as part of a longer list at the latest.
+    fn is_new_want(&mut self, ranges: &[Range<u64>]) -> bool {
+        let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return false };
+        let known = self.said.is_some_and(|(start, end)| end == last.end && start <= first.start);
+        if !known {
+            self.said = Some((first.start, last.end));
+        }
+        !known
+    }
+}
+
+/// What came of an advance.
+#[derive(Debug, Default)]
+pub(crate) struct Advance {
+    /// Blocks to ask peers for.
+    pub(crate) wants: Vec<(LogKey, Vec<Range<u64>>)>,
+    /// Logs that are followed from now on.
+    pub(crate) new_logs: Vec<Log>,
+    /// What to tell the user.
+    pub(crate) events: Vec<Event>,
+    /// Whether the own log grew.
+    pub(crate) committed: bool,
+}
+
+/// The state.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) primary: Primary,
+    home: Home,
+    clock: Arc<dyn WallClock>,
+    following: BTreeMap<LogKey, Following>,
+    statements: BTreeMap<[u8; 32], Statement>,
+    members: Vec<Member>,
+}
+
+impl Core {
+    pub(crate) fn open(
+        primary: Primary,
+        home: Home,
+        clock: Arc<dyn WallClock>,
+    ) -> Result<Self, Error> {
+        let statements = primary.statements()?;
+        let statements = statements.into_iter().map(|one| (one.hash(), one)).collect();
+        let mut core = Self {
+            primary,
+            home,
+            clock,
+            following: BTreeMap::new(),
+            statements,
+            members: Vec::new(),
+        };
+        core.refresh_members(&mut Advance::default())?;
+        Ok(core)
+    }
+
+    pub(crate) fn key(&self) -> LogKey {
+        self.primary.log().key()
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    pub(crate) fn member(&self, key: &LogKey) -> Option<&Member> {
+        self.members.iter().find(|member| member.key == *key)
+    }
+
+    /// Whether the device is a member that was not removed.
+    pub(crate) fn is_active(&self, key: &LogKey) -> bool {
+        self.member(key).is_some_and(|member| member.cut.is_none())
+    }
+
+    pub(crate) fn statements(&self) -> impl Iterator<Item = &Statement> {
+        self.statements.values()
+    }
+
+    pub(crate) const fn following(&self) -> &BTreeMap<LogKey, Following> {
+        &self.following
+    }
+
+    /// Blocks of others that are known to be news and not yet merged.
+    pub(crate) fn remaining(&self) -> u64 {
+        self.following.values().map(|following| following.follower.remaining()).sum()
+    }
+
+    /// How far a log is applied.
+    pub(crate) fn applied(&self, device: DeviceId) -> u64 {
+        self.primary.clock().length(device)
+    }
+
+    /// Takes a peer's word for where a log's news lies.
+    pub(crate) fn take_hint(&mut self, key: &LogKey, hint: Hint) {
+        if let Some(following) = self.following.get_mut(key) {
+            following.follower.take_hint(hint);
+        }
+    }
+
+    /// Merges everything that is here and says what is still wanted.
+    ///
+    /// # Errors
+    ///
+    /// This machine failed. A log that can't be read further is an event, and holds up no other.
+    pub(crate) fn advance(&mut self) -> Result<Advance, Error> {
+        let mut advance = Advance::default();
+        loop {
+            let news = self.ready(&mut advance)?;
+            if news.is_empty() {
+                return Ok(advance);
+            }
+            let merged = self.primary.merge(&news, self.clock.now_ms())?;
+            advance.committed = true;
+            if merged.statements {
+                self.reread_statements(&mut advance)?;
+            }
+            advance.events.extend(events(&merged));
+        }
+    }
+
+    /// What can be merged now, of all logs. Replaces the wants in `advance`.
+    fn ready(&mut self, advance: &mut Advance) -> Result<Vec<News>, Error> {
+        let mut ready = Vec::new();
+        advance.wants.clear();
+        let clock = self.primary.clock().clone();
+        for (key, following) in &mut self.following {
+            if following.stuck.is_some() {
+                continue;
+            }
+            let follower = &mut following.follower;
+            let cut = self.members.iter().find(|one| one.key == *key).and_then(|one| one.cut);
+            let head = follower.bee().log().len();
+            let head = cut.map_or(head, |cut| head.min(cut.length));
+            let step = follower.next(clock.length(follower.device()), head);
+            match step.and_then(checked) {
+                Ok(Step::Idle) => {}
+                Ok(Step::Ready(news)) => ready.push(news),
+                Ok(Step::Need(ranges)) => {
+                    if following.is_new_want(&ranges) {
+                        advance.wants.push((*key, ranges));
+                    }
+                }
+                Err(FollowError::Here(error)) => return Err(error),
+                Err(FollowError::Author(bad)) => {
+                    let why = bad.to_string();
+                    advance.events.push(Event::Stuck { device: *key, why: why.clone() });
+                    following.stuck = Some(why);
+                }
+            }
+        }
+        Ok(ready)
+    }
+
+    /// Admits a device: writes the statement, and follows its log from now on.
+    pub(crate) fn add(&mut self, key: LogKey, name: Option<String>) -> Result<Advance, Error> {
+        let device = DeviceId::of_key(key.as_bytes());
+        if key == self.key() {
+            return Err(Error::OwnKey { key });
+        }
+        match self.members.iter().find(|member| member.device == device) {
+            Some(member) if member.key != key => return Err(Error::IdTaken { key }),
+            Some(member) if member.cut.is_some() => return Err(Error::Removed { key }),
+            _ if device == self.primary.device() => return Err(Error::IdTaken { key }),
+            _ => {}
+        }
+        self.say([Claim::Add { key, name }].into())
+    }
+
+    /// Removes a device: what is applied of its log stays, nothing later is taken.
+    pub(crate) fn remove(&mut self, key: LogKey) -> Result<Advance, Error> {
+        if key == self.key() {
+            return Err(Error::OwnKey { key });
+        }
+        match self.member(&key) {
+            None => return Err(Error::UnknownDevice { key }),
+            Some(member) if member.cut.is_some() => return Err(Error::Removed { key }),
+            Some(_) => {}
+        }
+        let applied = self.extent(&key)?;
+        self.say([Claim::Remove { key, applied }].into())
+    }
+
+    /// Learns statements that a peer handed over. Bad ones are left out, and said to be so.
+    pub(crate) fn learn(&mut self, statements: Vec<Statement>) -> Result<Advance, Error> {
+        let mut advance = Advance::default();
+        let new: Vec<_> = statements
+            .into_iter()
+            .filter(|statement| !self.statements.contains_key(&statement.hash()))
+            .collect();
+        if !new.is_empty() && self.primary.learn(&new)? {
+            advance.committed = true;
+            self.reread_statements(&mut advance)?;
+        }
+        Ok(advance)
+    }
+
+    fn say(&mut self, claims: Vec<Claim>) -> Result<Advance, Error> {
+        let mut advance = Advance { committed: true, ..Advance::default() };
+        let mut statements = Vec::new();
+        for claim in claims {
+            let time = self.primary.stamp(self.clock.now_ms());
+            statements.extend(Statement::sign(self.primary.log(), time, claim));
+        }
+        self.primary.state(&statements)?;
+        self.reread_statements(&mut advance)?;
+        Ok(advance)
+    }
+
+    fn reread_statements(&mut self, advance: &mut Advance) -> Result<(), Error> {
+        let statements = self.primary.statements()?;
+        self.statements = statements.into_iter().map(|one| (one.hash(), one)).collect();
+        advance.events.push(Event::DevicesChanged);
+        self.refresh_members(advance)
+    }
+
+    /// Opens the logs of new members, and says how far those of removed ones are applied.
+    fn refresh_members(&mut self, advance: &mut Advance) -> Result<(), Error> {
+        self.members = members(self.key(), self.statements.values());
+        let me = self.key();
+        let keys: Vec<_> = self.members.iter().map(|member| member.key).collect();
+        for key in keys.into_iter().filter(|key| *key != me) {
+            if !self.following.contains_key(&key) {
+                let log = self.open_replica(key)?;
+                advance.new_logs.push(log);
+            }
+        }
+        let mut claims = Vec::new();
+        for member in self.members.iter().filter(|member| member.cut.is_some()) {
+            if self.is_active(&me) && member.key != me && !self.has_stated(&member.key) {
+                let key = member.key;
+                claims.push(Claim::Applied { key, applied: self.extent(&key)? });
+            }
+        }
+        if !claims.is_empty() {
+            let said = self.say(claims)?;
+            advance.new_logs.extend(said.new_logs);
+            advance.committed = true;
+        }
+        Ok(())
+    }
+
+    fn open_replica(&mut self, key: LogKey) -> Result<Log, Error> {
+        let options = LogOptions { durability: Durability::Buffered, ..LogOptions::default() };
+        let log = self.home.replica(key, options)?;
+        let options = BeeOptions { cache_bytes: FOLLOWED_CACHE_BYTES, ..BeeOptions::default() };
+        let bee = Bee::open(log.clone(), options)?;
+        let follower = Follower::new(bee);
+        self.following.insert(key, Following { follower, stuck: None, said: None });
+        Ok(log)
+    }
+
+    /// Whether we have said how far the log of a removed device is applied here.
+    fn has_stated(&self, removed: &LogKey) -> bool {
+        let me = self.key();
+        self.statements.values().filter(|statement| statement.author == me).any(|statement| {
+            matches!(&statement.claim,
+                Claim::Remove { key, .. } | Claim::Applied { key, .. } if key == removed)
+        })
+    }
+
+    /// How far a log is applied, and which history of it.
+    fn extent(&self, key: &LogKey) -> Result<Extent, Error> {
+        let length = self.applied(DeviceId::of_key(key.as_bytes()));
+        let tag = match self.following.get(key) {
+            Some(following) if length > 0 => tag_at(following.follower.bee().log(), length)?,
+            _ => None,
+        };
+        Ok(Extent { length, tag })
+    }
+}
+
+fn checked(step: Step) -> Result<Step, FollowError> {
+    if let Step::Ready(news) = &step {
+        check(news)?;
+    }
+    Ok(step)
+}
+
+
+fn events(merged: &Merged) -> Vec<Event> {
+    let mut events = vec![Event::Merged { blocks: merged.blocks, keys: merged.keys }];
+    let ahead = merged.ahead.iter();
+    events.extend(ahead.map(|(&device, &by_ms)| Event::ClockAhead { device, by_ms }));
+    events
+}

@@ -1,0 +1,98 @@
+//! What readers see: entries, conflicts, devices, status.
+
+use bytes::Bytes;
+use multibee_log::LogKey;
+use multibee_merge::{Clock, DeviceId, Digest, Time, Version};
+
+/// One key and what it shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key, as it was put.
+    pub key: Bytes,
+    /// The value, as it was put.
+    pub value: Bytes,
+    /// The block of this device's log that holds the entry.
+    pub seq: u64,
+    /// Who wrote the value.
+    pub device: DeviceId,
+    /// When, by the writer's hybrid clock.
+    pub time: Time,
+    /// Concurrent versions that are not shown: 0 unless the key is in conflict.
+    pub conflicts: usize,
+}
+
+/// A key with several concurrent versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The key.
+    pub key: Bytes,
+    /// All versions, sorted by dot; a delete is a version without a value.
+    pub versions: Vec<Version>,
+    /// Which of them is shown, if any is.
+    pub shown: Option<usize>,
+}
+
+/// A device of the database, this one included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// The key of its log: give it to others to be added.
+    pub key: LogKey,
+    /// Its short id, as in [`Entry::device`].
+    pub id: DeviceId,
+    /// Its name, if it was added with one.
+    pub name: Option<String>,
+    /// Where it was reached last, or is to be reached.
+    pub address: Option<String>,
+    /// Whether it is this device.
+    pub is_self: bool,
+    /// Whether it was removed.
+    pub removed: bool,
+    /// Whether it is connected now.
+    pub connected: bool,
+    /// Blocks of its log that are applied here.
+    pub applied: u64,
+    /// Length of its log as far as it is known here.
+    pub known: u64,
+    /// Why its log can't be followed further, if it can't.
+    pub stuck: Option<String>,
+}
+
+/// How a database is doing.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The key of this device's log.
+    pub key: LogKey,
+    /// Its short id.
+    pub device: DeviceId,
+    /// Blocks in its log.
+    pub length: u64,
+    /// Bytes in its log.
+    pub bytes: u64,
+    /// The vector clock: how far each device's own commits are applied, this device included.
+    pub clock: Clock,
+    /// The digest of the data, equal on all devices with equal clocks.
+    pub digest: Digest,
+    /// All devices.
+    pub devices: Vec<Device>,
+    /// Blocks of others that are known and not yet merged.
+    pub remaining: u64,
+    /// Blocks downloaded since the database was opened.
+    pub blocks_downloaded: u64,
+    /// Bytes sent over all connections since the database was opened.
+    pub bytes_sent: u64,
+    /// Bytes received over all connections since the database was opened.
+    pub bytes_received: u64,
+}
+
+/// What a full scan found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Keys with a value.
+    pub keys: u64,
+    /// Keys in conflict.
+    pub conflicts: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+    /// The digest, computed from the data as read.
+    pub digest: Digest,
+}

@@ -1,0 +1,141 @@
+//! Why a database refused to do something.
+
+use std::io;
+use std::path::PathBuf;
+
+use multibee_log::LogKey;
+
+/// Why a database refused to do something. State is as it was before the call.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The directory holds no database.
+    #[error("{path} holds no Multibee database: create one there first")]
+    NotADatabase {
+        /// The directory that was asked for.
+        path: PathBuf,
+    },
+    /// The directory holds a database already.
+    #[error("{path} holds a Multibee database already")]
+    AlreadyExists {
+        /// The directory that was asked for.
+        path: PathBuf,
+    },
+    /// Another process has the database open.
+    #[error("{path} is in use by another process")]
+    Locked {
+        /// The directory that was asked for.
+        path: PathBuf,
+    },
+    /// A newer program wrote this database.
+    #[error("the database has format {found:?}, this program reads {ours:?}: use a newer program", ours = crate::FORMAT)]
+    NewerFormat {
+        /// What the database's header says.
+        found: String,
+    },
+    /// The key is longer than [`MAX_KEY_LEN`](crate::MAX_KEY_LEN).
+    #[error("a key of {len} bytes is too long: at most {max} bytes", max = crate::MAX_KEY_LEN)]
+    KeyTooLong {
+        /// Bytes in the key.
+        len: usize,
+    },
+    /// The value is longer than [`MAX_VALUE_LEN`](crate::MAX_VALUE_LEN).
+    #[error("a value of {len} bytes is too long: at most {max} bytes", max = crate::MAX_VALUE_LEN)]
+    ValueTooLong {
+        /// Bytes in the value.
+        len: usize,
+    },
+    /// The batch has more than [`MAX_BATCH_OPS`](crate::MAX_BATCH_OPS) operations.
+    #[error("a batch of {count} operations is too large: at most {max}", max = crate::MAX_BATCH_OPS)]
+    BatchTooLarge {
+        /// Operations in the batch.
+        count: usize,
+    },
+    /// The key names this device itself.
+    #[error("{key} is this device itself")]
+    OwnKey {
+        /// The key that was given.
+        key: LogKey,
+    },
+    /// The device is not a member.
+    #[error("{key} is not a device of this database")]
+    UnknownDevice {
+        /// The key that was given.
+        key: LogKey,
+    },
+    /// The device was removed: that is final for its key.
+    #[error("{key} was removed from this database: a device that returns needs a new key")]
+    Removed {
+        /// The key that was given.
+        key: LogKey,
+    },
+    /// Another device has the same short id.
+    #[error("{key} has the same short id as another device and can't be told from it")]
+    IdTaken {
+        /// The key that was given.
+        key: LogKey,
+    },
+    /// Two devices that applied the same writes hold different data.
+    #[error("this device and {peer} applied the same writes but hold different data")]
+    Diverged {
+        /// The other device.
+        peer: LogKey,
+    },
+    /// A full scan gave another digest than the commits say.
+    #[error("the data has digest {found}, but the last commit says {expected}")]
+    DigestMismatch {
+        /// The digest of the data as read.
+        found: multibee_merge::Digest,
+        /// The digest that the last commit carries.
+        expected: multibee_merge::Digest,
+    },
+    /// A record in our own log can't be read: the disk, or a bug.
+    #[error("block {seq} of our own log can't be read: {what}")]
+    BadRecord {
+        /// The block.
+        seq: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// No connection came about, or the peer does not take us for a member.
+    #[error("{peer} can't be reached: {why}")]
+    Unreachable {
+        /// Who was dialled.
+        peer: String,
+        /// What happened.
+        why: String,
+    },
+    /// The deadline passed before all reachable peers held the same data.
+    #[error("not in sync within {seconds} s: {what}")]
+    NotSynced {
+        /// How long was waited.
+        seconds: u64,
+        /// What was still missing.
+        what: String,
+    },
+    /// The tree failed.
+    #[error(transparent)]
+    Tree(#[from] multibee_btree::Error),
+    /// A log failed.
+    #[error(transparent)]
+    Log(#[from] multibee_log::Error),
+    /// A file of ours could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn bad_record(seq: u64, what: &impl ToString) -> Self {
+        Self::BadRecord { seq, what: what.to_string() }
+    }
+
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+}

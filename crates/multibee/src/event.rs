@@ -1,0 +1,52 @@
+//! What a database tells about its dealings with other devices.
+
+use multibee_log::LogKey;
+
+/// Something happened between this device and others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A device of this database is connected, and has proven who it is.
+    Connected {
+        /// The device.
+        peer: LogKey,
+    },
+    /// A device went away.
+    Disconnected {
+        /// The device.
+        peer: LogKey,
+    },
+    /// Other devices' writes were merged.
+    Merged {
+        /// Blocks of others that were joined.
+        blocks: u64,
+        /// Keys that changed by it.
+        keys: u64,
+    },
+    /// Devices were added or removed.
+    DevicesChanged,
+    /// A device's clock is further ahead than we follow.
+    ClockAhead {
+        /// The device.
+        device: LogKey,
+        /// Milliseconds ahead of our own clock.
+        by_ms: u64,
+    },
+    /// A device that applied the same writes holds other data: a bug, a bad disk, or a hidden fork.
+    Diverged {
+        /// The device.
+        peer: LogKey,
+    },
+    /// A device's log holds something that can't be read; nothing behind it is merged.
+    Stuck {
+        /// The device.
+        device: LogKey,
+        /// What is wrong, and where.
+        why: String,
+    },
+    /// A peer broke the rules of the protocol, or the connection failed.
+    PeerFault {
+        /// What it did.
+        why: String,
+    },
+}

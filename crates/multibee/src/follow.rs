@@ -1,0 +1,321 @@
+//! Following another device: which blocks of its log are news, in which order.
+//!
+//! An own commit names its first block and the own commit before it, signed like everything in the
+//! log. So whoever relays a log can leave out neither a commit nor a part of one: [`Follower`]
+//! takes commits only where each names the one that was applied before it.
+//!
+//! Nothing here waits or asks: [`Follower::next`] says which blocks it needs, and is called again
+//! when they are there.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use multibee_btree::{Bee, Error as TreeError};
+use multibee_log::LogKey;
+use multibee_merge::{Applied, Clock, DeviceId};
+
+use crate::Error;
+use crate::commit::{self, Base};
+use crate::format::{Commit, Meta};
+use crate::merging::{BadNews, device_of};
+use crate::news::{News, OwnCommit};
+use crate::primary::tag_at;
+
+/// Where a peer says that a device's news lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hint {
+    /// Own commits at or beyond this block are listed.
+    pub(crate) since: u64,
+    /// The log's length up to which the list is meant.
+    pub(crate) upto: u64,
+    /// The own commits, oldest first, from first block up to but without the end.
+    pub(crate) ranges: Vec<Range<u64>>,
+    /// The author itself said so: nobody needs to prove that it left nothing out.
+    pub(crate) by_author: bool,
+}
+
+/// What to do next about a log.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Nothing is left to merge.
+    Idle,
+    /// These blocks are wanted first.
+    Need(Vec<Range<u64>>),
+    /// These commits come next.
+    Ready(News),
+}
+
+/// Follows one log.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    author: LogKey,
+    device: DeviceId,
+    bee: Bee,
+    base: Option<Base>,
+    /// Own commits that come next, oldest first.
+    plan: VecDeque<Range<u64>>,
+    /// The length up to which everything own is applied or planned.
+    planned_to: u64,
+    /// A walk from a head back to what is applied, newest first, and where it stands.
+    walk: Option<Walk>,
+    hint: Option<Hint>,
+}
+
+#[derive(Debug)]
+struct Walk {
+    head: u64,
+    found: Vec<Range<u64>>,
+    at: u64,
+}
+
+/// Blocks in one merge commit, about: readers must not wait long for it.
+const MERGE_BLOCKS_MAX: u64 = 4096;
+
+/// Why a log can't be followed further.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FollowError {
+    /// The author wrote something that can't be read.
+    #[error(transparent)]
+    Author(#[from] BadNews),
+    /// This machine failed.
+    #[error(transparent)]
+    Here(#[from] Error),
+}
+
+impl Follower {
+    /// Follows the log behind `bee`.
+    pub(crate) fn new(bee: Bee) -> Self {
+        let author = bee.log().key();
+        Self {
+            author,
+            device: device_of(&author),
+            bee,
+            base: None,
+            plan: VecDeque::new(),
+            planned_to: 0,
+            walk: None,
+            hint: None,
+        }
+    }
+
+    pub(crate) const fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    pub(crate) const fn bee(&self) -> &Bee {
+        &self.bee
+    }
+
+    /// Takes a peer's word for where the news lies, until the chain of commits says otherwise.
+    pub(crate) fn take_hint(&mut self, hint: Hint) {
+        self.hint = Some(hint);
+    }
+
+    /// Blocks that are planned but not applied: what is left to do, as far as it is known.
+    pub(crate) fn remaining(&self) -> u64 {
+        self.plan.iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// Says what to do, given how far the log is applied and up to which length it may be read.
+    pub(crate) fn next(&mut self, applied: u64, head: u64) -> Result<Step, FollowError> {
+        if head <= 1 || head <= applied {
+            return Ok(Step::Idle);
+        }
+        if self.plan.is_empty() && self.planned_to < head {
+            self.plan_from_hint(applied, head);
+        }
+        if self.plan.is_empty() && self.planned_to < head {
+            let missing = self.plan_by_walking(applied, head)?;
+            if !missing.is_empty() {
+                return Ok(Step::Need(missing));
+            }
+        }
+        if self.plan.is_empty() { Ok(Step::Idle) } else { self.take_ready(applied) }
+    }
+
+    /// The own commits from block `since` on, up to `applied`, oldest first; `None` if not all of
+    /// the chain is here.
+    pub(crate) fn applied_ranges(&self, since: u64, applied: u64) -> Option<Vec<Range<u64>>> {
+        let mut ranges = Vec::new();
+        let mut at = applied.checked_sub(1);
+        while let Some(seq) = at.filter(|&seq| seq >= since) {
+            let commit = self.commit_at(seq).ok()??;
+            ranges.push(commit.own_first?..seq + 1);
+            at = commit.prev_own;
+        }
+        ranges.reverse();
+        Some(ranges)
+    }
+
+    fn plan_from_hint(&mut self, applied: u64, head: u64) {
+        let Some(hint) = self.hint.take() else { return };
+        if hint.upto > head {
+            // It is about blocks whose signature has not arrived yet.
+            self.hint = Some(hint);
+            return;
+        }
+        if hint.upto <= self.planned_to || !is_plausible(&hint) {
+            return;
+        }
+        self.plan = hint.ranges.into_iter().filter(|range| range.start >= applied).collect();
+        // A relay may have left out the newest commits: the head's own record will tell.
+        let last = self.plan.back().map_or(applied, |range| range.end);
+        self.planned_to = self.planned_to.max(if hint.by_author { hint.upto } else { last });
+    }
+
+    /// Walks from the head along the chain of own commits, as far as blocks are here.
+    fn plan_by_walking(&mut self, applied: u64, head: u64) -> Result<Vec<Range<u64>>, FollowError> {
+        let mut walk = match self.walk.take() {
+            Some(walk) if walk.head == head => walk,
+            _ => Walk { head, found: Vec::new(), at: head - 1 },
+        };
+        while walk.at >= applied.max(1) {
+            let Some(commit) = self.commit_at(walk.at)? else {
+                let missing = walk.at..walk.at + 1;
+                self.walk = Some(walk);
+                return Ok(vec![missing]);
+            };
+            if let Some(first) = commit.own_first {
+                if first > walk.at || first < applied {
+                    return Err(self.bad(walk.at, "its commit names no possible first block"));
+                }
+                walk.found.push(first..walk.at + 1);
+            }
+            match commit.prev_own {
+                Some(before) if before < walk.at => walk.at = before,
+                Some(_) => return Err(self.bad(walk.at, "its commit names a later one as earlier")),
+                None => break,
+            }
+        }
+        walk.found.reverse();
+        self.plan = walk.found.into();
+        self.planned_to = head;
+        Ok(Vec::new())
+    }
+
+    /// Takes the commits at the front of the plan that are here, whole and in order.
+    fn take_ready(&mut self, applied: u64) -> Result<Step, FollowError> {
+        let mut commits = Vec::new();
+        let (mut end, mut blocks) = (applied, 0);
+        while let Some(range) = self.plan.front().cloned() {
+            if blocks >= MERGE_BLOCKS_MAX || !self.is_here(&range) {
+                break;
+            }
+            match self.read_commit(&range, end)? {
+                Reading::Whole(commit) => commits.push(commit),
+                Reading::Misled => {
+                    // The list was wrong; what the chain says counts.
+                    self.forget_plan(end);
+                    break;
+                }
+                Reading::Missing(missing) if commits.is_empty() => return Ok(Step::Need(missing)),
+                Reading::Missing(_) => break,
+            }
+            blocks += range.end - range.start;
+            end = range.end;
+            self.plan.pop_front();
+        }
+        if commits.is_empty() {
+            return Ok(Step::Need(self.plan.iter().cloned().collect()));
+        }
+        let tag = tag_at(self.bee.log(), end)?;
+        let applied = Applied { length: end, tag };
+        Ok(Step::Ready(News { author: self.author, device: self.device, commits, applied }))
+    }
+
+    fn forget_plan(&mut self, applied: u64) {
+        self.plan.clear();
+        self.hint = None;
+        self.planned_to = applied;
+    }
+
+    fn is_here(&self, range: &Range<u64>) -> bool {
+        range.clone().all(|seq| self.bee.log().has(seq))
+    }
+
+    fn read_commit(&mut self, range: &Range<u64>, applied: u64) -> Result<Reading, FollowError> {
+        let last = range.end - 1;
+        let Some(commit) = self.commit_at(last)? else {
+            return Ok(Reading::Missing(vec![last..range.end]));
+        };
+        let before = applied.checked_sub(1);
+        if commit.own_first != Some(range.start) || commit.prev_own != before {
+            return Ok(Reading::Misled);
+        }
+        let clock = match commit.clock_at {
+            None => {
+                let clock = commit::decode_clock(&commit, None);
+                self.base = Some(Base { seq: last, clock: clock.clone() });
+                clock
+            }
+            Some(at) => match self.base_at(at, last)? {
+                Some(base) => commit::decode_clock(&commit, Some(&base)),
+                None => return Ok(Reading::Missing(vec![at..at + 1])),
+            },
+        };
+        let mut blocks = Vec::new();
+        for seq in range.clone() {
+            match self.block(seq)? {
+                Some(block) => blocks.push(block),
+                None => return Ok(Reading::Missing(vec![seq..seq + 1])),
+            }
+        }
+        Ok(Reading::Whole(OwnCommit { clock, blocks }))
+    }
+
+    /// The clock at an earlier own commit, or `None` if that block is not here.
+    fn base_at(&mut self, at: u64, referrer: u64) -> Result<Option<Clock>, FollowError> {
+        if let Some(base) = self.base.as_ref().filter(|base| base.seq == at) {
+            return Ok(Some(base.clock.clone()));
+        }
+        if at >= referrer {
+            return Err(self.bad(referrer, "its clock refers to a later block"));
+        }
+        let Some(commit) = self.commit_at(at)? else { return Ok(None) };
+        if commit.clock_at.is_some() {
+            return Err(self.bad(at, "a clock that others refer to is not whole"));
+        }
+        let clock = commit::decode_clock(&commit, None);
+        self.base = Some(Base { seq: at, clock: clock.clone() });
+        Ok(Some(clock))
+    }
+
+    fn commit_at(&self, seq: u64) -> Result<Option<Commit>, FollowError> {
+        let Some(block) = self.block(seq)? else { return Ok(None) };
+        let meta = Meta::decode_extra(&block.extra);
+        let meta = meta.map_err(|error| self.bad(seq, &error.to_string()))?;
+        meta.commit.map(Some).ok_or_else(|| self.bad(seq, "it ends no commit"))
+    }
+
+    fn block(&self, seq: u64) -> Result<Option<multibee_btree::Entry>, FollowError> {
+        match self.bee.get_by_seq(seq) {
+            Ok(Some(block)) => Ok(Some(block)),
+            Ok(None) => Err(self.bad(seq, "it is no entry")),
+            Err(TreeError::Missing(_)) => Ok(None),
+            Err(TreeError::Log(error)) => Err(Error::from(error).into()),
+            Err(error) => Err(self.bad(seq, &error.to_string())),
+        }
+    }
+
+    fn bad(&self, seq: u64, what: &str) -> FollowError {
+        BadNews { author: self.author, seq, what: what.into() }.into()
+    }
+}
+
+/// What became of reading a planned commit.
+enum Reading {
+    Whole(OwnCommit),
+    /// The blocks are no commit that follows what was applied.
+    Misled,
+    Missing(Vec<Range<u64>>),
+}
+
+/// Ranges of a list from a peer: not empty, in order, within the length.
+fn is_plausible(hint: &Hint) -> bool {
+    let mut end = hint.since;
+    hint.ranges.iter().all(|range| {
+        let fits = range.start >= end && range.start < range.end && range.end <= hint.upto;
+        end = range.end;
+        fits
+    })
+}

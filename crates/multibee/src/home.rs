@@ -1,0 +1,190 @@
+//! Where a database keeps its logs: a directory, or memory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use multibee_log::{FileStorage, KeyPair, Log, LogKey, LogOptions, MemoryStorage};
+
+use crate::Error;
+
+/// Where a database lives.
+#[derive(Clone, Debug)]
+pub enum Home {
+    /// A directory of its own; see `docs/formats.md` for what is in it.
+    Dir(PathBuf),
+    /// Memory. Clones share it, so that a test can reopen what it closed.
+    Memory(MemoryHome),
+}
+
+/// A home in memory.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryHome {
+    logs: Arc<Mutex<BTreeMap<String, MemoryStorage>>>,
+    addresses: Arc<Mutex<BTreeMap<LogKey, String>>>,
+}
+
+const PRIMARY: &str = "primary";
+const REPLICAS: &str = "replicas";
+const ADDRESSES: &str = "addresses.json";
+
+impl Home {
+    /// A directory.
+    pub fn dir(path: impl Into<PathBuf>) -> Self {
+        Self::Dir(path.into())
+    }
+
+    /// New, empty memory.
+    pub fn memory() -> Self {
+        Self::Memory(MemoryHome::default())
+    }
+
+    /// Whether a database is there.
+    pub fn exists(&self) -> bool {
+        match self {
+            Self::Dir(dir) => dir.join(PRIMARY).is_dir(),
+            Self::Memory(memory) => lock(&memory.logs).contains_key(PRIMARY),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Dir(dir) => dir.clone(),
+            Self::Memory(_) => PathBuf::from("(memory)"),
+        }
+    }
+
+    /// Creates the log of a new database.
+    pub(crate) fn create_primary(&self, keys: KeyPair, options: LogOptions) -> Result<Log, Error> {
+        if self.exists() {
+            return Err(Error::AlreadyExists { path: self.path() });
+        }
+        match self {
+            Self::Dir(dir) => {
+                private_dir(dir)?;
+                let storage = FileStorage::create(dir.join(PRIMARY))?;
+                Ok(Log::create(storage, keys, options)?)
+            }
+            Self::Memory(memory) => {
+                Ok(Log::create(memory.storage(PRIMARY), keys, options)?)
+            }
+        }
+    }
+
+    /// Opens the log of a database.
+    pub(crate) fn open_primary(&self, options: LogOptions) -> Result<Log, Error> {
+        if !self.exists() {
+            return Err(Error::NotADatabase { path: self.path() });
+        }
+        let opened = match self {
+            Self::Dir(dir) => FileStorage::open(dir.join(PRIMARY))
+                .and_then(|storage| Log::open(storage, options)),
+            Self::Memory(memory) => Log::open(memory.storage(PRIMARY), options),
+        };
+        opened.map_err(|error| match error {
+            multibee_log::Error::Locked { .. } => Error::Locked { path: self.path() },
+            other => other.into(),
+        })
+    }
+
+    /// Opens the replica of another device's log, or makes an empty one.
+    pub(crate) fn replica(&self, key: LogKey, options: LogOptions) -> Result<Log, Error> {
+        let name = key.discovery_key().to_string();
+        match self {
+            Self::Dir(dir) => {
+                let replicas = dir.join(REPLICAS);
+                private_dir(&replicas)?;
+                let path = replicas.join(name);
+                if path.is_dir() {
+                    Ok(Log::open(FileStorage::open(path)?, options)?)
+                } else {
+                    Ok(Log::create_replica(FileStorage::create(path)?, key, options)?)
+                }
+            }
+            Self::Memory(memory) => {
+                let name = format!("{REPLICAS}/{name}");
+                let known = lock(&memory.logs).contains_key(&name);
+                let storage = memory.storage(&name);
+                if known {
+                    Ok(Log::open(storage, options)?)
+                } else {
+                    Ok(Log::create_replica(storage, key, options)?)
+                }
+            }
+        }
+    }
+
+    /// Where each device was reached last: this device's own knowledge, not shared.
+    pub(crate) fn addresses(&self) -> Result<BTreeMap<LogKey, String>, Error> {
+        let dir = match self {
+            Self::Memory(memory) => return Ok(lock(&memory.addresses).clone()),
+            Self::Dir(dir) => dir,
+        };
+        let path = dir.join(ADDRESSES);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(error) => return Err(Error::file(path)(error)),
+        };
+        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        let entries: BTreeMap<String, String> = serde_json::from_slice(&text)
+            .map_err(|error| Error::file(&path)(invalid(error.to_string())))?;
+        entries
+            .into_iter()
+            .map(|(key, address)| match key.parse() {
+                Ok(key) => Ok((key, address)),
+                Err(_) => Err(Error::file(&path)(invalid(format!("{key:?} is no key")))),
+            })
+            .collect()
+    }
+
+    /// Remembers where devices are reached.
+    pub(crate) fn set_addresses(&self, addresses: &BTreeMap<LogKey, String>) -> Result<(), Error> {
+        let dir = match self {
+            Self::Memory(memory) => {
+                lock(&memory.addresses).clone_from(addresses);
+                return Ok(());
+            }
+            Self::Dir(dir) => dir,
+        };
+        let entries: BTreeMap<String, &String> =
+            addresses.iter().map(|(key, address)| (key.to_string(), address)).collect();
+        let path = dir.join(ADDRESSES);
+        let text = serde_json::to_vec_pretty(&entries)
+            .map_err(|error| Error::file(&path)(io::Error::other(error)))?;
+        replace_file(&path, &text).map_err(Error::file(&path))
+    }
+}
+
+impl MemoryHome {
+    fn storage(&self, name: &str) -> MemoryStorage {
+        lock(&self.logs).entry(name.to_owned()).or_default().clone()
+    }
+}
+
+/// A file is the old one or the new one, whatever happens in between.
+fn replace_file(path: &Path, text: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = fs::File::create(&new)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&new, path)
+}
+
+fn private_dir(path: &Path) -> Result<(), Error> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder.create(path).map_err(Error::file(path))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Nothing panics while one of these is held, and each change is a single assignment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,99 @@
+//! Multibee: a multi-writer, local-first key-value database for one person's devices.
+//!
+//! Each device reads and writes its own signed, append-only database at full speed, offline.
+//! Devices replicate only what changed, merge it into their own primary, and end with the same
+//! data, with no server in charge. A primary is an ordinary Hyperbee, so any Hyperbee client can
+//! read it.
+//!
+//! # Local and remote
+//!
+//! Reading and writing are plain, blocking calls, as in any embedded database: everything is on
+//! this machine, whether or not a network is. Only what waits for other devices is `async`, and
+//! runs on tokio. (A write with [`Durability::Immediate`] waits for the disk: in an async program
+//! call it from `spawn_blocking`, or choose [`Durability::Buffered`].)
+//!
+//! # Conflicts
+//!
+//! A write that saw another one supersedes it, whatever the clocks said. Writes that did not see
+//! each other are all kept; the latest is shown, and [`Multibee::conflicts`] lists the rest, the
+//! same on every device, until somebody writes the key again.
+//!
+//! # Example
+//!
+//! ```
+//! use multibee::{Home, Multibee, Options};
+//!
+//! # let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+//! # runtime.block_on(async {
+//! // Two devices. Each has to admit the other.
+//! let phone = Multibee::create(Home::memory(), Options::default())?;
+//! let laptop = Multibee::create(Home::memory(), Options::default())?;
+//! phone.add_replica(laptop.key())?;
+//! laptop.add_replica(phone.key())?;
+//!
+//! // Apart: each writes what it likes.
+//! phone.put("milk", "two")?;
+//! laptop.put("bread", "rye")?;
+//!
+//! // Together: any byte stream will do. Here it's a pipe in memory.
+//! let (one_end, other_end) = tokio::io::duplex(64 * 1024);
+//! phone.attach(one_end, multibee::Role::Initiator);
+//! laptop.attach(other_end, multibee::Role::Responder);
+//! phone.wait_synced(std::time::Duration::from_secs(10)).await?;
+//!
+//! assert_eq!(phone.get("bread")?.map(|entry| entry.value), Some("rye".into()));
+//! assert_eq!(laptop.get("milk")?.map(|entry| entry.value), Some("two".into()));
+//! # Ok::<(), multibee::Error>(())
+//! # }).expect("the example runs");
+//! ```
+#![forbid(unsafe_code)]
+
+mod batch;
+mod clock;
+mod commit;
+mod core;
+mod entry;
+mod error;
+mod event;
+mod follow;
+mod format;
+mod hello;
+mod home;
+mod keyspace;
+mod members;
+mod merging;
+mod multibee;
+mod network;
+mod news;
+mod options;
+mod peer_message;
+mod peers;
+mod primary;
+mod record;
+mod session;
+mod staging;
+mod statement;
+mod view;
+
+pub use batch::Batch;
+pub use clock::{SystemClock, WallClock};
+pub use entry::{Conflict, Device, Entry, Scan, Status};
+pub use error::Error;
+pub use event::Event;
+pub use home::{Home, MemoryHome};
+pub use multibee::Multibee;
+pub use multibee_log::{Durability, KeyPair, LogKey};
+pub use multibee_merge::{Clock, Content, DeviceId, Digest, Dot, Time, Version};
+pub use multibee_replica::Role;
+pub use network::Connection;
+pub use options::Options;
+pub use view::{Range, RangeSpec, View};
+
+/// Name of the format that this program reads and writes, as in the bee's header.
+pub const FORMAT: &str = format::FORMAT;
+/// Longest key, in bytes.
+pub const MAX_KEY_LEN: usize = 64 << 10;
+/// Longest value, in bytes.
+pub const MAX_VALUE_LEN: usize = 4 << 20;
+/// Most operations in one batch.
+pub const MAX_BATCH_OPS: usize = 65_536;

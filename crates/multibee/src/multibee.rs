@@ -1,0 +1,374 @@
+//! The handle of a database.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use multibee_btree::{Bee, BeeOptions, Entry as Block, Metadata};
+use multibee_log::{KeyPair, Log, LogKey, LogOptions};
+use multibee_merge::{DeviceId, Digest};
+use tokio::sync::broadcast;
+
+use crate::batch::Batch;
+use crate::core::Core;
+use crate::entry::{Conflict, Device, Entry, Scan, Status};
+use crate::event::Event;
+use crate::format::Meta;
+use crate::home::Home;
+use crate::network::Network;
+use crate::primary::{Op, Primary};
+use crate::view::{Range, RangeSpec, View};
+use crate::{Error, FORMAT, Options};
+
+/// A database on this device. Clones are handles to the same one; any thread may use them.
+///
+/// The last handle that goes closes it: connections end, and the directory is free again.
+#[derive(Clone)]
+pub struct Multibee {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    bee: Bee,
+    device: DeviceId,
+    home: Home,
+    network: Network,
+}
+
+impl Multibee {
+    /// Creates a new, empty database, with a key of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyExists`] if there is one already; otherwise the disk is at fault.
+    pub fn create(home: Home, options: Options) -> Result<Self, Error> {
+        let keys = match &options.keys {
+            Some(keys) => keys.clone(),
+            None => KeyPair::generate(),
+        };
+        let log = home.create_primary(keys, log_options(&options))?;
+        Self::start(home, log, &options)
+    }
+
+    /// Opens a database, merging what earlier runs downloaded and did not merge.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotADatabase`], [`Error::Locked`] and [`Error::NewerFormat`] say what to do;
+    /// otherwise the disk or its content is at fault.
+    pub fn open(home: Home, options: Options) -> Result<Self, Error> {
+        let log = home.open_primary(log_options(&options))?;
+        Self::start(home, log, &options)
+    }
+
+    fn start(home: Home, log: Log, options: &Options) -> Result<Self, Error> {
+        let metadata = Metadata { user_data: Some(FORMAT.into()), ..Metadata::default() };
+        let bee_options = BeeOptions {
+            cache_bytes: options.cache_bytes,
+            metadata: Some(metadata),
+            is_commit_end: Some(is_commit_end),
+            ..BeeOptions::default()
+        };
+        let bee = Bee::open(log, bee_options)?;
+        bee.create_header()?;
+        check_format(&bee)?;
+        let primary = Primary::open(bee.clone(), options.clock.now_ms())?;
+        let device = primary.device();
+        let core = Core::open(primary, home.clone(), options.clock.clone())?;
+        let network = Network::new(core)?;
+        Ok(Self { inner: Arc::new(Inner { bee, device, home, network }) })
+    }
+
+    /// The key of this device's log: what other devices add, and what grants reading.
+    pub fn key(&self) -> LogKey {
+        self.inner.bee.log().key()
+    }
+
+    /// The short id of this device.
+    pub fn device(&self) -> DeviceId {
+        self.inner.device
+    }
+
+    /// Puts a value: it supersedes everything that this device knows of the key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyTooLong`] or [`Error::ValueTooLong`] blame the caller, others the disk. Nothing
+    /// was written then.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> Result<(), Error> {
+        let mut batch = self.batch();
+        batch.put(key, value);
+        batch.commit().map(|_| ())
+    }
+
+    /// Deletes a key. Says whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub fn del(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+        let mut batch = self.batch();
+        batch.del(key);
+        batch.commit().map(|changed| changed.contains(&true))
+    }
+
+    /// Begins a batch: several changes as one commit.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.clone())
+    }
+
+    pub(crate) fn write(&self, ops: &[Op]) -> Result<Vec<bool>, Error> {
+        let session = self.inner.network.session();
+        let changed = {
+            let mut state = session.lock();
+            let now_ms = state.core.now_ms();
+            state.core.primary.write(ops, now_ms)?
+        };
+        self.inner.network.own_log_changed();
+        Ok(changed)
+    }
+
+    /// Reads one key.
+    ///
+    /// # Errors
+    ///
+    /// This machine's disk, or its content, is at fault.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>, Error> {
+        self.view()?.get(key.as_ref())
+    }
+
+    /// Reads entries in the order of their keys, as of now.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get); the iterator's items, too.
+    pub fn range(&self, spec: RangeSpec) -> Result<Range, Error> {
+        Ok(self.view()?.range(spec))
+    }
+
+    /// The data as of now, to be read in peace.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn view(&self) -> Result<View, Error> {
+        Ok(View::new(self.inner.bee.snapshot()?, self.inner.device))
+    }
+
+    /// The data as of an earlier version: a length of this device's log at the end of a commit.
+    ///
+    /// # Errors
+    ///
+    /// No commit ended there; or as [`get`](Self::get).
+    pub fn checkout(&self, version: u64) -> Result<View, Error> {
+        Ok(View::new(self.inner.bee.checkout(version)?, self.inner.device))
+    }
+
+    /// All keys with several concurrent versions, in order; the same list on every device.
+    ///
+    /// To resolve one, write the key: a put or delete supersedes all its versions.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn conflicts(&self) -> Result<Vec<Conflict>, Error> {
+        self.view()?.conflicts()
+    }
+
+    /// The concurrent versions of one key, if it is in conflict.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn conflict(&self, key: impl AsRef<[u8]>) -> Result<Option<Conflict>, Error> {
+        self.view()?.conflict(key.as_ref())
+    }
+
+    /// Reads everything, and compares it with the digest in the last commit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DigestMismatch`] if the data is not what was committed; or as [`get`](Self::get).
+    pub fn verify(&self) -> Result<Scan, Error> {
+        // Under the lock, so that view and digest are of one commit.
+        let (view, expected) = {
+            let state = self.inner.network.session().lock();
+            (self.view()?, state.core.primary.digest())
+        };
+        let scan = view.scan()?;
+        if scan.digest != expected {
+            return Err(Error::DigestMismatch { found: scan.digest, expected });
+        }
+        Ok(scan)
+    }
+
+    /// The digest of the data: equal on all devices with equal clocks.
+    pub fn digest(&self) -> Digest {
+        self.inner.network.session().lock().core.primary.digest()
+    }
+
+    /// Admits a device to the database, for good: its writes are merged from now on.
+    ///
+    /// It has to admit this device, too, before the two connect. Adding it again is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OwnKey`], [`Error::Removed`] and [`Error::IdTaken`] blame the caller.
+    #[doc(alias = "addHyperbee")]
+    pub fn add_replica(&self, key: LogKey) -> Result<(), Error> {
+        self.add_named(key, None)
+    }
+
+    /// As [`add_replica`](Self::add_replica), with a name for people to read.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_replica`](Self::add_replica).
+    pub fn add_named(&self, key: LogKey, name: Option<String>) -> Result<(), Error> {
+        let session = self.inner.network.session();
+        let mut state = session.lock();
+        if state.core.is_active(&key) && key != self.key() {
+            return Ok(());
+        }
+        let advance = state.core.add(key, name)?;
+        session.settle(&mut state, Ok(advance));
+        drop(state);
+        self.inner.network.own_log_changed();
+        Ok(())
+    }
+
+    /// Removes a device, for good: what is applied of its log stays, what comes later is not
+    /// taken, and it is no longer told anything but this.
+    ///
+    /// What the device has already it keeps; and whoever knows the key of a log can read it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OwnKey`], [`Error::UnknownDevice`] and [`Error::Removed`] blame the caller.
+    #[doc(alias = "removeHyperbee")]
+    pub fn remove_replica(&self, key: &LogKey) -> Result<(), Error> {
+        let session = self.inner.network.session();
+        let mut state = session.lock();
+        let advance = state.core.remove(*key)?;
+        session.settle(&mut state, Ok(advance));
+        drop(state);
+        self.inner.network.own_log_changed();
+        Ok(())
+    }
+
+    /// Remembers where a device is reached; `None` forgets. Other devices are not told.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownDevice`] blames the caller, others the disk.
+    pub fn set_address(&self, key: &LogKey, address: Option<String>) -> Result<(), Error> {
+        if self.inner.network.session().lock().core.member(key).is_none() {
+            return Err(Error::UnknownDevice { key: *key });
+        }
+        let mut addresses = self.inner.home.addresses()?;
+        match address {
+            Some(address) => addresses.insert(*key, address),
+            None => addresses.remove(key),
+        };
+        self.inner.home.set_addresses(&addresses)
+    }
+
+    /// All devices that were ever admitted, by seniority, this one included.
+    ///
+    /// # Errors
+    ///
+    /// The file with addresses can't be read.
+    pub fn devices(&self) -> Result<Vec<Device>, Error> {
+        let addresses = self.inner.home.addresses()?;
+        let state = self.inner.network.session().lock();
+        let core = &state.core;
+        let own = core.primary.log().len();
+        let devices = core.members().iter().map(|member| {
+            let is_self = member.key == core.key();
+            let following = core.following().get(&member.key);
+            let known = following.map_or(own, |one| one.follower.bee().log().len());
+            Device {
+                key: member.key,
+                id: member.device,
+                name: member.name.clone(),
+                address: addresses.get(&member.key).cloned(),
+                is_self,
+                removed: member.cut.is_some(),
+                connected: state.peers.devices().any(|peer| peer.key == member.key),
+                applied: if is_self { own } else { core.applied(member.device) },
+                known,
+                stuck: following.and_then(|one| one.stuck.clone()),
+            }
+        });
+        Ok(devices.collect())
+    }
+
+    /// How the database is doing.
+    ///
+    /// # Errors
+    ///
+    /// This machine's disk, or its content, is at fault.
+    pub fn status(&self) -> Result<Status, Error> {
+        let devices = self.devices()?;
+        let (bytes_sent, bytes_received) = self.inner.network.bytes();
+        let state = self.inner.network.session().lock();
+        let core = &state.core;
+        Ok(Status {
+            key: core.key(),
+            device: core.primary.device(),
+            length: core.primary.log().len(),
+            bytes: core.primary.log().byte_len(),
+            clock: core.primary.whole_clock()?,
+            digest: core.primary.digest(),
+            devices,
+            remaining: core.remaining(),
+            blocks_downloaded: state.blocks_downloaded,
+            bytes_sent,
+            bytes_received,
+        })
+    }
+
+    /// Tells what happens between this device and others, from now on. A receiver that lags far
+    /// behind misses the oldest.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.inner.network.session().events.subscribe()
+    }
+
+    /// Waits until everything that was written is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The disk is at fault.
+    pub fn sync_to_disk(&self) -> Result<(), Error> {
+        Ok(self.inner.bee.log().sync()?)
+    }
+
+    pub(crate) fn network(&self) -> &Network {
+        &self.inner.network
+    }
+}
+
+impl fmt::Debug for Multibee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Multibee").field("key", &self.key()).finish_non_exhaustive()
+    }
+}
+
+fn log_options(options: &Options) -> LogOptions {
+    LogOptions { durability: options.durability, ..LogOptions::default() }
+}
+
+/// Whether a commit ends with this block: only then is the length behind it a version.
+fn is_commit_end(block: &Block) -> bool {
+    Meta::decode_extra(&block.extra).is_ok_and(|meta| meta.commit.is_some())
+}
+
+fn check_format(bee: &Bee) -> Result<(), Error> {
+    let header = bee.header()?;
+    let user_data = header.and_then(|header| header.metadata).and_then(|data| data.user_data);
+    let found = user_data.unwrap_or_default();
+    if found == FORMAT {
+        return Ok(());
+    }
+    Err(Error::NewerFormat { found: String::from_utf8_lossy(&found).into_owned() })
+}

@@ -1,0 +1,400 @@
+//! Connections: dialling, listening, and the task that takes in what the network tells.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use multibee_log::LogKey;
+use multibee_replica::{
+    ConnectionId, Endpoint, Event as NetEvent, EventReceiver, Replicator, ReplicatorOptions, Role,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::core::Core;
+use crate::peer_message::PROTOCOL;
+use crate::peers::{Contact, Standing, compare};
+use crate::session::{Session, own_status};
+use crate::{Error, Multibee};
+
+/// Events taken in at once, at most: one commit for many arrivals.
+const EVENTS_AT_ONCE: usize = 4096;
+/// How long dialling may take.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pauses between attempts to reach a device: the first, and the longest.
+const REDIAL_MS: (u64, u64) = (200, 10_000);
+
+/// The network side of a database: works without a runtime until somebody connects.
+pub(crate) struct Network {
+    session: Arc<Session>,
+    /// The own log has grown, and peers are not told yet.
+    dirty: Arc<Notify>,
+    tasks: Mutex<Tasks>,
+}
+
+struct Tasks {
+    /// What the network tells, until the task that takes it in was started.
+    events: Option<EventReceiver>,
+    running: JoinSet<()>,
+}
+
+/// One connection to another device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    id: ConnectionId,
+}
+
+impl Network {
+    pub(crate) fn new(core: Core) -> Result<Self, Error> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| Error::Unreachable {
+            peer: "the system's random numbers".into(),
+            why: error.to_string(),
+        })?;
+        let mut replicator = Replicator::new(ReplicatorOptions::default(), seed);
+        replicator.accept_protocol(PROTOCOL);
+        replicator.add_log(core.primary.log().clone());
+        for following in core.following().values() {
+            replicator.add_log(following.follower.bee().log().clone());
+        }
+        let (endpoint, events) = Endpoint::new(replicator);
+        let session = Arc::new(Session::new(core, endpoint));
+        // What was downloaded in an earlier run and not merged is merged now.
+        session.process(Vec::new());
+        let tasks = Tasks { events: Some(events), running: JoinSet::new() };
+        Ok(Self { session, dirty: Arc::new(Notify::new()), tasks: Mutex::new(tasks) })
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Has peers told that the own log grew, soon. Costs nothing while nobody is connected.
+    pub(crate) fn own_log_changed(&self) {
+        self.dirty.notify_one();
+        self.session.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Bytes sent and received over all connections.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        self.session.endpoint.with(|replicator| {
+            let total = replicator.stats().total;
+            (total.bytes_out, total.bytes_in)
+        })
+    }
+
+    fn tasks(&self) -> std::sync::MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the task that takes in events, once.
+    fn start(&self) {
+        let mut tasks = self.tasks();
+        if let Some(events) = tasks.events.take() {
+            let session = Arc::downgrade(&self.session);
+            tasks.running.spawn(take_in(session, events, self.dirty.clone()));
+        }
+    }
+
+    fn attach<S>(&self, stream: S, role: Role) -> ConnectionId
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.start();
+        let endpoint = self.session.endpoint.clone();
+        let id = endpoint.connect(role);
+        self.tasks().running.spawn(async move {
+            endpoint.drive_connection(id, stream).await;
+        });
+        id
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").finish_non_exhaustive()
+    }
+}
+
+/// Takes in what the network tells and what the own log has become, until the database is gone.
+async fn take_in(session: Weak<Session>, mut events: EventReceiver, dirty: Arc<Notify>) {
+    loop {
+        let mut batch = Vec::new();
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => batch.push(event),
+                None => return,
+            },
+            () = dirty.notified() => {}
+        }
+        while batch.len() < EVENTS_AT_ONCE
+            && let Some(event) = events.try_recv()
+        {
+            batch.push(event);
+        }
+        let Some(session) = session.upgrade() else { return };
+        let work = tokio::task::spawn_blocking(move || work(&session, batch));
+        if work.await.is_err() {
+            tracing::error!("taking in events failed: a bug");
+            return;
+        }
+    }
+}
+
+fn work(session: &Session, events: Vec<NetEvent>) {
+    let log = session.lock().core.primary.log().clone();
+    if log.durable_len() < log.len()
+        && let Err(error) = log.sync()
+    {
+        tracing::error!(%error, "the disk failed: nothing new is told to other devices");
+    }
+    session.process(events);
+}
+
+impl Multibee {
+    /// Talks to another device over a byte stream that stands already. One side is the initiator,
+    /// the other the responder.
+    ///
+    /// Needs a running tokio runtime, here and in all that follows.
+    pub fn attach<S>(&self, stream: S, role: Role) -> Connection
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        Connection { id: self.network().attach(stream, role) }
+    }
+
+    /// Dials a device and waits until both have proven who they are. Returns who it is.
+    ///
+    /// The connection then stays; changes flow both ways as they happen.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreachable`] if nobody answers, or nobody of this database.
+    pub async fn connect(&self, address: impl ToSocketAddrs + fmt::Display) -> Result<LogKey, Error> {
+        let name = address.to_string();
+        let unreachable = |why: String| Error::Unreachable { peer: name.clone(), why };
+        let dial = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await;
+        let stream = dial
+            .map_err(|_| unreachable(format!("no answer in {} s", DIAL_TIMEOUT.as_secs())))?
+            .map_err(|error| unreachable(error.to_string()))?;
+        stream.set_nodelay(true).map_err(|error| unreachable(error.to_string()))?;
+        let connection = self.attach(stream, Role::Initiator);
+        self.introduced(connection).await.map_err(unreachable)
+    }
+
+    /// Waits until the other side of a connection has proven to be a device of this database.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreachable`] if it is none, or the connection ended.
+    pub async fn wait_introduced(&self, connection: Connection) -> Result<LogKey, Error> {
+        let peer = connection.id.to_string();
+        self.introduced(connection).await.map_err(|why| Error::Unreachable { peer, why })
+    }
+
+    async fn introduced(&self, connection: Connection) -> Result<LogKey, String> {
+        let session = self.network().session();
+        let mut changes = session.changes.subscribe();
+        loop {
+            changes.borrow_and_update();
+            {
+                let mut state = session.lock();
+                match state.peers.contact(connection.id) {
+                    Some(Contact::Device(peer)) => return Ok(peer.key),
+                    Some(Contact::Stranger { why } | Contact::Gone { why }) => {
+                        let why = why.clone();
+                        if matches!(state.peers.contact(connection.id), Some(Contact::Gone { .. })) {
+                            state.peers.forget(connection.id);
+                        }
+                        drop(state);
+                        session.endpoint.with(|replicator| replicator.close(connection.id));
+                        return Err(why);
+                    }
+                    Some(Contact::Anonymous { .. }) | None => {}
+                }
+            }
+            if changes.changed().await.is_err() {
+                return Err("the database was closed".into());
+            }
+        }
+    }
+
+    /// Dials a device again and again, until it is told to stop by dropping the future.
+    pub async fn stay_connected(&self, address: &str) {
+        let (first, longest) = REDIAL_MS;
+        let mut pause_ms = first;
+        loop {
+            match self.connect(address).await {
+                Ok(peer) => {
+                    pause_ms = first;
+                    self.disconnected(peer).await;
+                }
+                Err(error) => tracing::info!(%error, "trying again in {pause_ms} ms"),
+            }
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            pause_ms = (pause_ms * 2).min(longest);
+        }
+    }
+
+    async fn disconnected(&self, peer: LogKey) {
+        let session = self.network().session();
+        let mut changes = session.changes.subscribe();
+        loop {
+            changes.borrow_and_update();
+            if !session.lock().peers.devices().any(|device| device.key == peer) {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Takes connections on an address; `127.0.0.1:0` lets the system choose a port. Returns the
+    /// address that it got. Ends when the database is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreachable`] if the address can't be had.
+    pub async fn listen(
+        &self,
+        address: impl ToSocketAddrs + fmt::Display,
+    ) -> Result<SocketAddr, Error> {
+        let name = address.to_string();
+        let fail = |error: std::io::Error| Error::Unreachable {
+            peer: name.clone(),
+            why: error.to_string(),
+        };
+        let listener = TcpListener::bind(address).await.map_err(fail)?;
+        let bound = listener.local_addr().map_err(fail)?;
+        self.network().start();
+        let endpoint = self.network().session().endpoint.clone();
+        self.network().tasks().running.spawn(accept(listener, endpoint));
+        Ok(bound)
+    }
+
+    /// Ends a connection; what is queued is sent first.
+    pub fn disconnect(&self, connection: Connection) {
+        self.network().session().endpoint.with(|replicator| replicator.close(connection.id));
+    }
+
+    /// Waits until this device and every device that it is connected to have merged everything
+    /// that any of them has, and hold the same data.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotSynced`] when the time is up or nobody is connected by then;
+    /// [`Error::Diverged`] if a device applied the same writes but holds other data.
+    pub async fn wait_synced(&self, timeout: Duration) -> Result<(), Error> {
+        let waiting = async {
+            let session = self.network().session();
+            let mut changes = session.changes.subscribe();
+            loop {
+                changes.borrow_and_update();
+                match self.standing()? {
+                    None => return Ok(()),
+                    Some(_) if changes.changed().await.is_ok() => {}
+                    Some(what) => return Err(what),
+                }
+            }
+        };
+        let waited = tokio::time::timeout(timeout, waiting).await;
+        let what = match waited {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(what)) => what,
+            Err(_) => match self.standing() {
+                Ok(None) => return Ok(()),
+                Ok(Some(what)) | Err(what) => what,
+            },
+        };
+        self.not_synced(timeout, what)
+    }
+
+    fn not_synced(&self, timeout: Duration, what: String) -> Result<(), Error> {
+        if let Some(peer) = self.diverged() {
+            return Err(Error::Diverged { peer });
+        }
+        Err(Error::NotSynced { seconds: timeout.as_secs(), what })
+    }
+
+    fn diverged(&self) -> Option<LogKey> {
+        let state = self.network().session().lock();
+        state.peers.devices().find(|peer| peer.diverged).map(|peer| peer.key)
+    }
+
+    /// What still keeps this device and those connected apart; `None` if nothing does.
+    /// An error is something that waiting does not mend.
+    fn standing(&self) -> Result<Option<String>, String> {
+        let state = self.network().session().lock();
+        if let Some(failed) = &state.failed {
+            return Err(failed.clone());
+        }
+        let own = own_status(&state.core).map_err(|error| error.to_string())?;
+        let mut count = 0;
+        for peer in state.peers.devices() {
+            if peer.removed {
+                continue;
+            }
+            count += 1;
+            let theirs = peer.status.as_ref();
+            match theirs.map_or(Standing::Apart, |theirs| compare(&own, theirs)) {
+                Standing::Same => {}
+                Standing::Apart => return Ok(Some(format!("{} is not at the same point", peer.key))),
+                Standing::Diverged => return Err(format!("{} holds other data", peer.key)),
+            }
+        }
+        let lonely = || Some("no device of this database is connected".to_owned());
+        Ok(if count == 0 { lonely() } else { None })
+    }
+
+    /// Waits until something changed that concerns other devices, or the own data.
+    pub async fn changed(&self) {
+        let mut changes = self.network().session().changes.subscribe();
+        // An error means that the database is gone: that is a change, too.
+        let _ = changes.changed().await;
+    }
+
+    /// A counter of changes that concern other devices or the own data, to wait on.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.network().session().changes.subscribe()
+    }
+
+    /// Ends all connections and tasks, and waits until what was written is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The disk is at fault.
+    pub async fn close(self) -> Result<(), Error> {
+        let mut running = std::mem::take(&mut self.network().tasks().running);
+        running.shutdown().await;
+        self.sync_to_disk()
+    }
+}
+
+async fn accept(listener: TcpListener, endpoint: Endpoint) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let endpoint = endpoint.clone();
+                    connections.spawn(async move {
+                        // Without it, small messages would wait for each other.
+                        if stream.set_nodelay(true).is_ok() {
+                            let id = endpoint.connect(Role::Responder);
+                            endpoint.drive_connection(id, stream).await;
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be taken");
+                    tokio::time::sleep(Duration::from_millis(REDIAL_MS.0)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What another device wrote, ready to be merged.
+
+use multibee_btree::Entry as Block;
+use multibee_log::LogKey;
+use multibee_merge::{Applied, Clock, DeviceId};
+
+/// One own commit of another device.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnCommit {
+    /// What the author had seen of others when it committed.
+    pub(crate) clock: Clock,
+    /// The blocks, in the order in which they were written.
+    pub(crate) blocks: Vec<Block>,
+}
+
+/// Some of a device's own commits: those that come next after what was applied.
+#[derive(Clone, Debug)]
+pub(crate) struct News {
+    pub(crate) author: LogKey,
+    pub(crate) device: DeviceId,
+    pub(crate) commits: Vec<OwnCommit>,
+    /// How far the author's log is applied once this is merged.
+    pub(crate) applied: Applied,
+}

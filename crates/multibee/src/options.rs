@@ -1,0 +1,33 @@
+//! How a database is opened.
+
+use std::sync::Arc;
+
+use multibee_log::{Durability, KeyPair};
+
+use crate::clock::{SystemClock, WallClock};
+
+/// How a database is created or opened. The default is what most programs want.
+#[derive(Debug)]
+pub struct Options {
+    /// When a write returns: once it is on disk (the default), or once the system has it.
+    pub durability: Durability,
+    /// Bytes of decoded blocks kept in memory.
+    pub cache_bytes: u64,
+    /// Where stamps get the time of day from.
+    pub clock: Arc<dyn WallClock>,
+    /// The key pair of a new database; `None` makes a fresh one. Opening ignores it.
+    ///
+    /// Two databases with one key are a fork: give a key here only once.
+    pub keys: Option<KeyPair>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Immediate,
+            cache_bytes: 32 << 20,
+            clock: Arc::new(SystemClock),
+            keys: None,
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What two devices say to each other on the channel `multibee/1`, beside moving blocks.
+//!
+//! Written down in `docs/formats.md`. Every number in a message is a hint or is checked against
+//! signed blocks before it counts.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use multibee_log::LogKey;
+use multibee_merge::{Clock, Digest};
+use prost::{DecodeError, Message};
+
+use crate::commit::decode_digest;
+use crate::follow::Hint;
+use crate::format::{self, Applied};
+
+/// The name of the channel.
+pub(crate) const PROTOCOL: &str = "multibee/1";
+
+/// Ranges in one answer. Longer lists are asked for in turns.
+pub(crate) const RANGES_MAX: usize = 16_384;
+
+/// One message.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum PeerMessage {
+    /// Statements about devices, as signed.
+    Statements(Vec<Bytes>),
+    /// How far the sender is.
+    Status(Status),
+    /// Where is the news of this log from that block on?
+    AskRanges { key: LogKey, since: u64 },
+    /// The answer.
+    Ranges { key: LogKey, hint: Hint },
+    /// A message that only newer programs know.
+    Unknown,
+}
+
+/// How far a device is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Status {
+    /// Its clock, with its own log up to its last own commit.
+    pub(crate) clock: Clock,
+    pub(crate) digest: Digest,
+    /// Length of its own log for which this holds.
+    pub(crate) length: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StatementsRecord {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    signed: Vec<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StatusRecord {
+    #[prost(message, repeated, tag = "1")]
+    clock: Vec<Applied>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    digest: Option<Bytes>,
+    #[prost(uint64, optional, tag = "3")]
+    length: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RangesRecord {
+    #[prost(bytes = "bytes", required, tag = "1")]
+    key: Bytes,
+    #[prost(uint64, required, tag = "2")]
+    since: u64,
+    #[prost(uint64, optional, tag = "3")]
+    upto: Option<u64>,
+    /// For each range, in order: blocks skipped since the last one's end, blocks in it.
+    #[prost(uint64, repeated, tag = "4")]
+    ranges: Vec<u64>,
+}
+
+const STATEMENTS: u64 = 0;
+const STATUS: u64 = 1;
+const ASK_RANGES: u64 = 2;
+const RANGES: u64 = 3;
+
+impl PeerMessage {
+    /// The message's type number and payload.
+    pub(crate) fn encode(&self) -> (u64, Vec<u8>) {
+        match self {
+            Self::Statements(signed) => {
+                (STATEMENTS, StatementsRecord { signed: signed.clone() }.encode_to_vec())
+            }
+            Self::Status(status) => {
+                let record = StatusRecord {
+                    clock: format::encode_clock(&status.clock),
+                    digest: Some(status.digest.to_bytes().to_vec().into()),
+                    length: Some(status.length),
+                };
+                (STATUS, record.encode_to_vec())
+            }
+            Self::AskRanges { key, since } => {
+                let record =
+                    RangesRecord { key: bytes(key), since: *since, upto: None, ranges: vec![] };
+                (ASK_RANGES, record.encode_to_vec())
+            }
+            Self::Ranges { key, hint } => {
+                let record = RangesRecord {
+                    key: bytes(key),
+                    since: hint.since,
+                    upto: Some(hint.upto),
+                    ranges: pack(hint.since, &hint.ranges),
+                };
+                (RANGES, record.encode_to_vec())
+            }
+            Self::Unknown => (u64::from(u32::MAX), Vec::new()),
+        }
+    }
+
+    /// Reads a message. Ranges are not yet known to come from the author.
+    ///
+    /// # Errors
+    ///
+    /// The peer sent something else.
+    pub(crate) fn decode(ty: u64, payload: Bytes) -> Result<Self, DecodeError> {
+        Ok(match ty {
+            STATEMENTS => Self::Statements(StatementsRecord::decode(payload)?.signed),
+            STATUS => {
+                let record = StatusRecord::decode(payload)?;
+                Self::Status(Status {
+                    clock: format::decode_clock(&record.clock),
+                    digest: decode_digest(record.digest.as_ref()).unwrap_or_default(),
+                    length: record.length.unwrap_or_default(),
+                })
+            }
+            ASK_RANGES => {
+                let record = RangesRecord::decode(payload)?;
+                Self::AskRanges { key: key(&record.key)?, since: record.since }
+            }
+            RANGES => {
+                let record = RangesRecord::decode(payload)?;
+                let hint = Hint {
+                    since: record.since,
+                    upto: record.upto.unwrap_or_default(),
+                    ranges: unpack(record.since, &record.ranges)?,
+                    by_author: false,
+                };
+                Self::Ranges { key: key(&record.key)?, hint }
+            }
+            _ => Self::Unknown,
+        })
+    }
+}
+
+fn bytes(key: &LogKey) -> Bytes {
+    Bytes::copy_from_slice(key.as_bytes())
+}
+
+#[expect(deprecated, reason = "prost offers no other way to make an error of a field's length")]
+fn malformed(what: &'static str) -> DecodeError {
+    DecodeError::new(what)
+}
+
+fn key(bytes: &[u8]) -> Result<LogKey, DecodeError> {
+    LogKey::try_from(bytes).map_err(|_| malformed("a key has 32 bytes"))
+}
+
+fn pack(since: u64, ranges: &[Range<u64>]) -> Vec<u64> {
+    let mut at = since;
+    let mut packed = Vec::with_capacity(ranges.len() * 2);
+    for range in ranges {
+        packed.extend([range.start - at, range.end - range.start]);
+        at = range.end;
+    }
+    packed
+}
+
+fn unpack(since: u64, packed: &[u64]) -> Result<Vec<Range<u64>>, DecodeError> {
+    if packed.len() > RANGES_MAX * 2 {
+        return Err(malformed("too many ranges"));
+    }
+    let mut at = since;
+    let mut ranges = Vec::with_capacity(packed.len() / 2);
+    for pair in packed.chunks_exact(2) {
+        let &[skip, count] = pair else { continue };
+        let start = at.checked_add(skip).ok_or_else(|| malformed("a range is out of bounds"))?;
+        at = start.checked_add(count).ok_or_else(|| malformed("a range is out of bounds"))?;
+        ranges.push(start..at);
+    }
+    Ok(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use multibee_merge::{Applied, DeviceId};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What one device says, another one hears.
+        #[test]
+        fn messages_round_trip(
+            key: [u8; 32], since in 0..1000_u64, lens in vec((0..9_u64, 1..9_u64), 0..9),
+            digest: [u8; 16], length: u64, signed in vec(vec(any::<u8>(), 0..9), 0..4),
+        ) {
+            let key = LogKey::from_bytes(key);
+            let mut at = since;
+            let ranges: Vec<_> = lens.iter().map(|(skip, count)| {
+                let start = at + skip;
+                at = start + count;
+                start..at
+            }).collect();
+            let clock: Clock = [(DeviceId::from_u64(length), Applied { length: since + 1, tag: None })]
+                .into_iter().collect();
+            let messages = [
+                PeerMessage::Statements(signed.into_iter().map(Bytes::from).collect()),
+                PeerMessage::Status(Status { clock, digest: Digest::from_bytes(digest), length }),
+                PeerMessage::AskRanges { key, since },
+                PeerMessage::Ranges { key, hint: Hint { since, upto: at, ranges, by_author: false } },
+            ];
+            for message in messages {
+                let (ty, payload) = message.encode();
+                prop_assert_eq!(PeerMessage::decode(ty, payload.into()).unwrap(), message);
+            }
+        }
+
+        /// Arbitrary bytes are a message or an error, never a panic.
+        #[test]
+        fn arbitrary_payloads_do_not_panic(ty in 0..5_u64, payload in vec(any::<u8>(), 0..40)) {
+            let _ = PeerMessage::decode(ty, payload.into());
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Dealing with other devices: what each event of the network means for the database.
+//!
+//! [`Session`] is everything that is shared between a database's handles: the state behind one
+//! lock, and the endpoint that moves bytes. Locks are taken in that order, never the other way.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use multibee_log::LogKey;
+use multibee_replica::{ConnectionId, Endpoint, Event as NetEvent, Role};
+use tokio::sync::{broadcast, watch};
+
+use crate::core::{Advance, Core};
+use crate::event::Event;
+use crate::follow::Hint;
+use crate::hello::{hello, identify};
+use crate::peer_message::{PROTOCOL, PeerMessage, RANGES_MAX, Status};
+use crate::peers::{Contact, Peer, Peers, Standing, compare};
+use crate::statement::Statement;
+use crate::Error;
+
+/// A gap in a log from which on its news is asked for as a list, rather than by its chain.
+const ASK_FROM_BLOCKS: u64 = 16;
+
+/// Everything behind the lock.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) core: Core,
+    pub(crate) peers: Peers,
+    /// The disk failed while merging: nothing more is merged in this run.
+    pub(crate) failed: Option<String>,
+    pub(crate) blocks_downloaded: u64,
+}
+
+/// What all handles of a database share.
+#[derive(Debug)]
+pub(crate) struct Session {
+    state: Mutex<State>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) events: broadcast::Sender<Event>,
+    /// Counts changes of anything that somebody may wait for.
+    pub(crate) changes: watch::Sender<u64>,
+}
+
+impl Session {
+    pub(crate) fn new(core: Core, endpoint: Endpoint) -> Self {
+        let state = State { core, peers: Peers::default(), failed: None, blocks_downloaded: 0 };
+        let (events, _) = broadcast::channel(256);
+        let (changes, _) = watch::channel(0);
+        Self { state: Mutex::new(state), endpoint, events, changes }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while it is held is a bug of ours; the log itself is whole at every step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in what the network told, merges what can be, and tells peers what is new.
+    pub(crate) fn process(&self, events: Vec<NetEvent>) {
+        let mut state = self.lock();
+        for event in events {
+            self.handle(&mut state, event);
+        }
+        self.go_on(&mut state);
+    }
+
+    /// Merges what is here, asks for what is not, and tells peers how far we are.
+    pub(crate) fn go_on(&self, state: &mut State) {
+        if state.failed.is_none() {
+            let advanced = state.core.advance();
+            self.settle(state, advanced);
+        }
+        self.tell_peers(state);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Passes on what came of a step of the core.
+    pub(crate) fn settle(&self, state: &mut State, advance: Result<Advance, Error>) {
+        match advance {
+            Ok(advance) => self.carry_out(state, advance),
+            Err(error) => {
+                tracing::error!(%error, "merging failed");
+                state.failed = Some(error.to_string());
+            }
+        }
+    }
+
+    fn carry_out(&self, state: &mut State, advance: Advance) {
+        if advance.events.contains(&Event::DevicesChanged) {
+            self.part_with_removed(state);
+        }
+        self.endpoint.with(|replicator| {
+            for log in advance.new_logs {
+                replicator.add_log(log);
+            }
+            for (key, ranges) in advance.wants {
+                for range in ranges {
+                    replicator.want(&key, range, 0);
+                }
+            }
+        });
+        for event in advance.events {
+            // Nobody listening is no failure.
+            let _ = self.events.send(event);
+        }
+    }
+
+    fn handle(&self, state: &mut State, event: NetEvent) {
+        match event {
+            NetEvent::Connected { id, handshake_hash, role, .. } => {
+                self.connected(state, id, handshake_hash, role);
+            }
+            NetEvent::ChannelRequested { id, protocol, handshake, .. } => {
+                self.requested(state, id, &protocol, handshake);
+            }
+            NetEvent::ChannelOpened { id, channel, handshake } => {
+                self.opened(state, id, channel, handshake);
+            }
+            NetEvent::ChannelRejected { id, .. } => {
+                let why = "it does not take this device for one of its database";
+                state.peers.set(id, Contact::Stranger { why: why.into() });
+            }
+            NetEvent::ChannelMessage { id, ty, payload, .. } => {
+                self.message(state, id, ty, payload);
+            }
+            NetEvent::ChannelClosed { id, .. } => self.endpoint.with(|r| r.close(id)),
+            NetEvent::Stored { .. } => state.blocks_downloaded += 1,
+            NetEvent::Fault { fault, .. } => {
+                let _ = self.events.send(Event::PeerFault { why: fault.to_string() });
+            }
+            NetEvent::Closed { id, reason } => self.closed(state, id, &reason.to_string()),
+            NetEvent::LogFailed { error, .. } => {
+                tracing::error!(%error, "a log failed");
+                state.failed = Some(error.to_string());
+            }
+            _ => {}
+        }
+    }
+
+    /// The side that dialled says first who it is.
+    fn connected(&self, state: &mut State, id: ConnectionId, handshake_hash: [u8; 64], role: Role) {
+        if role == Role::Initiator {
+            let hello = hello(state.core.primary.log(), role, &handshake_hash);
+            let hello = hello.unwrap_or_default();
+            self.endpoint.with(|r| r.open_channel(id, PROTOCOL, b"", &hello));
+        }
+        state.peers.set(id, Contact::Anonymous { handshake_hash, role });
+    }
+
+    /// The side that was dialled answers members only: a stranger learns nothing.
+    fn requested(&self, state: &mut State, id: ConnectionId, protocol: &str, theirs: Bytes) {
+        let Some(&Contact::Anonymous { handshake_hash, role: Role::Responder }) =
+            state.peers.contact(id)
+        else {
+            self.endpoint.with(|r| r.reject_channel(id, protocol, b""));
+            return;
+        };
+        let Some(key) = self.identify(state, theirs, Role::Initiator, &handshake_hash) else {
+            let why = "it is no device of this database".into();
+            state.peers.set(id, Contact::Stranger { why });
+            self.endpoint.with(|r| r.reject_channel(id, protocol, b""));
+            return;
+        };
+        let ours = hello(state.core.primary.log(), Role::Responder, &handshake_hash);
+        let channel =
+            self.endpoint.with(|r| r.open_channel(id, PROTOCOL, b"", &ours.unwrap_or_default()));
+        self.met(state, id, key, channel);
+    }
+
+    /// The side that dialled learns whom it reached.
+    fn opened(
+        &self,
+        state: &mut State,
+        id: ConnectionId,
+        channel: multibee_replica::ChannelId,
+        theirs: Bytes,
+    ) {
+        let Some(&Contact::Anonymous { handshake_hash, role: Role::Initiator }) =
+            state.peers.contact(id)
+        else {
+            return;
+        };
+        match self.identify(state, theirs, Role::Responder, &handshake_hash) {
+            Some(key) => self.met(state, id, key, channel),
+            None => {
+                let why = "the device that answered is none of this database".into();
+                state.peers.set(id, Contact::Stranger { why });
+                self.endpoint.with(|r| r.close(id));
+            }
+        }
+    }
+
+    /// Who the remote is, if it is or was a device of this database.
+    fn identify(
+        &self,
+        state: &State,
+        theirs: Bytes,
+        role: Role,
+        handshake_hash: &[u8; 64],
+    ) -> Option<LogKey> {
+        let key = identify(theirs, role, handshake_hash)?;
+        (state.core.member(&key).is_some() && key != state.core.key()).then_some(key)
+    }
+
+    fn met(
+        &self,
+        state: &mut State,
+        id: ConnectionId,
+        key: LogKey,
+        channel: multibee_replica::ChannelId,
+    ) {
+        let removed = !state.core.is_active(&key);
+        state.peers.set(id, Contact::Device(Peer::new(key, channel, removed)));
+        let _ = self.events.send(Event::Connected { peer: key });
+    }
+
+    fn closed(&self, state: &mut State, id: ConnectionId, why: &str) {
+        let was = state.peers.set(id, Contact::Gone { why: why.to_owned() });
+        match was {
+            Some(Contact::Device(peer)) => {
+                let _ = self.events.send(Event::Disconnected { peer: peer.key });
+            }
+            // Why it was no device says more than that it then hung up.
+            Some(Contact::Stranger { why }) => {
+                state.peers.set(id, Contact::Gone { why });
+            }
+            _ => {}
+        }
+    }
+
+    /// Removed devices get no logs any more, only the news of their removal.
+    fn part_with_removed(&self, state: &mut State) {
+        let State { core, peers, .. } = state;
+        for (id, peer) in peers.devices_mut() {
+            if !peer.removed && !core.is_active(&peer.key) {
+                peer.removed = true;
+                for key in std::mem::take(&mut peer.offered) {
+                    self.endpoint.with(|r| r.withdraw(id, &key));
+                }
+            }
+        }
+    }
+
+    fn message(&self, state: &mut State, id: ConnectionId, ty: u64, payload: Bytes) {
+        let Some(peer) = state.peers.peer_mut(id) else { return };
+        let message = match PeerMessage::decode(ty, payload) {
+            Ok(message) => message,
+            Err(error) => {
+                let why = format!("{}: {error}", peer.key);
+                let _ = self.events.send(Event::PeerFault { why });
+                self.endpoint.with(|r| r.close(id));
+                return;
+            }
+        };
+        match message {
+            PeerMessage::Statements(signed) if !peer.removed => {
+                self.take_statements(state, id, signed);
+            }
+            PeerMessage::Status(status) if !peer.removed => self.take_status(state, id, status),
+            PeerMessage::AskRanges { key, since } if !peer.removed => {
+                let channel = peer.channel;
+                if let Some(hint) = ranges(&state.core, &key, since) {
+                    self.send(id, channel, &PeerMessage::Ranges { key, hint });
+                }
+            }
+            PeerMessage::Ranges { key, mut hint } if peer.asked.remove(&key) => {
+                hint.by_author = key == peer.key;
+                state.core.take_hint(&key, hint);
+            }
+            _ => {}
+        }
+    }
+
+    fn take_statements(&self, state: &mut State, id: ConnectionId, signed: Vec<Bytes>) {
+        let mut statements = Vec::new();
+        for signed in signed {
+            match Statement::verify(signed) {
+                Ok(statement) => statements.push(statement),
+                Err(error) => {
+                    let _ = self.events.send(Event::PeerFault { why: error.to_string() });
+                }
+            }
+        }
+        if let Some(peer) = state.peers.peer_mut(id) {
+            peer.told.extend(statements.iter().map(Statement::hash));
+        }
+        let learnt = state.core.learn(statements);
+        self.settle(state, learnt);
+    }
+
+    fn take_status(&self, state: &mut State, id: ConnectionId, status: Status) {
+        let State { core, peers, .. } = state;
+        let Some(peer) = peers.peer_mut(id) else { return };
+        let device = crate::merging::device_of(&peer.key);
+        let (own, applied) = (status.clock.length(device), core.applied(device));
+        if own == applied {
+            // The author says that nothing of its own is new: its head need not be looked at.
+            let upto = status.length;
+            let hint = Hint { since: applied, upto, ranges: Vec::new(), by_author: true };
+            core.take_hint(&peer.key, hint);
+        }
+        for (key, following) in core.following() {
+            let device = following.follower.device();
+            let gap = status.clock.length(device).saturating_sub(core.applied(device));
+            let idle = following.follower.remaining() == 0;
+            if gap >= ASK_FROM_BLOCKS && idle && peer.asked.insert(*key) {
+                let ask = PeerMessage::AskRanges { key: *key, since: core.applied(device) };
+                self.send(id, peer.channel, &ask);
+            }
+        }
+        peer.status = Some(status);
+    }
+
+    /// Tells every connected device what it does not know yet: statements, logs, how far we are.
+    fn tell_peers(&self, state: &mut State) {
+        let State { core, peers, .. } = state;
+        let own = match own_status(core) {
+            Ok(own) => own,
+            Err(error) => {
+                tracing::error!(%error, "our own status can't be read");
+                return;
+            }
+        };
+        for (id, peer) in peers.devices_mut() {
+            let new: Vec<_> =
+                core.statements().filter(|one| peer.told.insert(one.hash())).collect();
+            if !new.is_empty() {
+                let signed = new.iter().map(|statement| statement.signed.clone()).collect();
+                self.send(id, peer.channel, &PeerMessage::Statements(signed));
+            }
+            if peer.removed {
+                continue;
+            }
+            // The status goes first, so that a new head is known for what it is when it comes.
+            if peer.our_status.as_ref() != Some(&own) {
+                self.send(id, peer.channel, &PeerMessage::Status(own.clone()));
+                peer.our_status = Some(own.clone());
+            }
+            let logs = core.following().keys().copied().chain([core.key()]);
+            for key in logs.filter(|key| *key != peer.key || core.is_active(key)) {
+                if peer.offered.insert(key) {
+                    self.endpoint.with(|r| r.offer(id, &key));
+                }
+            }
+            let theirs = peer.status.as_ref();
+            let standing = theirs.map_or(Standing::Apart, |theirs| compare(&own, theirs));
+            if standing == Standing::Diverged && !peer.diverged {
+                let _ = self.events.send(Event::Diverged { peer: peer.key });
+            }
+            peer.diverged = standing == Standing::Diverged;
+        }
+        let key = core.key();
+        self.endpoint.with(|r| r.log_changed(&key));
+    }
+
+    fn send(&self, id: ConnectionId, channel: multibee_replica::ChannelId, message: &PeerMessage) {
+        let (ty, payload) = message.encode();
+        self.endpoint.with(|r| r.send(id, channel, ty, payload));
+    }
+}
+
+/// How far this device is.
+pub(crate) fn own_status(core: &Core) -> Result<Status, Error> {
+    Ok(Status {
+        clock: core.primary.whole_clock()?,
+        digest: core.primary.digest(),
+        length: core.primary.log().durable_len(),
+    })
+}
+
+/// Where the news of a log lies, as far as it is here.
+fn ranges(core: &Core, key: &LogKey, since: u64) -> Option<Hint> {
+    let (mut ranges, mut upto) = if *key == core.key() {
+        (core.primary.own_ranges(since).ok()?, core.primary.log().durable_len())
+    } else {
+        let follower = &core.following().get(key)?.follower;
+        let applied = core.applied(follower.device());
+        (follower.applied_ranges(since, applied)?, applied)
+    };
+    if ranges.len() > RANGES_MAX {
+        ranges.truncate(RANGES_MAX);
+        upto = ranges.last()?.end;
+    }
+    Some(Hint { since, upto, ranges, by_author: false })
+}

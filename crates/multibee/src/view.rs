@@ -1,0 +1,235 @@
+//! Reading the merged data at one version: what users see of the tree.
+
+use bytes::Bytes;
+use multibee_btree::{Entry as Block, RangeOptions, Tree};
+use multibee_merge::{DeviceId, Digest, LastWriter, MergeStrategy, entry_digest};
+
+use crate::entry::{Conflict, Entry, Scan};
+use crate::keyspace::{self, Place};
+use crate::primary::between;
+use crate::record::Held;
+use crate::staging::is_conflict;
+use crate::{Error, MAX_KEY_LEN};
+
+/// The data at one version. Later writes and merges do not show in it.
+#[derive(Clone, Debug)]
+pub struct View {
+    tree: Tree,
+    device: DeviceId,
+}
+
+/// Which keys to read, and how. The default is everything, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RangeSpec {
+    /// Only keys greater than or equal to this.
+    pub gte: Option<Bytes>,
+    /// Only keys greater than this.
+    pub gt: Option<Bytes>,
+    /// Only keys less than this.
+    pub lt: Option<Bytes>,
+    /// Only keys less than or equal to this.
+    pub lte: Option<Bytes>,
+    /// From the last key to the first.
+    pub reverse: bool,
+    /// At most so many entries.
+    pub limit: Option<u64>,
+}
+
+impl RangeSpec {
+    /// All keys that begin with `prefix`.
+    pub fn prefix(prefix: &[u8]) -> Self {
+        let gte = (!prefix.is_empty()).then(|| Bytes::copy_from_slice(prefix));
+        Self { gte, lt: after_prefix(prefix), ..Self::default() }
+    }
+}
+
+/// The least key that is greater than all keys with this prefix, if there is one.
+fn after_prefix(prefix: &[u8]) -> Option<Bytes> {
+    let last = prefix.iter().rposition(|&byte| byte != 0xff)?;
+    let mut end = prefix.get(..=last)?.to_vec();
+    *end.last_mut()? += 1;
+    Some(end.into())
+}
+
+impl View {
+    pub(crate) const fn new(tree: Tree, device: DeviceId) -> Self {
+        Self { tree, device }
+    }
+
+    /// The version that is read: a length of this device's log at the end of a commit.
+    pub fn version(&self) -> u64 {
+        self.tree.version()
+    }
+
+    /// Reads one key.
+    ///
+    /// # Errors
+    ///
+    /// This machine's disk, or its content, is at fault.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Entry>, Error> {
+        let Some(block) = self.tree.get(&keyspace::user(key))? else { return Ok(None) };
+        self.entry(Bytes::copy_from_slice(key), &block).map(Some)
+    }
+
+    /// Reads entries in the order of their keys.
+    pub fn range(&self, spec: RangeSpec) -> Range {
+        let mut parts: Vec<_> = self.parts(&spec).into();
+        if !spec.reverse {
+            parts.reverse();
+        }
+        Range { view: self.clone(), parts, remaining: spec.limit.unwrap_or(u64::MAX) }
+    }
+
+    /// The two halves of a range, below and above the reserved keys.
+    fn parts(&self, spec: &RangeSpec) -> [multibee_btree::Range; 2] {
+        let stored = |bound: &Option<Bytes>| bound.as_ref().map(|key| keyspace::user(key));
+        let (reserved, behind) = keyspace::all_reserved();
+        let whole = RangeOptions {
+            gte: stored(&spec.gte),
+            gt: stored(&spec.gt),
+            lt: stored(&spec.lt),
+            lte: stored(&spec.lte),
+            reverse: spec.reverse,
+            ..RangeOptions::default()
+        };
+        let mut below = whole.clone();
+        let upper = below.lt.as_ref().or(below.lte.as_ref());
+        if upper.is_none_or(|upper| *upper >= reserved) {
+            (below.lt, below.lte) = (Some(reserved), None);
+        }
+        let mut above = whole;
+        let lower = above.gt.as_ref().or(above.gte.as_ref());
+        if lower.is_none_or(|lower| *lower < behind) {
+            (above.gt, above.gte) = (None, Some(behind));
+        }
+        [self.tree.range(below), self.tree.range(above)]
+    }
+
+    /// The conflict of one key, if it is in conflict.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn conflict(&self, key: &[u8]) -> Result<Option<Conflict>, Error> {
+        let held = self.held(key)?;
+        if !is_conflict(&held.versions) {
+            return Ok(None);
+        }
+        let shown = LastWriter.resolve(key, &held.versions);
+        Ok(Some(Conflict { key: Bytes::copy_from_slice(key), versions: held.versions, shown }))
+    }
+
+    /// All keys that are in conflict, in order. The list is the same on every device.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn conflicts(&self) -> Result<Vec<Conflict>, Error> {
+        let mut conflicts = Vec::new();
+        let mut range = self.tree.range(between(keyspace::conflicts()));
+        while let Some(block) = range.next()? {
+            let Place::Conflict(key) = keyspace::place(&block.key) else { continue };
+            conflicts.extend(self.conflict(&key)?);
+        }
+        Ok(conflicts)
+    }
+
+    /// Reads every entry and computes the digest anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn scan(&self) -> Result<Scan, Error> {
+        let mut scan = Scan { keys: 0, conflicts: 0, bytes: 0, digest: Digest::EMPTY };
+        for part in self.parts(&RangeSpec::default()) {
+            let mut part = part;
+            while let Some(block) = part.next()? {
+                let Place::User(key) = keyspace::place(&block.key) else { continue };
+                let held = self.live(&block)?;
+                scan.keys += 1;
+                scan.conflicts += u64::from(is_conflict(&held.versions));
+                scan.bytes += (key.len() + block.value.as_ref().map_or(0, Bytes::len)) as u64;
+                scan.digest.add(entry_digest(&key, &held.versions));
+            }
+        }
+        Ok(scan)
+    }
+
+    fn held(&self, key: &[u8]) -> Result<Held, Error> {
+        if let Some(block) = self.tree.get(&keyspace::user(key))? {
+            return self.live(&block);
+        }
+        match self.tree.get(&keyspace::tombstone(key))? {
+            Some(block) => {
+                Held::tombstone(&block).map_err(|error| Error::bad_record(block.seq, &error))
+            }
+            None => Ok(Held::default()),
+        }
+    }
+
+    fn live(&self, block: &Block) -> Result<Held, Error> {
+        Held::live(block, self.device).map_err(|error| Error::bad_record(block.seq, &error))
+    }
+
+    fn entry(&self, key: Bytes, block: &Block) -> Result<Entry, Error> {
+        let (dot, time, conflicts) = crate::record::shown_dot(block, self.device)
+            .map_err(|error| Error::bad_record(block.seq, &error))?;
+        let value = block.value.clone().unwrap_or_default();
+        Ok(Entry { key, value, seq: block.seq, device: dot.device, time, conflicts })
+    }
+}
+
+/// Entries in the order of their keys, read as they are asked for.
+#[derive(Debug)]
+pub struct Range {
+    view: View,
+    /// What is left to read, the next part last.
+    parts: Vec<multibee_btree::Range>,
+    remaining: u64,
+}
+
+impl Range {
+    fn advance(&mut self) -> Result<Option<Entry>, Error> {
+        while let Some(part) = self.parts.last_mut().filter(|_| self.remaining > 0) {
+            let Some(block) = part.next()? else {
+                self.parts.pop();
+                continue;
+            };
+            let Place::User(key) = keyspace::place(&block.key) else { continue };
+            self.remaining -= 1;
+            return self.view.entry(key, &block).map(Some);
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for Range {
+    type Item = Result<Entry, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.advance();
+        if next.is_err() {
+            self.remaining = 0;
+        }
+        next.transpose()
+    }
+}
+
+/// Refuses keys that no database of ours takes.
+pub(crate) const fn check_key(key: &[u8]) -> Result<(), Error> {
+    if key.len() > MAX_KEY_LEN { Err(Error::KeyTooLong { len: key.len() }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The range of a prefix ends where no key has the prefix any more.
+    #[test]
+    fn a_prefix_ends_behind_its_last_key() {
+        assert_eq!(after_prefix(b"ab"), Some("ac".into()));
+        assert_eq!(after_prefix(b"a\xff\xff"), Some("b".into()));
+        assert_eq!(after_prefix(b"\xff"), None);
+        assert_eq!(after_prefix(b""), None);
+    }
+}

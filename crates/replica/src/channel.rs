@@ -1,0 +1,288 @@
+//! One log on one connection: what the remote has told, and what it gets told.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use bytes::Bytes;
+use multibee_log::LogKey;
+
+use crate::download::Download;
+use crate::event::{ConnectionId, Event, Fault};
+use crate::holdings::{Holdings, PageBudget};
+use crate::log_state::{Effect, LogState};
+use crate::message::{Message, Sync};
+use crate::options::ReplicatorOptions;
+use crate::ranges::RangeSet;
+use crate::upload::Upload;
+
+/// A log on a connection, from the check of the remote's capability on.
+///
+/// A plain state machine: messages in, messages out, no bytes and no clock. What it reads and
+/// writes beside its own state comes with every call, as a [`Cx`].
+#[derive(Debug, Default)]
+pub(crate) struct Channel {
+    remote: Remote,
+    upload: Upload,
+    download: Download,
+    /// The last sync that was sent.
+    said: Option<Sync>,
+    /// The contiguous length that was told.
+    said_contiguous: u64,
+    /// Blocks stored since the last [`pump`](Self::pump) that the remote has not announced.
+    news: RangeSet,
+    /// Our state may differ from what was said.
+    sync_due: bool,
+    /// The remote has another history than ours: nothing is asked of it any more.
+    is_stopped: bool,
+}
+
+/// What a remote has told about its copy of a log.
+#[derive(Debug, Default)]
+pub(crate) struct Remote {
+    /// Its last sync; all zero before the first.
+    pub(crate) sync: Sync,
+    is_synced: bool,
+    /// It is a Multibee replicator: it answers what it cannot prove with noData.
+    pub(crate) is_kin: bool,
+    pub(crate) holdings: Holdings,
+}
+
+/// What a channel works with: its log, its connection, the time.
+#[derive(Debug)]
+pub(crate) struct Cx<'a> {
+    pub(crate) connection: ConnectionId,
+    pub(crate) now: Instant,
+    pub(crate) options: &'a ReplicatorOptions,
+    pub(crate) state: &'a mut LogState,
+    pub(crate) budget: &'a mut PageBudget,
+    pub(crate) out: &'a mut Vec<Message>,
+    pub(crate) effects: &'a mut Vec<Effect>,
+}
+
+impl Cx<'_> {
+    pub(crate) fn effect(&mut self, event: Event) {
+        self.effects.push(Effect::Event(event));
+    }
+
+    pub(crate) fn key(&self) -> LogKey {
+        self.state.key
+    }
+}
+
+impl Channel {
+    /// Says who we are and what we have: the first messages of a channel.
+    pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
+        cx.out.push(Message::Extension {
+            name: KIN_EXTENSION.to_owned(),
+            payload: Bytes::from_static(&[KIN_VERSION]),
+        });
+        self.send_sync(cx);
+        self.send_contiguous(cx);
+    }
+
+    /// Takes a message. `room` is how many more requests the connection may queue.
+    ///
+    /// # Errors
+    ///
+    /// What the remote did wrong: hang up.
+    pub(crate) fn handle(
+        &mut self,
+        message: Message,
+        room: usize,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Fault> {
+        match message {
+            Message::Sync(sync) => self.handle_sync(sync, cx),
+            Message::Request { id, fork, priority, request } => {
+                self.upload.push((id, fork, priority), request, room, cx.out);
+            }
+            Message::Cancel { request } => self.upload.cancel(request),
+            Message::Data { request, proof } => {
+                return self.download.handle_data(request, proof, &mut self.remote, cx);
+            }
+            Message::NoData { request, .. } => {
+                self.download.handle_no_data(request, &mut self.remote, cx);
+            }
+            Message::Want { start, length, .. } => self.upload.push_want(start, length),
+            // We tell everybody about everything, so there is nothing to take back.
+            Message::Unwant { .. } => {}
+            Message::Bitfield { start, words } => {
+                self.remote.holdings.replace(start, &words, cx.budget);
+            }
+            Message::Range { drop, start, length } => {
+                let range = start..start.saturating_add(length);
+                if drop {
+                    self.remote.holdings.remove(range, cx.budget);
+                } else {
+                    self.remote.holdings.add(range, cx.budget);
+                }
+            }
+            Message::Extension { name, payload } => {
+                self.remote.is_kin |= name == KIN_EXTENSION && !payload.is_empty();
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores what has arrived.
+    pub(crate) fn store(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        self.download.store(cx)
+    }
+
+    /// Sends what is due: news, answers worth about `room` bytes, requests.
+    ///
+    /// # Errors
+    ///
+    /// What the remote did wrong: hang up.
+    pub(crate) fn pump(&mut self, room: &mut usize, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        self.send_news(cx);
+        if std::mem::take(&mut self.sync_due) {
+            self.send_sync(cx);
+        }
+        if self.remote.is_synced && !self.is_stopped {
+            self.download.ask_upgrade(&self.remote, cx);
+            if let Err(error) = self.download.fill(&self.remote, cx) {
+                cx.effects.push(Effect::Failed(error));
+            }
+        }
+        self.upload.serve(cx, room)
+    }
+
+    /// Our log is longer, or more of it is durable or here.
+    pub(crate) fn log_changed(&mut self) {
+        self.sync_due = true;
+    }
+
+    /// A block was stored that another connection brought.
+    pub(crate) fn note_stored(&mut self, blocks: Range<u64>) {
+        for block in blocks {
+            if !self.remote.holdings.contains(block) {
+                self.news.insert(block..block + 1);
+            }
+        }
+    }
+
+    /// A block need not come any more.
+    pub(crate) fn cancel(&mut self, block: u64, cx: &mut Cx<'_>) {
+        self.download.cancel(block, cx);
+    }
+
+    /// Gives up what ran out of time. A [`pump`](Self::pump) is due then.
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        self.download.handle_timeout(cx)
+    }
+
+    /// When there is something to do for the time alone.
+    pub(crate) fn deadline(&self, options: &ReplicatorOptions) -> Option<Instant> {
+        self.download.deadline(options)
+    }
+
+    /// Ends the channel: what was asked of this remote may be asked of others.
+    pub(crate) fn end(&mut self, cx: &mut Cx<'_>) {
+        self.download.abandon(cx);
+        self.remote.holdings.clear(cx.budget);
+    }
+
+    /// Requests of the remote that wait.
+    pub(crate) fn pending_count(&self) -> usize {
+        self.upload.pending_count()
+    }
+
+    /// The length that the remote has told, in blocks.
+    pub(crate) fn remote_len(&self) -> Option<u64> {
+        self.remote.is_synced.then_some(self.remote.sync.length)
+    }
+
+    fn handle_sync(&mut self, sync: Sync, cx: &mut Cx<'_>) {
+        let before = std::mem::replace(&mut self.remote.sync, sync);
+        let was_synced = std::mem::replace(&mut self.remote.is_synced, true);
+        self.sync_due = true;
+        let (id, key) = (cx.connection, cx.key());
+        if !was_synced || (before.length, before.fork) != (sync.length, sync.fork) {
+            cx.effect(Event::RemoteHead { id, key, length: sync.length, fork: sync.fork });
+        }
+        if self.is_stopped {
+            return;
+        }
+        let (ours, theirs) = (cx.state.log.fork(), sync.fork);
+        if theirs > ours && !cx.state.log.is_empty() {
+            self.stop(Fault::ForkAhead { ours, theirs, length: sync.length }, cx);
+        } else if was_synced && theirs == before.fork && sync.length < before.length {
+            self.stop(Fault::WentBack { from: before.length, to: sync.length }, cx);
+        }
+    }
+
+    /// Asks nothing more of this remote.
+    fn stop(&mut self, fault: Fault, cx: &mut Cx<'_>) {
+        self.is_stopped = true;
+        self.download.abandon(cx);
+        self.remote.holdings.clear(cx.budget);
+        cx.effect(Event::Fault { id: cx.connection, key: Some(cx.key()), fault });
+    }
+
+    /// Tells the remote our head, and that we have heard its own, unless it knows both.
+    fn send_sync(&mut self, cx: &mut Cx<'_>) {
+        let (fork, length) = (cx.state.log.fork(), cx.state.announced_len());
+        let theirs = &self.remote.sync;
+        let same_fork = theirs.fork == fork;
+        let can_upgrade = match cx.state.log.can_prove_upgrade(theirs.length) {
+            _ if theirs.length == 0 => true,
+            Ok(can) => can && same_fork && theirs.length < length,
+            Err(error) => {
+                cx.effects.push(Effect::Failed(error));
+                false
+            }
+        };
+        let sync = Sync {
+            fork,
+            length,
+            remote_length: if same_fork { theirs.length } else { 0 },
+            can_upgrade,
+            uploading: true,
+            // A replica always waits for news, and a remote with nothing to download itself would
+            // close the channel of one that does not.
+            downloading: true,
+            has_manifest: cx.state.has_manifest(),
+            allow_push: false,
+        };
+        if let Some(said) = self.said {
+            // Only one who is behind waits for the acknowledgement.
+            let acknowledges = Sync { remote_length: said.remote_length, ..sync } == said;
+            if said == sync || (acknowledges && length <= theirs.length) {
+                return;
+            }
+        }
+        self.said = Some(sync);
+        cx.out.push(Message::Sync(sync));
+    }
+
+    fn send_news(&mut self, cx: &mut Cx<'_>) {
+        self.send_contiguous(cx);
+        if self.news.is_empty() {
+            return;
+        }
+        self.news.remove(0..self.said_contiguous);
+        for stretch in self.news.iter() {
+            let (start, length) = (stretch.start, stretch.end - stretch.start);
+            cx.out.push(Message::Range { drop: false, start, length });
+        }
+        self.news.clear();
+    }
+
+    /// Tells how far our blocks go without a gap, unless the remote has them all itself and would
+    /// learn nothing.
+    fn send_contiguous(&mut self, cx: &mut Cx<'_>) {
+        let contiguous = cx.state.announced_contiguous_len();
+        let is_whole = contiguous == cx.state.announced_len();
+        if contiguous > self.said_contiguous
+            && (is_whole || self.remote.holdings.contiguous_len() < contiguous)
+        {
+            self.said_contiguous = contiguous;
+            cx.out.push(Message::Range { drop: false, start: 0, length: contiguous });
+        }
+    }
+}
+
+/// The extension by which Multibee replicators know each other; others ignore it.
+const KIN_EXTENSION: &str = "multibee/replica";
+const KIN_VERSION: u8 = 1;

@@ -1,0 +1,256 @@
+//! What a replicator tells its owner.
+
+use std::fmt;
+
+use bytes::Bytes;
+use multibee_log::LogKey;
+
+use crate::fault::PeerFault;
+use crate::secure::Role;
+
+/// One connection of a [`Replicator`](crate::Replicator). Never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub(crate) u64);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection {}", self.0)
+    }
+}
+
+/// One channel of an own protocol. Never used again within a replicator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelId(pub(crate) u64);
+
+impl fmt::Display for ChannelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "channel {}", self.0)
+    }
+}
+
+/// Something happened that the owner of a [`Replicator`](crate::Replicator) may act on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The handshake is done: the stream is encrypted, logs and channels can be opened.
+    Connected {
+        /// The connection.
+        id: ConnectionId,
+        /// Names this very connection; the same on both sides.
+        handshake_hash: [u8; 64],
+        /// The remote's static public key, proven to be its own.
+        remote_static: [u8; 32],
+        /// Our side of the handshake.
+        role: Role,
+    },
+    /// Both sides have shown that they know the log's key; replication of it begins.
+    LogOpened {
+        /// The connection.
+        id: ConnectionId,
+        /// The log.
+        key: LogKey,
+    },
+    /// A log that we offered is not known to the remote, or it does not know the log's key.
+    LogRejected {
+        /// The connection.
+        id: ConnectionId,
+        /// The log.
+        key: LogKey,
+    },
+    /// The remote has closed the log's channel. (When the connection ends, only
+    /// [`Closed`](Self::Closed) is told.)
+    LogClosed {
+        /// The connection.
+        id: ConnectionId,
+        /// The log.
+        key: LogKey,
+    },
+    /// The remote has told its length and fork, different from what it told before. A claim only:
+    /// nothing is verified yet.
+    RemoteHead {
+        /// The connection.
+        id: ConnectionId,
+        /// The log.
+        key: LogKey,
+        /// In blocks.
+        length: u64,
+        /// Number of truncations.
+        fork: u64,
+    },
+    /// A new signed length of a replica was verified and stored.
+    Upgraded {
+        /// The log.
+        key: LogKey,
+        /// Length before, in blocks.
+        old: u64,
+        /// Length now, in blocks.
+        new: u64,
+        /// Who sent the proof.
+        from: ConnectionId,
+    },
+    /// A block was verified and stored.
+    Stored {
+        /// The log.
+        key: LogKey,
+        /// The block's number.
+        seq: u64,
+        /// Who sent it.
+        from: ConnectionId,
+    },
+    /// The remote wants to open a channel of a protocol that
+    /// [`accept_protocol`](crate::Replicator::accept_protocol) named. Answer with
+    /// [`open_channel`](crate::Replicator::open_channel) and the same names, or with
+    /// [`reject_channel`](crate::Replicator::reject_channel).
+    ChannelRequested {
+        /// The connection.
+        id: ConnectionId,
+        /// The protocol's name.
+        protocol: String,
+        /// Which channel of that protocol.
+        channel_id: Bytes,
+        /// What the remote sent along.
+        handshake: Bytes,
+    },
+    /// Both sides have opened a channel.
+    ChannelOpened {
+        /// The connection.
+        id: ConnectionId,
+        /// The channel.
+        channel: ChannelId,
+        /// What the remote sent along.
+        handshake: Bytes,
+    },
+    /// The remote does not speak the protocol, or not on this channel.
+    ChannelRejected {
+        /// The connection.
+        id: ConnectionId,
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// A message on a channel of an own protocol.
+    ChannelMessage {
+        /// The connection.
+        id: ConnectionId,
+        /// The channel.
+        channel: ChannelId,
+        /// The message's type number.
+        ty: u64,
+        /// The message.
+        payload: Bytes,
+    },
+    /// The remote has closed a channel.
+    ChannelClosed {
+        /// The connection.
+        id: ConnectionId,
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// The remote did what an honest and healthy peer does not. Unless the fault says
+    /// otherwise, its connection is closed.
+    Fault {
+        /// The connection.
+        id: ConnectionId,
+        /// The log that it is about, if about one.
+        key: Option<LogKey>,
+        /// What it did.
+        fault: Fault,
+    },
+    /// Something that a remote asked for could not be read from our own storage. It was told that
+    /// we do not have it; all else goes on. Told once for each channel.
+    ReadFailed {
+        /// The log.
+        key: LogKey,
+        /// Blames this machine.
+        error: multibee_log::Error,
+    },
+    /// Our own storage of a log failed. The log is not replicated any more until it is added
+    /// again; its channels are closed.
+    LogFailed {
+        /// The log.
+        key: LogKey,
+        /// Blames this machine.
+        error: multibee_log::Error,
+    },
+    /// The connection has ended; nothing more is told about it.
+    Closed {
+        /// The connection.
+        id: ConnectionId,
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// What a remote did wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It broke the protocol, or failed a check of the transport.
+    #[error(transparent)]
+    Peer(#[from] PeerFault),
+    /// It sent data that the log's signature does not cover.
+    #[error("data that does not verify")]
+    BadData(#[source] multibee_log::Error),
+    /// It sent data that is not what was asked for.
+    #[error("an answer to another request than ours: {what}")]
+    WrongData {
+        /// What differs.
+        what: &'static str,
+    },
+    /// It has a history of the log that begins anew after a truncation. The connection stays,
+    /// this log is no longer replicated on it.
+    #[error("the log was truncated: fork {theirs}, {length} blocks; ours is fork {ours}")]
+    ForkAhead {
+        /// Our fork.
+        ours: u64,
+        /// The remote's, greater.
+        theirs: u64,
+        /// The remote's length, as it says.
+        length: u64,
+    },
+    /// It has taken back a length without a new fork. The connection stays, this log is no
+    /// longer replicated on it.
+    #[error("the remote's length fell from {from} to {to}")]
+    WentBack {
+        /// The length it told before, in blocks.
+        from: u64,
+        /// The length it tells now, in blocks.
+        to: u64,
+    },
+    /// It answers nothing, though it says that it has what we ask for.
+    #[error("no answer to {rounds} rounds of requests")]
+    Unresponsive {
+        /// How often all requests ran out of time with no answer in between.
+        rounds: u32,
+    },
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// We closed it.
+    Local,
+    /// The remote ended the byte stream. Not authenticated: it proves nothing.
+    Remote,
+    /// The handshake was not done in time.
+    HandshakeTimeout,
+    /// Nothing was heard from the remote for too long.
+    Silence,
+    /// The remote did something that an [`Event::Fault`] tells.
+    Fault,
+    /// The byte stream failed.
+    Io(std::io::ErrorKind),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("closed by this side"),
+            Self::Remote => f.write_str("closed by the remote"),
+            Self::HandshakeTimeout => f.write_str("handshake not done in time"),
+            Self::Silence => f.write_str("nothing heard for too long"),
+            Self::Fault => f.write_str("the remote is faulty"),
+            Self::Io(kind) => write!(f, "stream failed: {kind}"),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+#![forbid(unsafe_code)]
+//! Sparse, verified, encrypted replication of many logs over one connection.
+//!
+//! Two programs that know the key of a log meet on a byte stream. [`SecureStream`] encrypts it,
+//! [`Mux`] divides it into channels, and on one channel for each log the two sides tell each
+//! other what they have and ask for blocks, every one of which is checked against the log's
+//! signature before it is stored. The protocol is Hypercore's, versions 10 and 11.
+//!
+//! [`Replicator`] is all of that for any number of logs and connections, as a state machine: bytes
+//! and the time go in, bytes and [`Event`]s come out. It opens no socket and reads no clock;
+//! [`Endpoint`] runs it over anything that is `AsyncRead + AsyncWrite`.
+//!
+//! # What this crate does not do
+//!
+//! It does not decide what to download: [`Replicator::want`] and [`Replicator::want_all`] do that
+//! from above. It does not know what a block means. It does not find peers.
+
+mod capability;
+mod channel;
+mod connection;
+mod download;
+mod endpoint;
+mod event;
+mod fault;
+mod forecast;
+mod frame;
+mod holdings;
+mod limits;
+mod log_state;
+mod message;
+mod mux;
+mod mux_frame;
+mod noise;
+mod options;
+mod ranges;
+mod replicator;
+mod secretstream;
+mod secure;
+mod stats;
+mod upload;
+mod wants;
+
+pub use capability::{capability, capability_matches};
+pub use endpoint::{Endpoint, EventReceiver};
+pub use event::{ChannelId, CloseReason, ConnectionId, Event, Fault};
+pub use fault::PeerFault;
+pub use message::{ChannelHandshake, Message, NoDataReason, PROTOCOL, Sync};
+pub use mux::{LocalId, Mux, MuxEvent, RemoteId};
+pub use options::ReplicatorOptions;
+pub use replicator::Replicator;
+pub use noise::{NoiseHandshake, Pattern, StaticKeys};
+pub use secretstream::{Pull, Push, Tag};
+pub use secure::{EphemeralSource, Handshake, Role, SecureStream, SendError, SessionKeys};
+pub use stats::{ConnectionStats, LogStats, Progress, Stats};

@@ -1,0 +1,100 @@
+//! Every bound on what a peer can make us hold or do, in one place.
+//!
+//! Lengths are bytes unless the name says otherwise. What a peer exceeds ends its connection or
+//! is refused; nothing here depends on what a peer claims about the size of a log.
+
+use std::time::Duration;
+
+// Transport: frames, handshake, mux.
+
+/// Longest body of a Noise handshake frame.
+pub(crate) const HANDSHAKE_FRAME_LEN_MAX: usize = 1024;
+/// Body of the frame that carries the stream id and the secretstream header.
+pub(crate) const HEADER_FRAME_LEN: usize = 56;
+/// Longest body of any frame: its length is a 24-bit integer.
+pub(crate) const FRAME_LEN_MAX: usize = (1 << 24) - 1;
+/// Longest plaintext of one frame: the tag byte and the MAC take 17 bytes.
+pub(crate) const PLAINTEXT_LEN_MAX: usize = FRAME_LEN_MAX - 17;
+/// Channels a remote may have open on one connection.
+pub(crate) const CHANNELS_MAX: usize = 1024;
+/// Opens of a remote that nobody has answered yet.
+pub(crate) const UNDECIDED_OPENS_MAX: usize = 64;
+/// Longest protocol name in an open.
+pub(crate) const PROTOCOL_LEN_MAX: usize = 256;
+/// Longest channel id in an open.
+pub(crate) const CHANNEL_ID_LEN_MAX: usize = 64;
+/// Bytes of messages held for channels that nobody has answered yet.
+pub(crate) const HELD_LEN_MAX: usize = 32 * 1024;
+/// What a held message counts beside its own bytes.
+pub(crate) const HELD_MESSAGE_COST: usize = 512;
+/// Words of one bitfield message: 2^21 blocks.
+pub(crate) const BITFIELD_WORDS_MAX: u64 = 65_536;
+/// Longest extension message.
+pub(crate) const EXTENSION_LEN_MAX: usize = 1 << 20;
+/// Longest name of an extension.
+pub(crate) const EXTENSION_NAME_LEN_MAX: usize = 128;
+
+// What we serve.
+
+/// Requests of one remote that wait for an answer, for each log; beyond it they get noData.
+pub(crate) const PENDING_REQUESTS_MAX: usize = 512;
+/// The same for all logs of a connection together.
+pub(crate) const PENDING_REQUESTS_PER_CONNECTION_MAX: usize = 4096;
+/// Stretches of a log that a remote has asked to be told about and that wait for an answer.
+pub(crate) const PENDING_WANTS_MAX: usize = 64;
+/// Longest stretch of blocks that one want may name; longer ones are not answered.
+pub(crate) const WANT_BLOCKS_MAX: u64 = BITFIELD_WORDS_MAX * 32;
+/// Answers are made while less than this waits to be sent: the socket's pace is the pace of
+/// serving.
+pub(crate) const SERVE_QUEUE_LEN: usize = 256 * 1024;
+/// Above this much unsent data a connection reads nothing more from its remote.
+pub(crate) const SEND_QUEUE_LEN_MAX: usize = 4 * 1024 * 1024;
+/// Invalid requests after which a remote is hung up on, as Hypercore 11 does.
+pub(crate) const INVALID_REQUESTS_MAX: u64 = 64;
+
+// What we hold about remotes.
+
+/// Pages of 4 KiB that all bitfields of one connection's remote may take.
+pub(crate) const BITFIELD_PAGES_MAX: usize = 4096;
+/// Announced ranges kept for one remote of one log.
+pub(crate) const ANNOUNCED_RANGES_MAX: usize = 1024;
+/// Announced ranges of at least so many blocks are kept as ranges, shorter ones as bits.
+pub(crate) const ANNOUNCED_RANGE_BLOCKS_MIN: u64 = 1 << 16;
+/// Greatest block number that fits the integers of the protocol (2^53 - 1).
+pub(crate) const BLOCKS_MAX: u64 = (1 << 53) - 1;
+
+// What we ask for.
+
+/// Arrived blocks of one log that are stored together, at most.
+pub(crate) const STORE_BATCH_BLOCKS: usize = 1024;
+/// Bytes of arrived blocks that are stored together, about.
+pub(crate) const STORE_BATCH_LEN: usize = 4 * 1024 * 1024;
+/// Bytes of answers that a connection may have under way, estimated from the blocks that came.
+pub(crate) const IN_FLIGHT_LEN: u64 = 16 * 1024 * 1024;
+/// Requests that a connection may always have under way, however large the blocks are.
+pub(crate) const IN_FLIGHT_MIN: usize = 16;
+/// Peers of which one block may be asked at the same time.
+pub(crate) const ASKERS_MAX: usize = 2;
+/// An answer is given up after this long even if others arrive in the meantime.
+pub(crate) const REQUEST_AGE_MAX: Duration = Duration::from_secs(120);
+/// A request that is this old is also sent to another peer that has the block and nothing
+/// better to do.
+pub(crate) const HEDGE_AFTER: Duration = Duration::from_secs(5);
+/// Requests in a row that a remote may leave unanswered before it is hung up on.
+pub(crate) const TIMEOUTS_MAX: u32 = 4;
+
+// What we show to the application.
+
+/// Bytes that arrive in one read of a connection.
+pub(crate) const READ_LEN: usize = 256 * 1024;
+/// Plaintext of one frame that gathers many messages, about.
+pub(crate) const GATHERED_FRAME_LEN: usize = 64 * 1024;
+/// Events that wait for the application before connections stop reading.
+pub(crate) const EVENTS_MAX: usize = 16 * 1024;
+
+const _: () = {
+    assert!(PENDING_REQUESTS_MAX <= PENDING_REQUESTS_PER_CONNECTION_MAX);
+    assert!(SERVE_QUEUE_LEN < SEND_QUEUE_LEN_MAX);
+    assert!(GATHERED_FRAME_LEN < PLAINTEXT_LEN_MAX);
+    assert!(HEADER_FRAME_LEN < HANDSHAKE_FRAME_LEN_MAX);
+};

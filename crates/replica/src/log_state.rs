@@ -1,0 +1,125 @@
+//! One log of a replicator, apart from who is connected.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use multibee_log::{Error, Log, LogKey};
+
+use crate::event::{ConnectionId, Event};
+use crate::limits::BLOCKS_MAX;
+use crate::ranges::RangeSet;
+use crate::stats::LogStats;
+use crate::wants::Wants;
+
+/// A log, what we lack of it, and what is under way.
+#[derive(Debug)]
+pub(crate) struct LogState {
+    pub(crate) key: LogKey,
+    pub(crate) log: Log,
+    pub(crate) wants: Wants,
+    /// Who was asked for a new length; at most one remote at a time.
+    pub(crate) upgrade_asked_of: Option<ConnectionId>,
+    /// Blocks whose proof did not fit when it came; they are asked for without a forecast.
+    pub(crate) plain: BTreeSet<u64>,
+    pub(crate) stats: LogStats,
+    has_manifest: Option<bool>,
+}
+
+/// What a change on one connection means to the others and to the owner.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Something to tell.
+    Event(Event),
+    /// Blocks were stored that this connection's remote sent.
+    Stored(RangeSet),
+    /// The log is longer.
+    Upgraded,
+    /// This connection need not send a block any more.
+    Cancel(ConnectionId, u64),
+    /// Others may now ask for what this connection did not deliver, or ask for a new length.
+    Freed,
+    /// Our own storage failed.
+    Failed(Error),
+}
+
+/// Who has to do something about an error of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// What the remote sent is wrong.
+    Peer,
+    /// Nobody: it came too late, or for another fork.
+    Nobody,
+    /// This machine.
+    Machine,
+}
+
+impl Blame {
+    pub(crate) fn of(error: &Error) -> Self {
+        match error {
+            Error::Decode(_)
+            | Error::BadProof { .. }
+            | Error::BadSignature { .. }
+            | Error::TwoHistories { .. }
+            | Error::BlockTooLarge { .. }
+            | Error::LogTooLarge => Self::Peer,
+            Error::ForkMismatch { .. }
+            | Error::Outdated { .. }
+            | Error::InvalidRequest { .. }
+            | Error::NotAvailable { .. } => Self::Nobody,
+            _ => Self::Machine,
+        }
+    }
+}
+
+impl LogState {
+    pub(crate) fn new(log: Log) -> Self {
+        Self {
+            key: log.key(),
+            log,
+            wants: Wants::default(),
+            upgrade_asked_of: None,
+            plain: BTreeSet::new(),
+            stats: LogStats::default(),
+            has_manifest: None,
+        }
+    }
+
+    /// Whether new lengths come from remotes.
+    pub(crate) fn follows(&self) -> bool {
+        !self.log.is_writable()
+    }
+
+    /// The length that may be told: what is not durable could still be lost and signed anew.
+    pub(crate) fn announced_len(&self) -> u64 {
+        self.log.durable_len()
+    }
+
+    /// The contiguous length that may be told.
+    pub(crate) fn announced_contiguous_len(&self) -> u64 {
+        self.log.contiguous_len().min(self.announced_len())
+    }
+
+    /// Whether there is a manifest to hand out: it is stored, and the key does not say it all.
+    pub(crate) fn has_manifest(&mut self) -> bool {
+        if let Some(known) = self.has_manifest {
+            return known;
+        }
+        let manifest = self.log.manifest();
+        let known = manifest.map(|manifest| !manifest.is_compat(&self.key));
+        self.has_manifest = known;
+        known.unwrap_or(false)
+    }
+
+    /// Wants those of the blocks that are not here.
+    pub(crate) fn want(&mut self, blocks: Range<u64>, priority: u64) {
+        let mut lacking = RangeSet::default();
+        lacking.insert(blocks.start..blocks.end.min(BLOCKS_MAX));
+        let len = self.log.len();
+        for held in self.log.held(blocks.start..blocks.end.min(len)) {
+            lacking.remove(held);
+        }
+        for stretch in lacking.iter() {
+            self.wants.add(stretch, priority);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What an application can choose.
+
+use std::time::Duration;
+
+/// Options of a [`Replicator`](crate::Replicator).
+///
+/// The defaults suit connections over the internet; set fields with struct update syntax.
+#[derive(Clone, Debug)]
+pub struct ReplicatorOptions {
+    /// Seed of the static key that remotes see in the handshake. `None` makes a new one from the
+    /// replicator's seed, so that connections of two runs cannot be linked by it.
+    pub static_seed: Option<[u8; 32]>,
+    /// A keepalive is sent when nothing else was for this long. `None`: never.
+    pub keepalive: Option<Duration>,
+    /// A connection on which nothing arrives for this long is closed. `None`: never. A Hypercore
+    /// peer that sends no keepalives may be silent for as long as it likes.
+    pub read_silence: Option<Duration>,
+    /// The handshake must be done in this time.
+    pub handshake_timeout: Duration,
+    /// A block request is given up when no answer to any request has come for this long.
+    pub request_timeout: Duration,
+    /// The same for requests of a new length.
+    pub upgrade_timeout: Duration,
+    /// How long what is queued may take to leave when a connection is closed.
+    pub close_timeout: Duration,
+    /// Block requests under way to one Multibee peer for one log (at most 512).
+    pub window: usize,
+    /// The same to any other peer.
+    pub foreign_window: usize,
+}
+
+impl Default for ReplicatorOptions {
+    fn default() -> Self {
+        Self {
+            static_seed: None,
+            keepalive: Some(Duration::from_secs(5)),
+            read_silence: Some(Duration::from_secs(60)),
+            handshake_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(20),
+            upgrade_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            window: 512,
+            foreign_window: 256,
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! All logs and all connections of one node.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+use std::time::Instant;
+
+use bytes::Bytes;
+use multibee_log::{Log, LogKey};
+
+use crate::capability::keyed_hash;
+use crate::connection::{Connection, Shared};
+use crate::event::{ChannelId, CloseReason, ConnectionId, Event};
+use crate::log_state::{Effect, LogState};
+use crate::options::ReplicatorOptions;
+use crate::noise::StaticKeys;
+use crate::secure::{EphemeralSource, Role};
+use crate::stats::{ConnectionStats, Progress, Stats};
+
+/// Replicates any number of logs over any number of connections.
+///
+/// A state machine: bytes and the time go in by the `handle_` methods, wishes by the others, and
+/// after each call what is to be sent, to be told and to be waited for comes out of
+/// [`poll_transmit`](Self::poll_transmit) (of each connection that
+/// [`poll_wake`](Self::poll_wake) names, beside the one called for),
+/// [`poll_event`](Self::poll_event) and [`poll_timeout`](Self::poll_timeout). It opens no socket
+/// and reads no clock. The logs it reads and writes itself, so a call may wait for the disk.
+///
+/// # Who learns what
+///
+/// A remote that opens a log's channel is answered only after it has shown that it knows the log's
+/// key; otherwise it learns neither whether the log is known nor its key. Nothing is opened unasked:
+/// see [`offer`](Self::offer).
+///
+/// # What is downloaded
+///
+/// The newest head that any remote offers, for each log that is not writable here; and the blocks
+/// that [`want`](Self::want) and [`want_all`](Self::want_all) name. Each block is asked of
+/// one remote that says it has it, of another when the first is slow or gone, and stored only
+/// once it is proven.
+#[derive(Debug)]
+pub struct Replicator {
+    shared: Shared,
+    keys: StaticKeys,
+    seed: [u8; 32],
+    connections: BTreeMap<ConnectionId, Connection>,
+    last_connection: u64,
+    /// What connections that are gone have moved.
+    past: ConnectionStats,
+    /// Connections that may have something to send.
+    wake: BTreeSet<ConnectionId>,
+}
+
+impl Replicator {
+    /// A replicator without logs and connections.
+    ///
+    /// All ephemeral keys come from `seed`, so it must be fresh from the operating system and
+    /// never used again, except in tests.
+    #[must_use]
+    pub fn new(options: ReplicatorOptions, seed: [u8; 32]) -> Self {
+        let static_seed = options
+            .static_seed
+            .unwrap_or_else(|| keyed_hash(&seed, &[b"multibee replicator static key"]));
+        Self {
+            keys: StaticKeys::from_seed(static_seed),
+            seed,
+            shared: Shared {
+                options,
+                now: None,
+                logs: BTreeMap::new(),
+                by_discovery_key: BTreeMap::new(),
+                protocols: BTreeSet::new(),
+                events: VecDeque::new(),
+                effects: Vec::new(),
+                last_channel: 0,
+            },
+            connections: BTreeMap::new(),
+            last_connection: 0,
+            past: ConnectionStats::default(),
+            wake: BTreeSet::new(),
+        }
+    }
+
+    /// The static public key that remotes see in the handshake.
+    #[must_use]
+    pub fn static_public_key(&self) -> [u8; 32] {
+        self.keys.public_key()
+    }
+
+    /// Makes a log known: remotes that know its key may open it from now on. Does nothing for a
+    /// log that is known already.
+    pub fn add_log(&mut self, log: Log) {
+        let (key, discovery_key) = (log.key(), log.discovery_key());
+        self.shared.by_discovery_key.insert(discovery_key, key);
+        self.shared.logs.entry(key).or_insert_with(|| LogState::new(log));
+    }
+
+    /// Forgets a log and closes its channels.
+    pub fn remove_log(&mut self, key: &LogKey) {
+        for (&id, connection) in &mut self.connections {
+            connection.close_log(key, &mut self.shared);
+            self.wake.insert(id);
+        }
+        if self.shared.logs.remove(key).is_some() {
+            self.shared.by_discovery_key.remove(&key.discovery_key());
+        }
+        self.shared.effects.retain(|(other, effect)| other != key || matches!(effect, Effect::Event(_)));
+        self.settle(None);
+    }
+
+    /// The logs that are known, by key.
+    pub fn logs(&self) -> impl Iterator<Item = LogKey> + '_ {
+        self.shared.logs.keys().copied()
+    }
+
+    /// Begins a connection over a byte stream that has just been set up.
+    pub fn connect(&mut self, role: Role, now: Instant) -> ConnectionId {
+        self.advance(now);
+        self.last_connection += 1;
+        let id = ConnectionId(self.last_connection);
+        let ephemeral = keyed_hash(
+            &self.seed,
+            &[b"multibee replicator connection", &self.last_connection.to_le_bytes()],
+        );
+        let ephemeral = EphemeralSource::from_seed(ephemeral);
+        let connection = Connection::new(id, role, &self.keys, ephemeral, &self.shared);
+        self.connections.insert(id, connection);
+        id
+    }
+
+    /// Takes bytes of a remote, cut however they come.
+    pub fn handle_bytes(&mut self, id: ConnectionId, bytes: &[u8], now: Instant) {
+        self.advance(now);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.handle_bytes(bytes, &mut self.shared);
+            self.settle(Some(id));
+        }
+    }
+
+    /// The byte stream of a connection has ended or failed.
+    pub fn handle_end(&mut self, id: ConnectionId, reason: CloseReason, now: Instant) {
+        self.advance(now);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.end(reason);
+            self.settle(Some(id));
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        for id in ids {
+            self.handle_timeout_of(id, now);
+            self.wake.insert(id);
+        }
+    }
+
+    /// The next bytes for the remote of a connection, until there are none.
+    pub fn poll_transmit(&mut self, id: ConnectionId) -> Option<Bytes> {
+        let bytes = self.connections.get_mut(&id)?.poll_transmit(&mut self.shared);
+        if bytes.is_none() || !self.shared.effects.is_empty() {
+            self.settle(Some(id));
+        }
+        bytes
+    }
+
+    /// A connection that may have something to send because of what happened elsewhere.
+    pub fn poll_wake(&mut self) -> Option<ConnectionId> {
+        self.wake.pop_first()
+    }
+
+    /// What has happened, in order.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.shared.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let options = &self.shared.options;
+        self.connections.values().filter_map(|connection| connection.deadline(options)).min()
+    }
+
+    /// Whether a connection has ended.
+    #[must_use]
+    pub fn is_closed(&self, id: ConnectionId) -> bool {
+        !self.connections.contains_key(&id)
+    }
+
+    /// Bytes that wait to be sent on a connection, about.
+    #[must_use]
+    pub fn queued_len(&self, id: ConnectionId) -> usize {
+        self.connections.get(&id).map_or(0, Connection::queued_len)
+    }
+
+    /// Whether more should be read from a remote. Not while it does not take the answers to what
+    /// it has sent.
+    #[must_use]
+    pub fn wants_read(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(Connection::wants_read)
+    }
+
+    /// Opens a log's channel on a connection, so that both sides replicate it if the remote knows
+    /// it too. Does nothing if it is open, or the log not known here.
+    ///
+    /// The remote learns the log's discovery key, from which the key cannot be found, but by
+    /// which it recognises the log elsewhere.
+    pub fn offer(&mut self, id: ConnectionId, key: &LogKey) {
+        if self.shared.logs.contains_key(key)
+            && let Some(connection) = self.connections.get_mut(&id)
+        {
+            connection.offer(key);
+            self.wake.insert(id);
+        }
+    }
+
+    /// Closes a log's channel on one connection; the remote may still open it again.
+    pub fn withdraw(&mut self, id: ConnectionId, key: &LogKey) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.close_log(key, &mut self.shared);
+            self.wake.insert(id);
+            self.settle(Some(id));
+        }
+    }
+
+    /// A log was appended to, has become durable, or got blocks by other means: tells the remotes.
+    pub fn log_changed(&mut self, key: &LogKey) {
+        for (&id, connection) in &mut self.connections {
+            if let Some(channel) = connection.channel_mut(key) {
+                channel.log_changed();
+                self.wake.insert(id);
+            }
+        }
+    }
+
+    /// Wants blocks of a log, as far as they are not here; also such as no head covers yet.
+    ///
+    /// `priority` 0 is for downloads, 1 for what a reader waits for, 2 for more than that. Higher
+    /// ones are asked for and answered first.
+    pub fn want(&mut self, key: &LogKey, blocks: Range<u64>, priority: u64) {
+        if let Some(state) = self.shared.logs.get_mut(key) {
+            state.want(blocks, priority);
+            self.mark_dirty(key, None);
+        }
+    }
+
+    /// Wants all blocks of a log that there are and will be.
+    pub fn want_all(&mut self, key: &LogKey) {
+        self.want(key, 0..u64::MAX, 0);
+    }
+
+    /// No longer wants blocks of a log.
+    pub fn unwant(&mut self, key: &LogKey, blocks: Range<u64>) {
+        let Some(state) = self.shared.logs.get_mut(key) else { return };
+        let cancelled = state.wants.remove(blocks).into_iter();
+        let cancelled = cancelled.map(|(block, id)| (*key, Effect::Cancel(id, block)));
+        self.shared.effects.extend(cancelled);
+        self.settle(None);
+    }
+
+    /// The length of a log that a remote tells, in blocks.
+    #[must_use]
+    pub fn remote_length(&self, id: ConnectionId, key: &LogKey) -> Option<u64> {
+        self.connections.get(&id)?.channel(key)?.remote_len()
+    }
+
+    /// How far the download of a log has come.
+    #[must_use]
+    pub fn progress(&self, key: &LogKey) -> Progress {
+        let Some(state) = self.shared.logs.get(key) else { return Progress::default() };
+        let length = state.log.len();
+        let channels = self.connections.values().filter_map(|connection| connection.channel(key));
+        Progress {
+            length,
+            wanted: state.wants.count_below(length),
+            in_flight: state.wants.asked_count(),
+            received: state.stats.blocks_in,
+            remote_length: channels.filter_map(|c| c.remote_len()).max().unwrap_or(0),
+        }
+    }
+
+    /// All counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut total = self.past;
+        self.connections.values().for_each(|connection| total.add(connection.stats()));
+        Stats {
+            total,
+            connections: self.connections.iter().map(|(&id, c)| (id, c.stats())).collect(),
+            logs: self.shared.logs.iter().map(|(&key, state)| (key, state.stats)).collect(),
+        }
+    }
+
+    /// Lets remotes open channels of an own protocol; each open is told by
+    /// [`Event::ChannelRequested`]. Those of other protocols are rejected.
+    pub fn accept_protocol(&mut self, protocol: &str) {
+        self.shared.protocols.insert(protocol.to_owned());
+    }
+
+    /// Opens a channel of an own protocol, or answers the remote's open of these names. Messages
+    /// may be sent at once; the remote drops them if it rejects the channel.
+    pub fn open_channel(
+        &mut self,
+        id: ConnectionId,
+        protocol: &str,
+        channel_id: &[u8],
+        handshake: &[u8],
+    ) -> ChannelId {
+        self.shared.last_channel += 1;
+        let channel = ChannelId(self.shared.last_channel);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.open_channel(channel, protocol, channel_id, handshake, &mut self.shared);
+            self.wake.insert(id);
+            self.settle(Some(id));
+        }
+        channel
+    }
+
+    /// Refuses a channel that a remote wants to open.
+    pub fn reject_channel(&mut self, id: ConnectionId, protocol: &str, channel_id: &[u8]) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.reject_channel(protocol, channel_id);
+            self.wake.insert(id);
+        }
+    }
+
+    /// Sends a message on a channel of an own protocol. Returns whether it is queued: not if the
+    /// channel has ended, or if the message is longer than a frame (16 MiB).
+    ///
+    /// Nothing bounds what is queued: look at [`queued_len`](Self::queued_len) before sending much.
+    pub fn send(
+        &mut self,
+        id: ConnectionId,
+        channel: ChannelId,
+        ty: u64,
+        payload: impl Into<Bytes>,
+    ) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else { return false };
+        self.wake.insert(id);
+        connection.send(channel, ty, payload.into())
+    }
+
+    /// Closes a channel of an own protocol once what was sent on it is out.
+    pub fn close_channel(&mut self, id: ConnectionId, channel: ChannelId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.close_channel(channel);
+            self.wake.insert(id);
+        }
+    }
+
+    /// Ends a connection once what is queued is out, or
+    /// [`close_timeout`](ReplicatorOptions::close_timeout) has passed.
+    pub fn close(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.close(&self.shared);
+            self.wake.insert(id);
+            self.settle(Some(id));
+        }
+    }
+
+    /// Does what is due on one connection.
+    pub(crate) fn handle_timeout_of(&mut self, id: ConnectionId, now: Instant) {
+        self.advance(now);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.handle_timeout(&mut self.shared);
+            self.settle(Some(id));
+        }
+    }
+
+    /// When something is due on one connection.
+    pub(crate) fn poll_timeout_of(&self, id: ConnectionId) -> Option<Instant> {
+        self.connections.get(&id)?.deadline(&self.shared.options)
+    }
+
+    /// Time does not run backwards, whatever the caller says.
+    fn advance(&mut self, now: Instant) {
+        self.shared.now = self.shared.now.max(Some(now));
+    }
+
+    /// Passes on what a call has changed, and ends the connection called for if it is to end.
+    fn settle(&mut self, id: Option<ConnectionId>) {
+        loop {
+            if let Some(id) = id
+                && let Some(connection) = self.connections.get_mut(&id)
+                && let Some(reason) = connection.closed()
+            {
+                connection.drop_logs(&mut self.shared);
+                self.past.add(connection.stats());
+                self.connections.remove(&id);
+                self.wake.remove(&id);
+                self.shared.events.push_back(Event::Closed { id, reason });
+            }
+            let effects = std::mem::take(&mut self.shared.effects);
+            if effects.is_empty() {
+                break;
+            }
+            for (key, effect) in effects {
+                self.pass_on(&key, effect, id);
+            }
+        }
+    }
+
+    fn pass_on(&mut self, key: &LogKey, effect: Effect, from: Option<ConnectionId>) {
+        match effect {
+            Effect::Event(event) => self.shared.events.push_back(event),
+            Effect::Stored(blocks) => {
+                for (&id, connection) in &mut self.connections {
+                    if Some(id) != from
+                        && let Some(channel) = connection.channel_mut(key)
+                    {
+                        blocks.iter().for_each(|stretch| channel.note_stored(stretch));
+                        self.wake.insert(id);
+                    }
+                }
+            }
+            Effect::Upgraded => self.log_changed(key),
+            Effect::Cancel(id, block) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.with_channel(key, &mut self.shared, |channel, cx| {
+                        channel.cancel(block, cx);
+                        Ok(())
+                    });
+                    connection.mark_dirty();
+                    self.wake.insert(id);
+                }
+            }
+            Effect::Freed => self.mark_dirty(key, from),
+            Effect::Failed(error) => {
+                if self.shared.logs.contains_key(key) {
+                    self.shared.events.push_back(Event::LogFailed { key: *key, error });
+                    self.remove_log(key);
+                }
+            }
+        }
+    }
+
+    /// Has all connections but one look for something to ask of a log.
+    fn mark_dirty(&mut self, key: &LogKey, but: Option<ConnectionId>) {
+        for (&id, connection) in &mut self.connections {
+            if Some(id) != but && connection.channel_mut(key).is_some() {
+                self.wake.insert(id);
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Replicators joined in memory, with a clock that stands until a test moves it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod cloning;
+mod network;
+mod protocols;
+mod relaying;
+mod trouble;

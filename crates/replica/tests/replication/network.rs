@@ -1,0 +1,226 @@
+//! Nodes, wires between them, and a clock.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use multibee_log::{KeyPair, Log, LogKey, LogOptions, MemoryStorage};
+use multibee_replica::{CloseReason, ConnectionId, Event, Replicator, ReplicatorOptions, Role};
+
+/// Some replicators and the wires between them.
+pub(crate) struct Network {
+    pub(crate) nodes: Vec<Node>,
+    wires: Vec<Wire>,
+    turn: usize,
+    pub(crate) now: Instant,
+    /// Bytes delivered, all wires and directions together.
+    pub(crate) delivered_len: usize,
+    /// Pieces delivered.
+    pub(crate) delivered_count: usize,
+}
+
+pub(crate) struct Node {
+    pub(crate) replicator: Replicator,
+    /// All that it has told, in order.
+    pub(crate) events: Vec<Event>,
+}
+
+/// A wire's number.
+#[derive(Clone, Copy)]
+pub(crate) struct WireId(usize);
+
+struct Wire {
+    ends: [(usize, ConnectionId); 2],
+    is_cut: bool,
+    /// Ends whose bytes go nowhere.
+    is_deaf: [bool; 2],
+}
+
+impl Network {
+    /// Nodes 0, 1, .. without wires.
+    pub(crate) fn new(count: u8) -> Self {
+        Self::with_options(count, &ReplicatorOptions::default())
+    }
+
+    pub(crate) fn with_options(count: u8, options: &ReplicatorOptions) -> Self {
+        let node = |number| Node {
+            replicator: Replicator::new(options.clone(), [number; 32]),
+            events: Vec::new(),
+        };
+        Self {
+            nodes: (0..count).map(node).collect(),
+            wires: Vec::new(),
+            turn: 0,
+            now: Instant::now(),
+            delivered_len: 0,
+            delivered_count: 0,
+        }
+    }
+
+    /// A wire from the initiator to the responder.
+    pub(crate) fn connect(&mut self, from: usize, to: usize) -> WireId {
+        let now = self.now;
+        let mut end = |node: usize, role| (node, self.nodes[node].replicator.connect(role, now));
+        let ends = [end(from, Role::Initiator), end(to, Role::Responder)];
+        self.wires.push(Wire { ends, is_cut: false, is_deaf: [false; 2] });
+        WireId(self.wires.len() - 1)
+    }
+
+    /// The connection of a wire's end at a node.
+    pub(crate) fn id(&self, wire: WireId, node: usize) -> ConnectionId {
+        self.wires[wire.0].ends.iter().find(|end| end.0 == node).unwrap().1
+    }
+
+    /// Both ends learn that the wire is gone; what was under way is lost.
+    pub(crate) fn cut(&mut self, wire: WireId) {
+        self.wires[wire.0].is_cut = true;
+        for (node, id) in self.wires[wire.0].ends {
+            self.nodes[node].replicator.handle_end(id, CloseReason::Remote, self.now);
+        }
+    }
+
+    /// From now on nothing that a node sends on a wire arrives, and nobody notices.
+    pub(crate) fn silence(&mut self, wire: WireId, node: usize) {
+        let wire = &mut self.wires[wire.0];
+        let end = wire.ends.iter().position(|end| end.0 == node).unwrap();
+        wire.is_deaf[end] = true;
+    }
+
+    /// Gives bytes to a node as if its remote on a wire had sent them.
+    pub(crate) fn inject(&mut self, wire: WireId, node: usize, bytes: &[u8]) {
+        let id = self.id(wire, node);
+        self.nodes[node].replicator.handle_bytes(id, bytes, self.now);
+        self.take_events();
+    }
+
+    /// Carries one piece of bytes over one wire. Returns whether there was any.
+    pub(crate) fn step(&mut self) -> bool {
+        for offset in 0..self.wires.len() {
+            // Each wire in turn, as independent sockets would.
+            let number = (self.turn + offset) % self.wires.len();
+            for end in [0, 1] {
+                if let Some(bytes) = self.take_bytes(number, end) {
+                    self.turn = number + 1;
+                    self.delivered_len += bytes.len();
+                    self.delivered_count += 1;
+                    let wire = &self.wires[number];
+                    if !wire.is_cut && !wire.is_deaf[end] {
+                        let (node, id) = wire.ends[1 - end];
+                        self.nodes[node].replicator.handle_bytes(id, &bytes, self.now);
+                    }
+                    self.take_events();
+                    return true;
+                }
+            }
+        }
+        self.carry_ends()
+    }
+
+    /// Runs until nobody has anything to send.
+    pub(crate) fn run(&mut self) {
+        while self.step() {}
+        self.take_events();
+    }
+
+    /// Lets time pass, with everything that happens in it.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        loop {
+            self.run();
+            let due = self.nodes.iter().filter_map(|node| node.replicator.poll_timeout()).min();
+            match due.filter(|&due| due <= until) {
+                Some(due) => {
+                    assert!(due >= self.now || due + Duration::from_secs(1) > self.now, "stuck");
+                    self.now = self.now.max(due);
+                    for node in &mut self.nodes {
+                        node.replicator.handle_timeout(self.now);
+                    }
+                }
+                None => break,
+            }
+        }
+        self.now = until;
+    }
+
+    fn take_bytes(&mut self, wire: usize, end: usize) -> Option<Bytes> {
+        let (node, id) = self.wires[wire].ends[end];
+        self.nodes[node].replicator.poll_transmit(id)
+    }
+
+    /// A connection that one side has closed ends on the other.
+    fn carry_ends(&mut self) -> bool {
+        let mut carried = false;
+        for wire in &mut self.wires {
+            for end in [0, 1] {
+                let ((near, near_id), (far, far_id)) = (wire.ends[end], wire.ends[1 - end]);
+                let is_closed = self.nodes[near].replicator.is_closed(near_id);
+                if is_closed && !wire.is_deaf[end] && !self.nodes[far].replicator.is_closed(far_id)
+                {
+                    let far = &mut self.nodes[far].replicator;
+                    far.handle_end(far_id, CloseReason::Remote, self.now);
+                    carried = true;
+                }
+            }
+        }
+        carried
+    }
+
+    pub(crate) fn take_events(&mut self) {
+        for node in &mut self.nodes {
+            while let Some(event) = node.replicator.poll_event() {
+                node.events.push(event);
+            }
+        }
+    }
+}
+
+impl Node {
+    /// How many of its events fit.
+    pub(crate) fn count(&self, fits: impl Fn(&Event) -> bool) -> usize {
+        self.events.iter().filter(|event| fits(event)).count()
+    }
+
+    /// Panics if anything went wrong for it.
+    pub(crate) fn assert_no_faults(&self) {
+        let bad = |event: &&Event| {
+            matches!(
+                event,
+                Event::Fault { .. } | Event::LogFailed { .. } | Event::ReadFailed { .. }
+            )
+        };
+        assert!(self.events.iter().find(bad).is_none(), "{:?}", self.events.iter().find(bad));
+    }
+}
+
+/// A log of our own with blocks `block-0`, `block-1`, ..
+pub(crate) fn writer(seed: u8, blocks: u64) -> Log {
+    let keys = KeyPair::from_seed([seed; 32]);
+    let log = Log::create(MemoryStorage::default(), keys, LogOptions::default()).unwrap();
+    append(&log, blocks);
+    log
+}
+
+/// Appends that many blocks, in one commit.
+pub(crate) fn append(log: &Log, count: u64) {
+    let len = log.len();
+    let blocks: Vec<Vec<u8>> = (len..len + count).map(block).collect();
+    log.append(&blocks).unwrap();
+}
+
+/// What a block of [`writer`] holds.
+pub(crate) fn block(seq: u64) -> Vec<u8> {
+    format!("block-{seq}").into_bytes()
+}
+
+/// An empty copy of somebody else's log.
+pub(crate) fn replica(key: LogKey) -> Log {
+    Log::create_replica(MemoryStorage::default(), key, LogOptions::default()).unwrap()
+}
+
+/// Panics unless a log holds exactly these blocks, with the right bytes.
+pub(crate) fn assert_holds(log: &Log, blocks: impl IntoIterator<Item = u64>) {
+    let held: Vec<u64> = log.held(0..u64::MAX).into_iter().flatten().collect();
+    assert_eq!(held, blocks.into_iter().collect::<Vec<_>>());
+    for seq in held {
+        assert_eq!(log.get(seq).unwrap().as_deref(), Some(&block(seq)[..]), "block {seq}");
+    }
+}

@@ -1,0 +1,116 @@
+//! Multibee against Hypercore and Hyperbee on Node.
+
+mod fetching;
+mod folder;
+mod network;
+mod node;
+mod sample;
+mod serving;
+
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Args;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Run only the cases that have this in their name.
+    filter: Option<String>,
+    /// Print the names of the cases and run none.
+    #[arg(long)]
+    list: bool,
+}
+
+impl Options {
+    pub(crate) fn everything() -> Self {
+        Self { filter: None, list: false }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Ran {
+        passed: usize,
+        failed: usize,
+    },
+    /// This machine cannot run them.
+    Skipped,
+}
+
+impl Outcome {
+    /// Whether cases ran and none failed.
+    pub(crate) fn is_good(self) -> bool {
+        matches!(self, Self::Ran { passed: 1.., failed: 0 })
+    }
+}
+
+/// One thing that must work between the two.
+struct Case {
+    name: String,
+    run: Box<dyn Fn() -> Result<()>>,
+}
+
+impl Case {
+    fn new(name: impl Into<String>, run: impl Fn() -> Result<()> + 'static) -> Self {
+        Self { name: name.into(), run: Box::new(run) }
+    }
+}
+
+/// The major versions of Hypercore that are tried.
+const HYPERCORES: &[&str] = &["10", "11"];
+
+fn all_cases() -> Vec<Case> {
+    [folder::cases(), fetching::cases(), serving::cases()].into_iter().flatten().collect()
+}
+
+/// Runs the cases that `options` choose. A case that fails doesn't keep others from running.
+pub(crate) fn run(options: &Options) -> Result<Outcome> {
+    let mut cases = all_cases();
+    if let Some(filter) = &options.filter {
+        cases.retain(|case| case.name.contains(filter.as_str()));
+    }
+    if options.list {
+        cases.iter().for_each(|case| println!("{}", case.name));
+        return Ok(Outcome::Ran { passed: cases.len(), failed: 0 });
+    }
+    if let Some(why) = node::obstacle() {
+        println!("!!! interoperability was SKIPPED: {why}");
+        return Ok(Outcome::Skipped);
+    }
+    let mut failed = 0;
+    for case in &cases {
+        let start = Instant::now();
+        match (case.run)() {
+            Ok(()) => println!("ok {} ({:.1} s)", case.name, start.elapsed().as_secs_f64()),
+            Err(error) => {
+                failed += 1;
+                println!("FAILED {}: {error:#}", case.name);
+            }
+        }
+    }
+    let passed = cases.len() - failed;
+    println!("{passed} passed, {failed} failed");
+    Ok(Outcome::Ran { passed, failed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_nothing_is_not_good() {
+        assert!(Outcome::Ran { passed: 3, failed: 0 }.is_good());
+        assert!(!Outcome::Ran { passed: 3, failed: 1 }.is_good());
+        assert!(!Outcome::Ran { passed: 0, failed: 0 }.is_good());
+        assert!(!Outcome::Skipped.is_good());
+    }
+
+    #[test]
+    fn names_of_cases_are_unique() {
+        let mut names: Vec<_> = all_cases().into_iter().map(|case| case.name).collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

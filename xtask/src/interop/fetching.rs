@@ -1,0 +1,134 @@
+//! Multibee reads a bee that Node serves, fetching only what it needs.
+
+use anyhow::{Context, Result, ensure};
+use multibee_btree::{Bee, BeeOptions, RangeOptions};
+use multibee_log::{Log, LogKey, LogOptions, MemoryStorage};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::network::Network;
+use super::node::Node;
+use super::{Case, HYPERCORES};
+
+/// How many entries the bee begins with.
+const COUNT: u64 = 5000;
+
+/// A lookup or a short range in it must not take more blocks than this.
+const SPARSE_BLOCKS_MAX: u64 = 100;
+
+pub(super) fn cases() -> Vec<Case> {
+    HYPERCORES
+        .iter()
+        .flat_map(|&version| {
+            [
+                Case::new(format!("we get single keys of a bee on hypercore {version}"), move || {
+                    single(version)
+                }),
+                Case::new(format!("we read a range of a bee on hypercore {version}"), move || {
+                    range(version)
+                }),
+                Case::new(format!("we follow a bee on hypercore {version} live"), move || {
+                    follow(version)
+                }),
+            ]
+        })
+        .collect()
+}
+
+/// What `bee-serve.mjs` prints first.
+#[derive(Deserialize)]
+struct Started {
+    port: u16,
+    key: String,
+    length: u64,
+}
+
+/// A bee of theirs, and our sparse copy of it.
+struct Copy {
+    node: Node,
+    bee: Bee,
+    network: Network,
+}
+
+impl Copy {
+    fn start(version: &str) -> Result<Self> {
+        let count = COUNT.to_string();
+        let mut node = Node::start("bee-serve.mjs", &["--version", version, "--count", &count])?;
+        let started: Started = node.line()?;
+        let key: LogKey = started.key.parse().context("its key")?;
+        let log = Log::create_replica(MemoryStorage::default(), key, LogOptions::default())?;
+        let mut network = Network::new(log.clone())?;
+        network.connect(started.port)?;
+        network.reach(started.length)?;
+        let bee = Bee::open(log, BeeOptions::default())?;
+        Ok(Self { node, bee, network })
+    }
+
+    fn value(&mut self, key: &str) -> Result<Option<Vec<u8>>> {
+        let bee = &self.bee;
+        let entry = self.network.fetch(|| bee.snapshot()?.get(key.as_bytes()))?;
+        Ok(entry.and_then(|entry| entry.value).map(|value| value.to_vec()))
+    }
+
+    /// Has Node write something, and waits until we know of it.
+    fn write(&mut self, operation: &Value) -> Result<()> {
+        let written: Value = self.node.ask(operation)?;
+        self.network.reach(written["length"].as_u64().context("no length")?)
+    }
+
+    fn blocks_held(&self) -> u64 {
+        let log = self.bee.log();
+        log.held(0..log.len()).iter().map(|range| range.end - range.start).sum()
+    }
+
+    fn finish(self) -> Result<()> {
+        // The connection goes first, or the server would wait for us.
+        drop(self.network);
+        self.node.finish().map(|_| ())
+    }
+}
+
+fn single(version: &str) -> Result<()> {
+    let mut copy = Copy::start(version)?;
+    for index in [0, 1234, COUNT - 1] {
+        let value = copy.value(&format!("key/{index:06}"))?.context("a key is missing")?;
+        ensure!(value == format!("value {index}").as_bytes(), "key {index} has another value");
+    }
+    ensure!(copy.value("key/none")?.is_none(), "a key that isn't there was found");
+    let held = copy.blocks_held();
+    ensure!(held <= SPARSE_BLOCKS_MAX, "four lookups took {held} blocks");
+    copy.finish()
+}
+
+fn range(version: &str) -> Result<()> {
+    let mut copy = Copy::start(version)?;
+    let options = RangeOptions {
+        gte: Some("key/002500".into()),
+        lt: Some("key/002510".into()),
+        ..RangeOptions::default()
+    };
+    let tree = copy.network.fetch(|| copy.bee.snapshot())?;
+    let mut found = tree.range(options);
+    for index in 2500..2510 {
+        let entry = copy.network.fetch(|| found.next())?.context("the range ended early")?;
+        ensure!(entry.key == format!("key/{index:06}").as_bytes(), "{index}: not in order");
+        let value = entry.value.context("a value is missing")?;
+        ensure!(value == format!("value {index}").as_bytes(), "{index}: another value");
+    }
+    ensure!(copy.network.fetch(|| found.next())?.is_none(), "the range went on");
+    let held = copy.blocks_held();
+    ensure!(held <= SPARSE_BLOCKS_MAX, "ten entries took {held} blocks");
+    copy.finish()
+}
+
+fn follow(version: &str) -> Result<()> {
+    let mut copy = Copy::start(version)?;
+    for round in 0..3 {
+        let (key, value) = (format!("live/{round}"), format!("news {round}"));
+        copy.write(&json!({ "put": hex::encode(&key), "value": hex::encode(&value) }))?;
+        ensure!(copy.value(&key)?.as_deref() == Some(value.as_bytes()), "{key} did not arrive");
+    }
+    copy.write(&json!({ "del": hex::encode("live/1") }))?;
+    ensure!(copy.value("live/1")?.is_none(), "a deleted key is still there");
+    copy.finish()
+}

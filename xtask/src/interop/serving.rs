@@ -1,0 +1,124 @@
+//! Node reads a primary that Multibee serves.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use multibee::{Home, KeyPair, Multibee, Options};
+use multibee_log::Manifest;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use super::node::Node;
+use super::sample::{self, Entries};
+use super::{Case, HYPERCORES};
+
+/// One lookup in the sample must not take more blocks than this, of more than 5,000.
+const SPARSE_BLOCKS_MAX: u64 = 100;
+
+pub(super) fn cases() -> Vec<Case> {
+    HYPERCORES
+        .iter()
+        .flat_map(|&version| {
+            [
+                Case::new(format!("hyperbee on {version} downloads our primary"), move || {
+                    whole(version)
+                }),
+                Case::new(format!("hyperbee on {version} gets single keys of ours"), move || {
+                    single(version)
+                }),
+                Case::new(format!("hyperbee on {version} follows our primary live"), move || {
+                    follow(version)
+                }),
+            ]
+        })
+        .collect()
+}
+
+/// A database of ours that is being served.
+struct Served {
+    database: Multibee,
+    entries: Entries,
+    port: String,
+    key: String,
+    /// Last, so that the database is closed while it still runs.
+    _runtime: Runtime,
+}
+
+impl Served {
+    /// The sample, and beside it what isn't the user's: a statement about a device, a tombstone.
+    fn start() -> Result<Self> {
+        let database = Multibee::create(Home::memory(), Options::default())?;
+        let device = Manifest::single(KeyPair::from_seed([4; 32]).public_key()).key();
+        database.add_named(device, Some("another device".to_owned()))?;
+        let entries = sample::entries()?;
+        let mut batch = database.batch();
+        for (key, value) in &entries {
+            batch.put(key, value.clone());
+        }
+        batch.commit()?;
+        database.put("gone", "soon")?;
+        database.del("gone")?;
+
+        let runtime = Runtime::new().context("tokio")?;
+        let port = runtime.block_on(database.listen("127.0.0.1:0"))?.port().to_string();
+        let key = hex::encode(database.key().as_bytes());
+        Ok(Self { database, entries, port, key, _runtime: runtime })
+    }
+
+    fn reader(&self, version: &str, arguments: &[&str]) -> Result<Node> {
+        let mut all = vec!["--version", version, "--port", &self.port, "--key", &self.key];
+        all.push("--below-ff");
+        all.extend(arguments);
+        Node::start("bee-read.mjs", &all)
+    }
+}
+
+fn whole(version: &str) -> Result<()> {
+    let served = Served::start()?;
+    let lines = served.reader(version, &["--all"])?.finish()?;
+    let (last, found) = lines.split_last().context("the reader printed nothing")?;
+    ensure!(sample::from_lines(found)? == served.entries, "the entries differ");
+    let length = served.database.status()?.length;
+    ensure!(last["length"] == length, "it saw {} of {length} blocks", last["length"]);
+    ensure!(last["blocks"] == length, "it downloaded {} of {length} blocks", last["blocks"]);
+    Ok(())
+}
+
+fn single(version: &str) -> Result<()> {
+    let served = Served::start()?;
+    let mut wanted = BTreeMap::new();
+    for key in ["country/FR", "subdivision/JP-13"] {
+        let value = served.entries.get(key.as_bytes()).context("not in the sample")?;
+        wanted.insert(key.as_bytes().to_vec(), value.clone());
+    }
+    let [first, second] = ["country/FR", "subdivision/JP-13"].map(hex::encode);
+    let missing = hex::encode("country/XX");
+    let arguments = ["--get", &first, "--get", &missing, "--get", &second];
+    let mut lines = served.reader(version, &arguments)?.finish()?;
+    let last = lines.pop().context("the reader printed nothing")?;
+    let (absent, found): (Vec<_>, Vec<_>) =
+        lines.into_iter().partition(|line| line["missing"] == Value::Bool(true));
+    ensure!(sample::from_lines(&found)? == wanted, "the entries differ");
+    ensure!(absent.len() == 1, "the absent key was found");
+    let blocks = last["blocks"].as_u64().context("no count of blocks")?;
+    ensure!(blocks <= SPARSE_BLOCKS_MAX, "three lookups took {blocks} blocks");
+    Ok(())
+}
+
+fn follow(version: &str) -> Result<()> {
+    let served = Served::start()?;
+    let mut reader = served.reader(version, &["--follow", "3"])?;
+    let begun: Value = reader.line()?;
+    ensure!(begun["following"] == Value::Bool(true), "it did not begin to follow: {begun}");
+    let mut expected = BTreeMap::new();
+    for (key, value) in [("a", "1"), ("zz", ""), ("m", "3")] {
+        served.database.put(key, value)?;
+        let line: Value = reader.line()?;
+        expected.extend(sample::from_lines(&[line])?);
+        let seen = expected.get(key.as_bytes()).map(Vec::as_slice);
+        ensure!(seen == Some(value.as_bytes()), "{key} did not arrive");
+    }
+    let lines = reader.finish()?;
+    ensure!(lines.len() == 1, "it saw more changes than there were");
+    Ok(())
+}
