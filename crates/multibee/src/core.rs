@@ -154,10 +154,9 @@ impl Core {
         }
     }
 
-    /// What can be merged now, of all logs. Replaces the wants in `advance`.
+    /// What can be merged now, of all logs. Adds to the wants in `advance`.
     fn ready(&mut self, advance: &mut Advance) -> Result<Vec<News>, Error> {
         let mut ready = Vec::new();
-        advance.wants.clear();
         let clock = self.primary.clock().clone();
         for (key, following) in &mut self.following {
             if following.stuck.is_some() {

@@ -73,8 +73,13 @@ impl Home {
         }
     }
 
-    /// Opens the log of a database.
-    pub(crate) fn open_primary(&self, options: LogOptions) -> Result<Log, Error> {
+    /// Opens the log of a database by itself, for tools that look beneath it. No process may have
+    /// the database open.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotADatabase`], [`Error::Locked`], or the disk is at fault.
+    pub fn open_primary(&self, options: LogOptions) -> Result<Log, Error> {
         if !self.exists() {
             return Err(Error::NotADatabase { path: self.path() });
         }
@@ -89,8 +94,13 @@ impl Home {
         })
     }
 
-    /// Opens the replica of another device's log, or makes an empty one.
-    pub(crate) fn replica(&self, key: LogKey, options: LogOptions) -> Result<Log, Error> {
+    /// Opens the replica of another device's log by itself, or makes an empty one, for tools that
+    /// look beneath a database. No process may have the database open.
+    ///
+    /// # Errors
+    ///
+    /// The disk is at fault, or somebody has the log open.
+    pub fn replica(&self, key: LogKey, options: LogOptions) -> Result<Log, Error> {
         let name = key.discovery_key().to_string();
         match self {
             Self::Dir(dir) => {

@@ -82,7 +82,7 @@ pub use error::Error;
 pub use event::Event;
 pub use home::{Home, MemoryHome};
 pub use multibee::Multibee;
-pub use multibee_log::{Durability, KeyPair, LogKey};
+pub use multibee_log::{Durability, KeyPair, Log, LogKey, LogOptions};
 pub use multibee_merge::{Clock, Content, DeviceId, Digest, Dot, Time, Version};
 pub use multibee_replica::Role;
 pub use network::Connection;

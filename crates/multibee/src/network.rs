@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use multibee_log::LogKey;
 use multibee_replica::{
-    ConnectionId, Endpoint, Event as NetEvent, EventReceiver, Replicator, ReplicatorOptions, Role,
+    ConnectionId, Endpoint, EventReceiver, Replicator, ReplicatorOptions, Role,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::core::Core;
 use crate::peer_message::PROTOCOL;
@@ -32,12 +32,17 @@ pub(crate) struct Network {
     session: Arc<Session>,
     /// The own log has grown, and peers are not told yet.
     dirty: Arc<Notify>,
+    /// The database is being closed.
+    stop: Arc<Notify>,
     tasks: Mutex<Tasks>,
 }
 
+#[derive(Default)]
 struct Tasks {
     /// What the network tells, until the task that takes it in was started.
     events: Option<EventReceiver>,
+    taking_in: Option<JoinHandle<()>>,
+    /// Connections, and those who wait for some.
     running: JoinSet<()>,
 }
 
@@ -64,8 +69,8 @@ impl Network {
         let session = Arc::new(Session::new(core, endpoint));
         // What was downloaded in an earlier run and not merged is merged now.
         session.process(Vec::new());
-        let tasks = Tasks { events: Some(events), running: JoinSet::new() };
-        Ok(Self { session, dirty: Arc::new(Notify::new()), tasks: Mutex::new(tasks) })
+        let tasks = Mutex::new(Tasks { events: Some(events), ..Tasks::default() });
+        Ok(Self { session, dirty: Arc::default(), stop: Arc::default(), tasks })
     }
 
     pub(crate) fn session(&self) -> &Session {
@@ -95,7 +100,8 @@ impl Network {
         let mut tasks = self.tasks();
         if let Some(events) = tasks.events.take() {
             let session = Arc::downgrade(&self.session);
-            tasks.running.spawn(take_in(session, events, self.dirty.clone()));
+            let work = take_in(session, events, self.dirty.clone(), self.stop.clone());
+            tasks.taking_in = Some(tokio::spawn(work));
         }
     }
 
@@ -120,7 +126,12 @@ impl fmt::Debug for Network {
 }
 
 /// Takes in what the network tells and what the own log has become, until the database is gone.
-async fn take_in(session: Weak<Session>, mut events: EventReceiver, dirty: Arc<Notify>) {
+async fn take_in(
+    session: Weak<Session>,
+    mut events: EventReceiver,
+    dirty: Arc<Notify>,
+    stop: Arc<Notify>,
+) {
     loop {
         let mut batch = Vec::new();
         tokio::select! {
@@ -129,6 +140,7 @@ async fn take_in(session: Weak<Session>, mut events: EventReceiver, dirty: Arc<N
                 None => return,
             },
             () = dirty.notified() => {}
+            () = stop.notified() => return,
         }
         while batch.len() < EVENTS_AT_ONCE
             && let Some(event) = events.try_recv()
@@ -136,22 +148,12 @@ async fn take_in(session: Weak<Session>, mut events: EventReceiver, dirty: Arc<N
             batch.push(event);
         }
         let Some(session) = session.upgrade() else { return };
-        let work = tokio::task::spawn_blocking(move || work(&session, batch));
+        let work = tokio::task::spawn_blocking(move || session.process(batch));
         if work.await.is_err() {
             tracing::error!("taking in events failed: a bug");
             return;
         }
     }
-}
-
-fn work(session: &Session, events: Vec<NetEvent>) {
-    let log = session.lock().core.primary.log().clone();
-    if log.durable_len() < log.len()
-        && let Err(error) = log.sync()
-    {
-        tracing::error!(%error, "the disk failed: nothing new is told to other devices");
-    }
-    session.process(events);
 }
 
 impl Multibee {
@@ -281,6 +283,12 @@ impl Multibee {
         self.network().session().endpoint.with(|replicator| replicator.close(connection.id));
     }
 
+    /// Whether a connection has not ended yet, as far as this side knows.
+    pub fn is_connected(&self, connection: Connection) -> bool {
+        let state = self.network().session().lock();
+        !matches!(state.peers.contact(connection.id), Some(Contact::Gone { .. }) | None)
+    }
+
     /// Waits until this device and every device that it is connected to have merged everything
     /// that any of them has, and hold the same data.
     ///
@@ -368,8 +376,14 @@ impl Multibee {
     ///
     /// The disk is at fault.
     pub async fn close(self) -> Result<(), Error> {
-        let mut running = std::mem::take(&mut self.network().tasks().running);
+        let tasks = std::mem::take(&mut *self.network().tasks());
+        let Tasks { taking_in, mut running, .. } = tasks;
         running.shutdown().await;
+        self.network().stop.notify_one();
+        if let Some(taking_in) = taking_in {
+            // It ends by itself, after what it is doing: a merge is not left half done.
+            let _ = taking_in.await;
+        }
         self.sync_to_disk()
     }
 }

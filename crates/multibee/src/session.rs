@@ -55,33 +55,40 @@ impl Session {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what the network told, merges what can be, and tells peers what is new.
+    /// Takes in what the network told, merges what can be, asks for what is wanted, and tells
+    /// peers what is new and on the disk.
     pub(crate) fn process(&self, events: Vec<NetEvent>) {
-        let mut state = self.lock();
-        for event in events {
-            self.handle(&mut state, event);
+        let log = {
+            let mut state = self.lock();
+            for event in events {
+                self.handle(&mut state, event);
+            }
+            if state.failed.is_none() {
+                let advanced = state.core.advance();
+                self.settle(&mut state, advanced);
+            }
+            state.core.primary.log().clone()
+        };
+        // Not under the lock: readers of the state need not wait for the disk.
+        if log.durable_len() < log.len()
+            && let Err(error) = log.sync()
+        {
+            self.fail(&mut self.lock(), &error.into());
         }
-        self.go_on(&mut state);
+        self.tell_peers(&mut self.lock());
+        self.changes.send_modify(|count| *count += 1);
     }
 
-    /// Merges what is here, asks for what is not, and tells peers how far we are.
-    pub(crate) fn go_on(&self, state: &mut State) {
-        if state.failed.is_none() {
-            let advanced = state.core.advance();
-            self.settle(state, advanced);
-        }
-        self.tell_peers(state);
-        self.changes.send_modify(|count| *count += 1);
+    fn fail(&self, state: &mut State, error: &Error) {
+        tracing::error!(%error, "the disk failed: nothing more is merged in this run");
+        state.failed = Some(error.to_string());
     }
 
     /// Passes on what came of a step of the core.
     pub(crate) fn settle(&self, state: &mut State, advance: Result<Advance, Error>) {
         match advance {
             Ok(advance) => self.carry_out(state, advance),
-            Err(error) => {
-                tracing::error!(%error, "merging failed");
-                state.failed = Some(error.to_string());
-            }
+            Err(error) => self.fail(state, &error),
         }
     }
 
@@ -129,10 +136,7 @@ impl Session {
                 let _ = self.events.send(Event::PeerFault { why: fault.to_string() });
             }
             NetEvent::Closed { id, reason } => self.closed(state, id, &reason.to_string()),
-            NetEvent::LogFailed { error, .. } => {
-                tracing::error!(%error, "a log failed");
-                state.failed = Some(error.to_string());
-            }
+            NetEvent::LogFailed { error, .. } => self.fail(state, &error.into()),
             _ => {}
         }
     }
@@ -183,7 +187,7 @@ impl Session {
         match self.identify(state, theirs, Role::Responder, &handshake_hash) {
             Some(key) => self.met(state, id, key, channel),
             None => {
-                let why = "the device that answered is none of this database".into();
+                let why = "the device that answered is none of this database: add it first".into();
                 state.peers.set(id, Contact::Stranger { why });
                 self.endpoint.with(|r| r.close(id));
             }
@@ -259,9 +263,10 @@ impl Session {
             PeerMessage::Status(status) if !peer.removed => self.take_status(state, id, status),
             PeerMessage::AskRanges { key, since } if !peer.removed => {
                 let channel = peer.channel;
-                if let Some(hint) = ranges(&state.core, &key, since) {
-                    self.send(id, channel, &PeerMessage::Ranges { key, hint });
-                }
+                // An empty answer is one, too: the asker waits for no better.
+                let none = Hint { since, upto: since, ranges: Vec::new(), by_author: false };
+                let hint = ranges(&state.core, &key, since).unwrap_or(none);
+                self.send(id, channel, &PeerMessage::Ranges { key, hint });
             }
             PeerMessage::Ranges { key, mut hint } if peer.asked.remove(&key) => {
                 hint.by_author = key == peer.key;
@@ -303,7 +308,9 @@ impl Session {
             let device = following.follower.device();
             let gap = status.clock.length(device).saturating_sub(core.applied(device));
             let idle = following.follower.remaining() == 0;
-            if gap >= ASK_FROM_BLOCKS && idle && peer.asked.insert(*key) {
+            // The author's chain can be walked from its head. A relay need not have that head.
+            let asks = gap >= ASK_FROM_BLOCKS || (gap > 0 && *key != peer.key);
+            if asks && idle && peer.asked.insert(*key) {
                 let ask = PeerMessage::AskRanges { key: *key, since: core.applied(device) };
                 self.send(id, peer.channel, &ask);
             }

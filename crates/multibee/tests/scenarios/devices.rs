@@ -1,0 +1,237 @@
+//! Devices, links between them, and when they are at rest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use multibee::{
+    Connection, Content, Durability, Home, KeyPair, Multibee, Options, RangeSpec, Role, WallClock,
+};
+use tempfile::TempDir;
+
+/// Far more than any step takes; only a test that fails waits for it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A wall clock that a test sets.
+#[derive(Debug)]
+pub struct TestClock(AtomicU64);
+
+impl TestClock {
+    pub fn set(&self, now_ms: u64) {
+        self.0.store(now_ms, Ordering::SeqCst);
+    }
+}
+
+impl WallClock for TestClock {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Where the devices of a test keep their data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Memory,
+    Disk,
+}
+
+/// A group of devices, all of them members.
+pub struct Group {
+    pub devices: Vec<Device>,
+    _dir: TempDir,
+}
+
+pub struct Device {
+    pub db: Multibee,
+    pub home: Home,
+    pub clock: Arc<TestClock>,
+}
+
+/// A link between two devices. It lasts until it is cut.
+pub struct Link {
+    ends: [(Multibee, Connection); 2],
+}
+
+impl Group {
+    /// So many devices, each of which has admitted all others.
+    pub fn new(kind: Kind, count: u8) -> Self {
+        let group = Self::strangers(kind, count);
+        for device in &group.devices {
+            for other in &group.devices {
+                if other.db.key() != device.db.key() {
+                    device.db.add_replica(other.db.key()).unwrap();
+                }
+            }
+        }
+        group
+    }
+
+    /// So many devices that don't know each other.
+    pub fn strangers(kind: Kind, count: u8) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let device = |number: u8| {
+            let home = match kind {
+                Kind::Memory => Home::memory(),
+                Kind::Disk => Home::dir(dir.path().join(number.to_string())),
+            };
+            let clock = Arc::new(TestClock(AtomicU64::new(1_700_000_000_000)));
+            let keys = Some(KeyPair::from_seed([number + 1; 32]));
+            let db = Multibee::create(home.clone(), Options { keys, ..options(&clock) }).unwrap();
+            Device { db, home, clock }
+        };
+        Self { devices: (0..count).map(device).collect(), _dir: dir }
+    }
+
+    pub fn db(&self, number: usize) -> &Multibee {
+        &self.devices[number].db
+    }
+
+    /// Connects two devices by a pipe in memory.
+    pub async fn link(&self, one: usize, other: usize) -> Link {
+        link(self.db(one), self.db(other)).await
+    }
+
+    /// Waits until nothing is left to send or to merge, and checks that all hold the same.
+    pub async fn converge(&self) {
+        let all: Vec<_> = self.devices.iter().map(|device| &device.db).collect();
+        converge(&all).await;
+    }
+
+    /// Ends a device as if its process had been killed, and starts it anew on what it left.
+    pub async fn restart(&mut self, number: usize) {
+        let device = self.devices.remove(number);
+        let Device { db, home, clock } = device;
+        db.close().await.unwrap();
+        let db = Multibee::open(home.clone(), options(&clock)).unwrap();
+        self.devices.insert(number, Device { db, home, clock });
+    }
+}
+
+/// Buffered: what these tests are about is merging, and a sync for each write would slow them.
+pub fn options(clock: &Arc<TestClock>) -> Options {
+    Options { durability: Durability::Buffered, clock: clock.clone(), ..Options::default() }
+}
+
+pub async fn link(one: &Multibee, other: &Multibee) -> Link {
+    let (left, right) = tokio::io::duplex(1 << 20);
+    let ends = [
+        (one.clone(), one.attach(left, Role::Initiator)),
+        (other.clone(), other.attach(right, Role::Responder)),
+    ];
+    for (db, connection) in &ends {
+        let introduced = tokio::time::timeout(PATIENCE, db.wait_introduced(*connection)).await;
+        introduced.expect("both are introduced in time").unwrap();
+    }
+    Link { ends }
+}
+
+impl Link {
+    /// Cuts the link and waits until both sides know.
+    pub async fn cut(self) {
+        for (db, connection) in &self.ends {
+            db.disconnect(*connection);
+        }
+        for (db, connection) in &self.ends {
+            let gone = async {
+                let mut changes = db.changes();
+                while db.is_connected(*connection) {
+                    changes.changed().await.unwrap();
+                }
+            };
+            tokio::time::timeout(PATIENCE, gone).await.expect("the link ends in time");
+        }
+    }
+}
+
+/// Waits until all of these have applied the same writes, then checks that they hold the same:
+/// entries in order, conflicts with authors, and digests, by a full scan of each.
+pub async fn converge(devices: &[&Multibee]) {
+    let same = async {
+        let mut changes: Vec<_> = devices.iter().map(|db| db.changes()).collect();
+        loop {
+            changes.iter_mut().for_each(|change| {
+                change.borrow_and_update();
+            });
+            let clocks: Vec<_> = devices.iter().map(|db| db.status().unwrap().clock).collect();
+            if clocks.windows(2).all(|pair| pair[0].same_lengths(&pair[1])) {
+                return;
+            }
+            let waits = changes.iter_mut().map(|change| Box::pin(change.changed()));
+            any(waits.collect()).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, same).await.is_err() {
+        let all: Vec<_> = devices.iter().map(|db| db.status().unwrap()).collect();
+        panic!("not converged: {all:#?}");
+    }
+    check_same(devices);
+}
+
+/// Checks that all of these hold the same, and what their commits say.
+pub fn check_same(devices: &[&Multibee]) {
+    let states: Vec<_> = devices.iter().map(|db| contents(db)).collect();
+    for (db, state) in devices.iter().zip(&states) {
+        assert_eq!(state, &states[0], "user states differ");
+        assert_eq!(db.verify().unwrap(), devices[0].verify().unwrap(), "scans differ");
+        assert_eq!(db.conflicts().unwrap(), devices[0].conflicts().unwrap(), "conflicts differ");
+    }
+}
+
+/// Waits for whichever future is done first.
+async fn any<F: Future + Unpin>(mut futures: Vec<F>) {
+    std::future::poll_fn(move |cx| {
+        let ready = futures.iter_mut().any(|future| std::pin::Pin::new(future).poll(cx).is_ready());
+        if ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+/// The user state of a device.
+pub fn contents(db: &Multibee) -> Vec<(Bytes, Bytes)> {
+    let entries = db.range(RangeSpec::default()).unwrap();
+    entries.map(|entry| entry.unwrap()).map(|entry| (entry.key, entry.value)).collect()
+}
+
+/// The value of a key, as text.
+pub fn text(db: &Multibee, key: &str) -> Option<String> {
+    let entry = db.get(key).unwrap()?;
+    Some(String::from_utf8(entry.value.to_vec()).unwrap())
+}
+
+/// The versions of a key in conflict: the value (`None` for a delete) by its author.
+pub fn versions(db: &Multibee, key: &str) -> BTreeMap<String, Option<Bytes>> {
+    let conflict = db.conflict(key).unwrap();
+    let versions = conflict.map(|conflict| conflict.versions).unwrap_or_default();
+    let version = |version: multibee::Version| {
+        let value = match version.content {
+            Content::Value(value) => Some(value),
+            Content::Deleted => None,
+        };
+        (version.dot.device.to_string(), value)
+    };
+    versions.into_iter().map(version).collect()
+}
+
+/// Runs a scenario in memory and on disk.
+#[macro_export]
+macro_rules! scenario {
+    ($(#[$doc:meta])* $name:ident, $run:path) => {
+        $(#[$doc])*
+        mod $name {
+            use super::*;
+            use $crate::devices::Kind;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn in_memory() {
+                $run(Kind::Memory).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_disk() {
+                $run(Kind::Disk).await;
+            }
+        }
+    };
+}
