@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// Bytes as text: what is no UTF-8, and control characters, are escaped.
 pub(crate) fn shown(bytes: &[u8]) -> Cow<'_, str> {
@@ -47,11 +47,6 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let day = in_year - (153 * shifted_month + 2) / 5 + 1;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     (era * 400 + year_in_era + u64::from(month <= 2), month, day)
-}
-
-/// An object with a JSON value under each name.
-pub(crate) fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
-    json!(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
 }
 
 #[cfg(test)]

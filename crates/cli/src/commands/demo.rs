@@ -3,12 +3,12 @@
 mod edits;
 mod report;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use multibee::{Home, Multibee, Options};
+use multibee::{Home, Multibee, Options, RangeSpec};
 
 use self::report::{Row, table};
 use super::files::RECORDS_PER_COMMIT;
@@ -16,6 +16,7 @@ use super::online::runtime;
 use crate::exit::{Exit, fail};
 use crate::output::Output;
 use crate::records::{self, Format, Record, Records};
+use crate::text;
 
 /// The records that come with the program: countries and their subdivisions.
 const ISO_3166: &[u8] = include_bytes!("../../../../data/iso3166.jsonl");
@@ -29,7 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// One of the three devices.
 struct Device {
     name: &'static str,
-    dir: PathBuf,
     db: Multibee,
     /// From the first connection until it had merged everything.
     caught_up_in: Duration,
@@ -53,6 +53,7 @@ pub(super) fn run(file: Option<&Path>, out: &Path, output: &mut Output) -> anyho
     eprintln!("{} writes in {:.2} s.", records.len() as u64 + edits.count(), started.elapsed().as_secs_f64());
 
     runtime()?.block_on(async {
+        let [laptop, phone, cloud] = &devices;
         let address = cloud.db.listen("127.0.0.1:0").await?;
         eprintln!("The cloud listens on {address}; laptop and phone connect.");
         let started = Instant::now();
@@ -99,9 +100,8 @@ fn prepare(out: &Path) -> anyhow::Result<()> {
 }
 
 fn create(name: &'static str, out: &Path) -> anyhow::Result<Device> {
-    let dir = out.join(name);
-    let db = Multibee::create(Home::dir(&dir), Options::default())?;
-    Ok(Device { name, dir, db, caught_up_in: Duration::ZERO })
+    let db = Multibee::create(Home::dir(out.join(name)), Options::default())?;
+    Ok(Device { name, db, caught_up_in: Duration::ZERO })
 }
 
 /// Laptop and phone admit the cloud, the cloud admits both: so each is a member for all.
@@ -201,6 +201,8 @@ async fn finish(devices: [Device; 3], out: &Path, output: &mut Output) -> anyhow
     } else {
         output.print(&serde_json::Value::Null, &table(&rows))?;
     }
+    let first = devices[0].db.range(RangeSpec { limit: Some(1), ..RangeSpec::default() })?.next();
+    let key = first.transpose()?.map(|entry| entry.key).unwrap_or_default();
     for device in devices {
         device.db.close().await?;
     }
@@ -209,7 +211,7 @@ async fn finish(devices: [Device; 3], out: &Path, output: &mut Output) -> anyhow
     }
     eprintln!("All three hold the same data, the same conflicts and the same digest: checked by a full scan of each.");
     eprintln!("\nThe directories stay. Next, try:\n");
-    for line in report::next_steps(out) {
+    for line in report::next_steps(out, &text::shown(&key)) {
         eprintln!("  {line}");
     }
     Ok(Exit::Ok)

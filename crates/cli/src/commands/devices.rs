@@ -22,7 +22,7 @@ pub(super) fn init(dir: &Path, output: &mut Output) -> anyhow::Result<Exit> {
 pub(super) fn list(db: &Multibee, output: &mut Output) -> anyhow::Result<Exit> {
     let devices = db.devices()?;
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    table.load_style(UTF8_HORIZONTAL_ONLY);
     table.set_header(["device", "name", "key", "address", "applied", "known", "state"]);
     for device in devices {
         let state = match (&device.stuck, device.is_self, device.removed) {

@@ -34,9 +34,10 @@ pub(super) fn import(db: &Multibee, file: &Path, output: &mut Output) -> anyhow:
             output.print(&json, &summary)?;
             Ok(Exit::Ok)
         }
+        // The cause tells the exit code; the message begins with what is wrong.
         Err(error) => {
-            output.flush()?;
-            Err(error.context(format!("{}: stopped; {summary}", file.display())))
+            let what = crate::output::chain(&error);
+            Err(error.context(format!("{}: {what}; {summary}, nothing after that", file.display())))
         }
     }
 }

@@ -148,9 +148,10 @@ async fn sync_with(
                     tokio::time::sleep(Duration::from_millis(300)).await;
                 }
                 Err(error) => {
-                    eprintln!("multibee: {error}");
+                    if let Some(earlier) = last.replace(error) {
+                        eprintln!("multibee: {earlier}");
+                    }
                     unreached.push(address.clone());
-                    last = Some(error);
                     break;
                 }
             }
@@ -158,7 +159,10 @@ async fn sync_with(
     }
     match last {
         Some(error) if unreached.len() == addresses.len() => Err(error.into()),
-        _ => {
+        last => {
+            if let Some(error) = last {
+                eprintln!("multibee: {error}");
+            }
             db.wait_synced(timeout).await?;
             Ok(unreached)
         }

@@ -73,7 +73,7 @@ impl Row {
 
 pub(super) fn table(rows: &[Row]) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    table.load_style(UTF8_HORIZONTAL_ONLY);
     table.set_header([
         "device", "keys", "conflicts", "own blocks", "downloaded", "sent B", "received B", "digest",
         "time",
@@ -130,12 +130,15 @@ pub(super) fn differences(devices: &[Device], rows: &[Row]) -> anyhow::Result<Op
 }
 
 /// Commands to try on what the demo leaves.
-pub(super) fn next_steps(out: &Path) -> Vec<String> {
-    let dir = |name: &str| out.join(name).display().to_string();
+pub(super) fn next_steps(out: &Path, key: &str) -> Vec<String> {
+    let program = std::env::args().next().unwrap_or_else(|| "multibee".into());
+    let step = |name: &str, rest: &str| {
+        format!("{program} --dir {} {rest}", out.join(name).display())
+    };
     vec![
-        format!("multibee --dir {} ls country/F", dir("phone")),
-        format!("multibee --dir {} get country/CH", dir("laptop")),
-        format!("multibee --dir {} conflicts", dir("cloud")),
-        format!("multibee --dir {} status", dir("phone")),
+        step("phone", "ls --limit 5"),
+        step("laptop", &format!("get {key}")),
+        step("cloud", "conflicts"),
+        step("phone", "status"),
     ]
 }
