@@ -39,6 +39,8 @@ pub struct LogOptions {
     /// Whether a new log's key is its public key, as Hypercore 10 made them, and not the hash of its
     /// manifest.
     pub compat: bool,
+    /// Who may sign a new log. `None`: the key pair it is created with, by [`Manifest::single`].
+    pub manifest: Option<Manifest>,
     /// Most bytes in one appended block: 4 MiB, and no more than [`BLOCK_LEN_MAX`].
     ///
     /// [`BLOCK_LEN_MAX`]: crate::BLOCK_LEN_MAX
@@ -50,6 +52,7 @@ impl Default for LogOptions {
         Self {
             durability: Durability::default(),
             compat: false,
+            manifest: None,
             block_len_max: BLOCK_LEN_DEFAULT_MAX,
         }
     }
@@ -85,16 +88,22 @@ pub(crate) struct Writer {
 }
 
 impl Log {
-    /// Creates a log that `keys` may write to. Its key is the hash of a manifest that names their
-    /// public key, or, with [`LogOptions::compat`], the public key.
+    /// Creates a log that `keys` may write to. Its key is the hash of its
+    /// [manifest](LogOptions::manifest) or, with [`LogOptions::compat`], the public key.
     ///
     /// # Errors
     ///
+    /// [`Error::NotWritable`] if the manifest given does not let `keys` sign alone, begins with a
+    /// prologue, whose blocks a new log does not have, or cannot be a compat log's;
     /// [`Error::WrongStorage`] if the storage is not empty; [`Error::Io`].
     pub fn create(storage: impl Storage, keys: KeyPair, options: LogOptions) -> Result<Self> {
         let public_key = keys.public_key();
-        let manifest = Manifest::single(public_key);
+        let manifest = options.manifest.clone().unwrap_or_else(|| Manifest::single(public_key));
         let key = if options.compat { LogKey::from_bytes(public_key) } else { manifest.key() };
+        let fits_key = !options.compat || manifest.is_compat(&key);
+        if !fits_key || manifest.prologue().is_some() || !manifest.lets_sign_alone(&public_key) {
+            return Err(Error::NotWritable);
+        }
         let key_pair = Some(HeaderKeyPair { public_key, secret_key: None });
         let header = Header { manifest: Some(manifest), key_pair, ..Header::empty(key) };
         Self::create_with(storage, header, Some(keys), options)

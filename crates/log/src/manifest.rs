@@ -43,11 +43,17 @@ impl Manifest {
     /// The manifest that Node peers give a log of one signer: version 1, the default namespace.
     #[must_use]
     pub fn single(public_key: [u8; 32]) -> Self {
+        Self::new(vec![Signer { namespace: hash::DEFAULT_NAMESPACE, public_key }], 1)
+    }
+
+    /// A manifest of version 1: `quorum` of these signers must sign, all the same length.
+    #[must_use]
+    pub const fn new(signers: Vec<Signer>, quorum: u64) -> Self {
         Self {
             version: 1,
             allow_patch: false,
-            quorum: 1,
-            signers: vec![Signer { namespace: hash::DEFAULT_NAMESPACE, public_key }],
+            quorum,
+            signers,
             prologue: None,
             linked: None,
             user_data: None,
@@ -105,6 +111,11 @@ impl Manifest {
     #[must_use]
     pub fn key(&self) -> LogKey {
         LogKey::from_bytes(hash::manifest(&self.encode()))
+    }
+
+    /// Whether the owner of this public key may sign without others.
+    pub(crate) fn lets_sign_alone(&self, public_key: &[u8; 32]) -> bool {
+        self.quorum == 1 && self.signers.iter().any(|signer| signer.public_key == *public_key)
     }
 
     /// Whether `key` is the public key of the only signer instead of the manifest's hash.

@@ -45,10 +45,7 @@ pub(crate) fn find_keys(disk: &Disk, header: &Header) -> Result<Option<KeyPair>>
         return Err(Error::Corrupt { part: Part::Key, offset: 0, what: "another log's key" });
     }
     let may_sign = match &header.manifest {
-        Some(manifest) => {
-            manifest.quorum() == 1
-                && manifest.signers().iter().any(|signer| signer.public_key == public_key)
-        }
+        Some(manifest) => manifest.lets_sign_alone(&public_key),
         None => *header.key.as_bytes() == public_key,
     };
     Ok(may_sign.then_some(keys))

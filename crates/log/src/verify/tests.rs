@@ -1,8 +1,5 @@
-//! Proofs made and checked: against golden vectors, and by properties.
+//! Proofs made and checked, by properties. Golden vectors are checked from outside, in
+//! `tests/vectors`.
 
-mod bad_proofs;
-mod heads;
 mod parties;
-mod proofs;
 mod round_trip;
-mod vectors;

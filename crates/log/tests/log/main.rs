@@ -4,6 +4,7 @@
 
 mod crash;
 mod files;
+mod manifests;
 mod model;
 mod replica;
 mod unsafe_disk;

@@ -236,3 +236,57 @@ fn lost_blocks_are_forgotten() {
     replica.apply(&one_block(&origin, &replica, 30)).unwrap();
     assert_holds(&replica, &[9, 30]);
 }
+
+/// Bits beyond the header's length do not come true when the log grows to there.
+#[test]
+fn bits_beyond_the_header_are_not_believed() {
+    let origin = source(40, false);
+    let storage = MemoryStorage::new();
+    let replica =
+        Log::create_replica(storage.clone(), origin.key(), LogOptions::default()).unwrap();
+    replica.apply(&upgrade(&origin, &replica)).unwrap();
+    origin.append(&(40..80).map(block).collect::<Vec<_>>()).unwrap();
+    replica.apply(&upgrade(&origin, &replica)).unwrap();
+    drop(replica);
+    storage.write_at(Part::Bitfield, 50 / 8, &[1 << (50 % 8)]).unwrap();
+    assert_holds(&Log::open(storage, LogOptions::default()).unwrap(), &[]);
+}
+
+/// A log that lost its newest header does not believe the nodes that were written for it, and does
+/// not mix them up with those that come anew.
+#[test]
+fn nodes_beyond_the_header_are_not_believed() {
+    let origin = source(1000, false);
+    let storage = MemoryStorage::new();
+    let replica =
+        Log::create_replica(storage.clone(), origin.key(), LogOptions::default()).unwrap();
+    replica.apply(&upgrade(&origin, &replica)).unwrap();
+    let short = replica.head();
+    origin.append(&(1000..20_000).map(block).collect::<Vec<_>>()).unwrap();
+    let fill = |replica: &Log, from: u64| {
+        replica.apply(&upgrade(&origin, replica)).unwrap();
+        let range = from..20_000;
+        let proofs: Vec<_> = range.map(|number| one_block(&origin, replica, number)).collect();
+        assert!(replica.apply_all(&proofs).unwrap().iter().all(Result::is_ok));
+        assert_eq!(storage.len(Part::Oplog).unwrap(), 8192, "the entries were flushed");
+    };
+    fill(&replica, 1000);
+    drop(replica);
+    // Three headers were written: at creation, with the manifest, and now, into slot 0.
+    storage.write_at(Part::Oplog, 20, &[0]).unwrap();
+    let replica = Log::open(storage.clone(), LogOptions::default()).unwrap();
+    assert_eq!(replica.head(), short);
+    replica.apply(&upgrade(&origin, &replica)).unwrap();
+    assert!(replica.missing_nodes(2 * 12_000).unwrap() > 0);
+    assert_eq!(replica.held(0..u64::MAX), []);
+    drop(replica);
+    let replica = Log::open(storage.clone(), LogOptions::default()).unwrap();
+    origin.append(&[block(20_000)]).unwrap();
+    fill(&replica, 3000);
+    assert!(replica.missing_nodes(2 * 1500).unwrap() > 0, "not asked for since");
+    drop(replica);
+    let replica = Log::open(storage, LogOptions::default()).unwrap();
+    for number in (3000..20_000).step_by(13) {
+        assert_eq!(replica.get(number).unwrap().unwrap(), block(number));
+    }
+}

@@ -5,8 +5,15 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod bad_proofs;
+mod constants;
 mod encodings;
 mod flat_tree;
+mod forks;
+mod held;
 mod json;
 mod keys;
+mod proofs;
+mod schema;
 mod storage;
+mod trees;

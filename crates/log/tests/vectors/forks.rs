@@ -1,0 +1,185 @@
+//! `forks.json`: heads of logs that were cut, replicas of logs that were cut behind their backs, and
+//! writers that signed two histories.
+//!
+//! This crate cuts no logs and follows no cut ones, so what is made by `truncate` is not made here
+//! but checked: heads as their readers get them. How Hypercore narrows down a common beginning
+//! (`rounds` after the first) and the state `after` have no counterpart.
+
+use bytes::Bytes;
+use multibee_log::{Error, Manifest, Proof, flat_tree};
+use serde::Deserialize;
+
+use crate::{
+    held::{self, ReceiverJson, Sight},
+    json::{Hex, load},
+    schema::{HeadJson, NodeJson, ProofJson, manifest_of, nodes},
+};
+
+#[derive(Deserialize)]
+struct File {
+    sequences: Vec<Sequence>,
+    reorgs: Vec<Reorg>,
+    conflicts: Vec<Conflict>,
+}
+
+#[derive(Deserialize)]
+struct Sequence {
+    id: String,
+    mode: String,
+    seed: Hex,
+    key: Hex,
+    ops: Vec<OpStep>,
+}
+
+#[derive(Deserialize)]
+struct OpStep {
+    op: Op,
+    head: HeadJson,
+    nodes: Vec<NodeJson>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Op {
+    Append { append: Vec<Hex> },
+    Truncate { truncate: usize, fork: u64 },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Reorg {
+    id: String,
+    key: Hex,
+    manifest: Hex,
+    setup: Vec<ProofJson>,
+    before: ReceiverJson,
+    rounds: Vec<Round>,
+    source_head: HeadJson,
+}
+
+#[derive(Deserialize)]
+struct Round {
+    proof: ProofJson,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Conflict {
+    id: String,
+    key: Hex,
+    local: LocalJson,
+    remote_proof: ProofJson,
+    check_conflict: bool,
+}
+
+#[derive(Deserialize)]
+struct LocalJson {
+    head: HeadJson,
+    proof: ProofJson,
+}
+
+/// Until its first cut, a log with the same blocks has the same heads. From then on a new replica
+/// takes each head, with its fork and no other; the nodes are those of any log with these blocks.
+#[test]
+fn heads_around_cuts_are_the_same() {
+    let mut cases = 0;
+    for sequence in load::<File>("forks.json").sequences {
+        let keys = sequence.seed.keys();
+        let manifest = manifest_of(&sequence.mode, &keys);
+        let create = || held::create(&sequence.mode, keys.clone(), manifest.clone()).0;
+        let (uncut, mut was_cut) = (create(), false);
+        let (mut blocks, mut fork_now) = (Vec::new(), 0);
+        for (number, OpStep { op, head, nodes: expected }) in sequence.ops.iter().enumerate() {
+            let at = format!("{} step {number}", sequence.id);
+            match op {
+                Op::Append { append } => {
+                    let new: Vec<Bytes> = append.iter().map(Hex::bytes).collect();
+                    if !was_cut {
+                        uncut.append(&new).unwrap();
+                        assert_eq!(uncut.head(), head.head(), "{at}");
+                    }
+                    blocks.extend(new);
+                }
+                Op::Truncate { truncate, fork } => {
+                    blocks.truncate(*truncate);
+                    (fork_now, was_cut) = (*fork, true);
+                }
+            }
+            let same = create();
+            same.append(&blocks).unwrap();
+            assert_eq!((head.fork, head.length), (fork_now, same.len()), "{at}");
+            let tree_hash = same.tree_hash_at(head.length).unwrap();
+            assert_eq!(tree_hash, Some(head.tree_hash.hash()), "{at}");
+            let end = 2 * head.length;
+            let mut expected = nodes(expected);
+            expected.retain(|node| flat_tree::right_span(node.index) < end);
+            assert!(held::nodes(&same).into_values().eq(expected), "{at}");
+            if let Some(signature) = &head.signature {
+                let signed = keys.sign(&head.signable.0);
+                assert!(signature.0.windows(64).any(|bytes| bytes == signed), "{at}");
+                assert_eq!(same.key(), sequence.key.key(), "{at}");
+                assert_head_is_taken(&sequence.key, head, &manifest, &at);
+            }
+            cases += 1;
+        }
+    }
+    println!("forks.json, sequences: {cases} cases passed");
+}
+
+fn assert_head_is_taken(key: &Hex, head: &HeadJson, manifest: &Manifest, at: &str) {
+    let proof = head.proof(manifest.clone());
+    let replica = held::replica(key.key(), [&proof]);
+    assert_eq!((replica.head(), replica.fork()), (head.head(), head.fork), "{at}");
+    let other = Proof { fork: head.fork + 1, ..proof };
+    let outcome = held::replica(key.key(), []).apply(&other);
+    assert!(matches!(outcome, Err(Error::BadSignature { .. })), "{at}: {outcome:?}");
+}
+
+/// A replica of a log that was cut does not take the new history for more of the old one: it says
+/// so and stays as it is. A new replica takes the new history.
+#[test]
+fn cut_logs_are_told_from_grown_ones() {
+    let reorgs = load::<File>("forks.json").reorgs;
+    for reorg in &reorgs {
+        let setup: Vec<Proof> = reorg.setup.iter().map(ProofJson::proof).collect();
+        let replica = held::replica(reorg.key.key(), &setup);
+        reorg.before.assert_is(&replica, &reorg.id);
+        let before = Sight::of(&replica);
+        for round in &reorg.rounds {
+            let outcome = replica.apply(&round.proof.proof());
+            assert!(
+                matches!(outcome, Err(Error::ForkMismatch { .. })),
+                "{}: {outcome:?}",
+                reorg.id
+            );
+        }
+        assert_eq!(Sight::of(&replica), before, "{}", reorg.id);
+
+        let first =
+            Proof { manifest: Some(reorg.manifest.manifest()), ..reorg.rounds[0].proof.proof() };
+        let replica = held::replica(reorg.key.key(), [&first]);
+        assert_eq!(replica.head(), reorg.source_head.head(), "{}", reorg.id);
+        assert_eq!(replica.fork(), reorg.source_head.fork, "{}", reorg.id);
+    }
+    println!("forks.json, reorgs: {} cases passed", reorgs.len());
+}
+
+/// A second history is told from an old head, as far as the roots of that length are held, and is
+/// never taken.
+#[test]
+fn second_histories_are_found() {
+    let conflicts = load::<File>("forks.json").conflicts;
+    for case in &conflicts {
+        let replica = held::replica(case.key.key(), [&case.local.proof.proof()]);
+        assert_eq!(replica.head(), case.local.head.head(), "{}", case.id);
+        let before = Sight::of(&replica);
+        let remote = case.remote_proof.proof();
+        let length = remote.upgrade.as_ref().map(|upgrade| upgrade.start + upgrade.length).unwrap();
+        let can_tell = replica.tree_hash_at(length).unwrap().is_some();
+        let outcome = replica.apply(&remote);
+        let is_conflict = matches!(outcome, Err(Error::TwoHistories { .. }));
+        assert_eq!(is_conflict, case.check_conflict && can_tell, "{}: {outcome:?}", case.id);
+        assert_eq!(Sight::of(&replica), before, "{}", case.id);
+    }
+    println!("forks.json, conflicts: {} cases passed", conflicts.len());
+}
