@@ -27,7 +27,8 @@ export async function run(program) {
     process.stderr.write(`${path.basename(process.argv[1])}: ${usage ? error.message : error.stack}\n`);
     code = usage ? 2 : 1;
   }
-  process.exit(code);
+  // A pipe takes its time, and what it hasn't taken by the end of the process is lost.
+  process.stdout.write("", () => process.exit(code));
 }
 
 /** Options as `util.parseArgs` reads them, `--help` added. */

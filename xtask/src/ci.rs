@@ -49,9 +49,8 @@ const STEPS: &[Step] = &[
     Step { name: "tidy", run: |_| tidy::run().map(passed_if) },
 ];
 
-const CLIPPY: &[&str] =
-    &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
-const DOC: &[&str] = &["doc", "--locked", "--workspace", "--lib", "--no-deps"];
+const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+const DOC: &[&str] = &["doc", "--workspace", "--lib", "--no-deps"];
 
 /// Runs every step, also after one that failed; whether all passed.
 pub(crate) fn run(options: &Options) -> Result<bool> {
@@ -74,9 +73,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 fn test(options: &Options) -> Result<Outcome> {
     if options.after_tests {
         println!("the tests of `cargo test` have just run and are not repeated");
-        return run_cargo(&["test", "--locked", "--package", "xtask"], &[]);
+        return run_cargo(&["test", "--workspace", "--bin", "xtask"], &[]);
     }
-    run_cargo(&["test", "--locked", "--workspace"], &[])
+    run_cargo(&["test", "--workspace"], &[])
 }
 
 /// A machine without Node can check the rest, but CI must not.

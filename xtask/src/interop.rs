@@ -3,7 +3,7 @@
 mod fetching;
 mod folder;
 mod network;
-mod node;
+mod program;
 mod sample;
 mod serving;
 
@@ -73,10 +73,11 @@ pub(crate) fn run(options: &Options) -> Result<Outcome> {
         cases.iter().for_each(|case| println!("{}", case.name));
         return Ok(Outcome::Ran { passed: cases.len(), failed: 0 });
     }
-    if let Some(why) = node::obstacle() {
+    if let Some(why) = program::obstacle() {
         println!("!!! interoperability was SKIPPED: {why}");
         return Ok(Outcome::Skipped);
     }
+    program::build_multibee()?;
     let mut failed = 0;
     for case in &cases {
         let start = Instant::now();

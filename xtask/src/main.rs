@@ -1,5 +1,6 @@
 //! Tasks of this workspace: `cargo xtask --help` lists them.
 
+mod bench;
 mod ci;
 mod command;
 mod interop;
@@ -20,6 +21,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measure how fast Multibee is.
+    Bench(bench::Options),
     /// Check all that CI checks: format, lints, docs, tests, interoperability, house rules.
     Ci(ci::Options),
     /// Try Multibee against Hypercore and Hyperbee on Node.
@@ -30,6 +33,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
+        Task::Bench(options) => bench::run(&options),
         Task::Ci(options) => ci::run(&options),
         Task::Interop(options) => interop::run(&options).map(interop::Outcome::is_good),
         Task::Tidy => tidy::run(),

@@ -211,14 +211,12 @@ impl Batch {
         if found != expected {
             return Err(Error::LogMoved { expected, found });
         }
-        let version = log.append(&transaction.encode().blocks())?;
+        transaction.encode();
+        let version = log.append(&transaction.encoded.blocks())?;
         if version != transaction.next_seq() {
             return Err(Error::LogMoved { expected, found: version });
         }
-        transaction.replaced.iter().for_each(|spot| store.retire(*spot));
-        for (spot, node) in transaction.written() {
-            store.remember(spot, node);
-        }
+        store.renew(&transaction.replaced, transaction.written());
         Ok(version)
     }
 
@@ -233,9 +231,17 @@ impl Batch {
     fn open(&mut self) -> Result<(&Shared, &mut Transaction)> {
         let transaction = match &mut self.transaction {
             Some(transaction) => transaction,
-            none => none.insert(Transaction::begin(&self.shared.store)?),
+            none => none.insert(Transaction::begin(&self.shared.store, self.shared.take_spare())?),
         };
         Ok((&self.shared, transaction))
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if let Some(spare) = self.transaction.take().and_then(Transaction::into_spare) {
+            self.shared.keep_spare(spare);
+        }
     }
 }
 

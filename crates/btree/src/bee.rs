@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use multibee_log::Log;
@@ -9,6 +9,7 @@ use crate::error::{BlockFault, Error, Result};
 use crate::header::{Header, Metadata};
 use crate::limits::CACHE_BYTES;
 use crate::store::{Store, bad};
+use crate::transaction::Transaction;
 use crate::tree::Tree;
 use crate::write_lock::WriteLock;
 
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) options: BeeOptions,
     writer: WriteLock,
+    /// The memory of the last batch, for the next one. Only ever held for a moment.
+    spare: Mutex<Option<Transaction>>,
 }
 
 /// How a tree is kept.
@@ -65,7 +68,8 @@ impl Bee {
     /// header of a Hyperbee.
     pub fn open(log: Log, options: BeeOptions) -> Result<Self> {
         let store = Store::new(log, options.cache_bytes);
-        let shared = Shared { store, options, writer: WriteLock::default() };
+        let writer = WriteLock::default();
+        let shared = Shared { store, options, writer, spare: Mutex::default() };
         let bee = Self { shared: Arc::new(shared) };
         match bee.header() {
             Ok(Some(header)) if !header.is_hyperbee() => {
@@ -206,6 +210,14 @@ impl Shared {
             log.append(&[Header::new(self.options.metadata.clone()).encode()])?;
         }
         Ok(())
+    }
+
+    pub(crate) fn take_spare(&self) -> Option<Transaction> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(crate) fn keep_spare(&self, spare: Transaction) {
+        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(spare);
     }
 }
 

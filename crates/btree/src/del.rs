@@ -5,7 +5,9 @@ use crate::error::Result;
 use crate::limits::NODE_KEYS_MIN;
 use crate::node::Place;
 use crate::store::Store;
-use crate::transaction::{KeyRef, NodeId, Op, Path, Transaction, push_level, uneven};
+use crate::transaction::{
+    KeyRef, NodeId, Op, PATH_CAPACITY, Path, Transaction, push_level, uneven,
+};
 
 /// The end of an inner node at which a walk stays on its way down.
 #[derive(Clone, Copy)]
@@ -30,7 +32,8 @@ impl Transaction {
         let Some(root) = self.root else {
             return Ok(None);
         };
-        let (mut path, node, place) = self.descend(store, root, key)?;
+        let mut path = Path::with_capacity(PATH_CAPACITY);
+        let (node, place) = self.descend(store, &mut path, root, key)?;
         let Place::Key(i) = place else {
             return Ok(None);
         };
@@ -74,7 +77,7 @@ impl Transaction {
         if self.node(node).is_leaf() {
             return Ok(None);
         }
-        let (mut before, mut after) = (*path, *path);
+        let (mut before, mut after) = (path.clone(), path.clone());
         let last = self.walk_down(store, &mut before, node, i, Side::Last)?;
         let first = self.walk_down(store, &mut after, node, i + 1, Side::First)?;
         let (leaf, side);
@@ -118,7 +121,12 @@ impl Transaction {
     /// Opens all nodes that [`rebalance`](Self::rebalance) will touch once `leaf`, at the end of
     /// `path`, has lost a key; so this follows the same conditions. Refuses leaves that differ in
     /// depth, since keys and children could not be moved between their parents.
-    fn open_siblings(&mut self, store: &Store, path: &Path, leaf: NodeId) -> Result<()> {
+    fn open_siblings(
+        &mut self,
+        store: &Store,
+        path: &[(NodeId, usize)],
+        leaf: NodeId,
+    ) -> Result<()> {
         let mut node = leaf;
         for (parent, taken) in path.iter().rev() {
             if self.node(node).keys.len() > NODE_KEYS_MIN {

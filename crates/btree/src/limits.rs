@@ -12,11 +12,16 @@ pub(crate) const NODE_KEYS_FULL: usize = NODE_KEYS_MAX + 1;
 /// Most levels from the root to a leaf. A sound tree of 2^64 keys has 28 of them.
 pub(crate) const DEPTH_MAX: usize = 64;
 
-/// Most bytes in a key that is written here. Longer keys of other writers can be read.
-pub const KEY_LEN_MAX: usize = 4096;
+/// Most bytes in a key that is written here. Longer keys of other writers can be read. (Room for
+/// a prefix before a user's key of 64 KiB.)
+pub const KEY_LEN_MAX: usize = (64 << 10) + 256;
 
 /// Most operations in one batch: what the log takes in one append.
 pub const BATCH_OPS_MAX: usize = 65_536;
+
+/// Bytes of memory that a writer keeps between batches, at most. A batch of 1000 puts takes about 2
+/// MiB.
+pub(crate) const SPARE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Bytes of decoded blocks and nodes that are kept, unless the options say otherwise: 32 MiB.
 pub(crate) const CACHE_BYTES: u64 = 32 * 1024 * 1024;

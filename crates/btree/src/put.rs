@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::limits::NODE_KEYS_MIN;
 use crate::node::Place;
 use crate::store::Store;
-use crate::transaction::{NodeId, Op, Path, Slot, Transaction, TreeNode};
+use crate::transaction::{NodeId, Op, PATH_CAPACITY, Path, Slot, Transaction, TreeNode};
 
 /// What became of a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,8 @@ impl Transaction {
             Some(root) => root,
             None => self.add_node(TreeNode::default()),
         };
-        let (path, node, place) = self.descend(store, root, key)?;
+        let mut path = Path::with_capacity(PATH_CAPACITY);
+        let (node, place) = self.descend(store, &mut path, root, key)?;
         let (root, key) = match place {
             Place::Key(i) => {
                 let old = self.node(node).key(i);
@@ -64,7 +65,7 @@ impl Transaction {
 
     /// Marks the inner nodes that a put has walked through, even if it then does nothing: the next
     /// operation that takes effect writes them too. (Section 4.7.)
-    fn mark_walked(&mut self, path: &Path, node: NodeId) {
+    fn mark_walked(&mut self, path: &[(NodeId, usize)], node: NodeId) {
         for (id, _) in path.iter() {
             self.node_mut(*id).dirty = true;
         }

@@ -3,10 +3,13 @@ use crate::node::{Kid, Node};
 use crate::transaction::{NodeId, Op, Slot, SlotId, Transaction};
 
 /// The blocks of a transaction, ready to be appended.
+#[derive(Default)]
 pub(crate) struct Encoded {
     bytes: Vec<u8>,
     /// Where each block ends.
     ends: Vec<usize>,
+    /// The index that is being encoded.
+    index: Vec<u8>,
 }
 
 impl Encoded {
@@ -14,6 +17,15 @@ impl Encoded {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         let ranges = starts.zip(&self.ends);
         ranges.map(|(start, end)| self.bytes.get(start..*end).unwrap_or_default()).collect()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 }
 
@@ -56,25 +68,24 @@ impl Transaction {
     ///
     /// (Section 4.6 of the format's description. The order matters: a block prints the levels of its
     /// children, which lie in the same block or an earlier one and are therefore settled.)
-    pub(crate) fn encode(&mut self) -> Encoded {
-        let mut encoded = Encoded { bytes: Vec::new(), ends: Vec::with_capacity(self.ops.len()) };
-        let mut index = Vec::new();
+    pub(crate) fn encode(&mut self) {
+        let mut encoded = std::mem::take(&mut self.encoded);
         let last = self.ops.len().saturating_sub(1);
         for n in 0..self.ops.len() {
             if n < last {
                 self.drop_overwritten(n);
             }
-            index.clear();
+            encoded.index.clear();
             for slot in self.index_of(n) {
-                self.encode_node(&mut index, *slot);
+                self.encode_node(&mut encoded.index, *slot);
             }
             if let Some(op) = self.ops.get(n) {
                 let (key, value) = (self.key(op.key), op.value.as_deref());
-                encode_block(&mut encoded.bytes, &index, key, value, &op.extra);
+                encode_block(&mut encoded.bytes, &encoded.index, key, value, &op.extra);
             }
             encoded.ends.push(encoded.bytes.len());
         }
-        encoded
+        self.encoded = encoded;
     }
 
     /// Takes out of the index of operation `n` the root and whatever has moved to a later block. Each

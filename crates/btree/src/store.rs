@@ -142,15 +142,19 @@ impl Store {
         self.log.byte_len() / self.log.len().max(1) <= WIDE_BLOCK_LEN
     }
 
-    /// Keeps a node that has just been appended, so that the next write need not read it back.
-    pub(crate) fn remember(&self, spot: Kid, node: Node) {
-        self.cache.insert(Spot::Node(spot), Cached::Node(Arc::new(node)));
-    }
-
-    /// Makes room where a node is no longer part of the newest version. It is still true, and comes
-    /// back if an older version is read; but after a large batch such nodes would fill the cache.
-    pub(crate) fn retire(&self, spot: Kid) {
-        self.cache.remove(&Spot::Node(spot));
+    /// Keeps the nodes that have just been appended, so that the next write need not read them back,
+    /// in the place of those that are no longer part of the newest version. The latter are still
+    /// true, and come back if an older version is read; but batch by batch they would fill the cache.
+    pub(crate) fn renew(&self, old: &[Kid], new: impl Iterator<Item = (Kid, Node)>) {
+        let mut old = old.iter();
+        // One by one, so that the allocator can use again at once what it gets back.
+        let mut retire = || old.next().map(|spot| self.cache.remove(&Spot::Node(*spot)));
+        retire();
+        for (spot, node) in new {
+            self.cache.insert(Spot::Node(spot), Cached::Node(Arc::new(node)));
+            retire();
+        }
+        while retire().is_some() {}
     }
 }
 

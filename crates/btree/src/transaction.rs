@@ -5,8 +5,9 @@ use bytes::Bytes;
 use crate::entry::Entry;
 use crate::error::{BlockFault, Error, Result};
 use crate::few::Few;
-use crate::limits::{BATCH_OPS_MAX, DEPTH_MAX, NODE_KEYS_FULL};
+use crate::limits::{BATCH_OPS_MAX, DEPTH_MAX, NODE_KEYS_FULL, SPARE_BYTES};
 use crate::node::{Kid, Node, Place};
+use crate::staging::Encoded;
 use crate::store::{Store, bad};
 use crate::walk::{Stored, Walk};
 
@@ -18,6 +19,7 @@ use crate::walk::{Stored, Walk};
 ///
 /// Every operation either does all it should or fails and changes nothing: what it has to read it
 /// reads first. (Opening a node is no change.)
+#[derive(Default)]
 pub(crate) struct Transaction {
     /// Length of the log when the transaction began.
     pub(crate) base: u64,
@@ -32,6 +34,8 @@ pub(crate) struct Transaction {
     pub(crate) index: Vec<SlotId>,
     /// Where the nodes are stored that the operations have replaced.
     pub(crate) replaced: Vec<Kid>,
+    /// The blocks of all operations, once they are encoded.
+    pub(crate) encoded: Encoded,
 }
 
 /// Number of a node in its transaction.
@@ -97,29 +101,42 @@ impl Op {
 }
 
 /// The nodes from the root down, each with the number of the child taken.
-pub(crate) type Path = Few<(NodeId, usize), DEPTH_MAX>;
+pub(crate) type Path = Vec<(NodeId, usize)>;
+
+/// Levels above a leaf that few trees exceed.
+pub(crate) const PATH_CAPACITY: usize = 12;
 
 impl Transaction {
     /// Begins at the present end of the log. If that is empty, the header has to be appended before
-    /// what is staged here.
-    pub(crate) fn begin(store: &Store) -> Result<Self> {
+    /// what is staged here. `spare` is a finished transaction whose memory is used again.
+    pub(crate) fn begin(store: &Store, spare: Option<Self>) -> Result<Self> {
         let base = store.log().len().max(1);
         let root = Stored { store, version: base }.root()?;
-        let mut transaction = Self {
-            base,
-            root: None,
-            nodes: Vec::new(),
-            slots: Vec::new(),
-            key_bytes: Vec::new(),
-            ops: Vec::new(),
-            index: Vec::new(),
-            replaced: Vec::new(),
-        };
+        let mut transaction = spare.unwrap_or_default();
+        transaction.base = base;
         if let Some(root) = root {
             let spot = Kid { seq: base - 1, level: 0 };
             transaction.root = Some(transaction.adopt(spot, &root)?);
         }
         Ok(transaction)
+    }
+
+    /// Forgets everything but the memory. `None` if that is too much to keep for the next one.
+    pub(crate) fn into_spare(mut self) -> Option<Self> {
+        self.root = None;
+        self.nodes.clear();
+        self.slots.clear();
+        self.key_bytes.clear();
+        self.ops.clear();
+        self.index.clear();
+        self.replaced.clear();
+        self.encoded.clear();
+        let bytes = self.nodes.capacity() * size_of::<TreeNode>()
+            + self.slots.capacity() * size_of::<Slot>()
+            + self.ops.capacity() * size_of::<Op>()
+            + self.key_bytes.capacity()
+            + self.encoded.capacity();
+        (bytes <= SPARE_BYTES).then_some(self)
     }
 
     /// Number of the block that the next operation gets.
@@ -162,11 +179,17 @@ impl Transaction {
 
     /// Takes the bytes of a key into the arena.
     pub(crate) fn intern(&mut self, seq: u64, key: &[u8]) -> Result<KeyRef> {
-        let start = u32::try_from(self.key_bytes.len()).map_err(|_| Error::BatchTooLarge)?;
-        let len = u32::try_from(key.len()).map_err(|_| Error::BatchTooLarge)?;
-        start.checked_add(len).ok_or(Error::BatchTooLarge)?;
-        self.key_bytes.extend_from_slice(key);
-        Ok(KeyRef { seq, start, len })
+        let (start, end) = self.take_bytes(key)?;
+        Ok(KeyRef { seq, start, len: end - start })
+    }
+
+    /// Appends to the arena of keys. Returns where the bytes begin and end.
+    fn take_bytes(&mut self, bytes: &[u8]) -> Result<(u32, u32)> {
+        let start = self.key_bytes.len();
+        let end = u32::try_from(start + bytes.len()).map_err(|_| Error::BatchTooLarge)?;
+        self.key_bytes.extend_from_slice(bytes);
+        // Not larger than the end, so it fits too.
+        Ok((start as u32, end))
     }
 
     /// Refuses one more operation when the batch is full.
@@ -180,8 +203,10 @@ impl Transaction {
             return Err(Error::Missing(stored.unknown_seqs().collect()));
         }
         let mut node = TreeNode { stored: Some(spot), ..TreeNode::default() };
-        for (i, seq) in stored.key_seqs().iter().enumerate() {
-            node.keys.push(self.intern(*seq, stored.key(i).unwrap_or_default())?);
+        let (start, _) = self.take_bytes(stored.key_bytes())?;
+        for (seq, range) in stored.keys() {
+            let len = range.end - range.start;
+            node.keys.push(KeyRef { seq, start: start + range.start, len });
         }
         for Kid { seq, level } in stored.kids() {
             node.kids.push(self.add_slot(Slot { seq: *seq, level: *level, node: None }));
@@ -210,22 +235,24 @@ impl Transaction {
         }
     }
 
-    /// Walks down to where `key` is or would be. Returns the nodes above, the node, and the place.
+    /// Walks down to where `key` is or would be. Adds the nodes above to `path`, and returns the
+    /// node and the place.
     pub(crate) fn descend(
         &mut self,
         store: &Store,
+        path: &mut Path,
         root: NodeId,
         key: &[u8],
-    ) -> Result<(Path, NodeId, Place)> {
-        let (mut path, mut node) = (Path::new(), root);
+    ) -> Result<(NodeId, Place)> {
+        let mut node = root;
         loop {
             let place = self.search(node, key);
             match place {
                 Place::Gap(i) if !self.node(node).is_leaf() => {
-                    push_level(&mut path, node, i)?;
+                    push_level(path, node, i)?;
                     node = self.open_kid(store, node, i)?;
                 }
-                _ => return Ok((path, node, place)),
+                _ => return Ok((node, place)),
             }
         }
     }
@@ -286,7 +313,7 @@ impl TreeNode {
 
 /// Adds a level to a path, unless the tree is deeper than any sound one.
 pub(crate) fn push_level(path: &mut Path, node: NodeId, taken: usize) -> Result<()> {
-    if path.is_full() {
+    if path.len() >= DEPTH_MAX {
         return Err(Error::TooDeep);
     }
     path.push((node, taken));

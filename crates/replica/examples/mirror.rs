@@ -14,9 +14,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use multibee_log::{FileStorage, Log, LogKey, LogOptions};
-use multibee_replica::{
-    Endpoint, Event, EventReceiver, Replicator, ReplicatorOptions, Role,
-};
+use multibee_replica::{Endpoint, Event, EventReceiver, Replicator, ReplicatorOptions, Role};
 use tokio::net::{TcpListener, TcpStream};
 
 #[tokio::main]

@@ -135,6 +135,7 @@ impl Channel {
     ///
     /// What the remote did wrong: hang up.
     pub(crate) fn pump(&mut self, room: &mut usize, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        self.download.store(cx)?;
         self.send_news(cx);
         if std::mem::take(&mut self.sync_due) {
             self.send_sync(cx);

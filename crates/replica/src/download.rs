@@ -3,19 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use multibee_log::{Error, Proof, Request, RequestBlock, RequestUpgrade, flat_tree};
+use multibee_log::{Error, Proof, Request, RequestBlock, flat_tree};
 
+use crate::arrivals::{Arrival, Arrivals, Asked};
 use crate::channel::{Cx, Remote};
 use crate::event::{Event, Fault};
 use crate::forecast::Forecast;
 use crate::limits::{
-    IN_FLIGHT_LEN, IN_FLIGHT_MIN, PENDING_REQUESTS_MAX, REQUEST_AGE_MAX, STORE_BATCH_BLOCKS,
-    STORE_BATCH_LEN, TIMEOUTS_MAX, WANT_BLOCKS_MAX,
+    IN_FLIGHT_LEN, IN_FLIGHT_MIN, PENDING_REQUESTS_MAX, REQUEST_AGE_MAX, TIMEOUTS_MAX,
+    WANT_BLOCKS_MAX,
 };
 use crate::log_state::{Blame, Effect};
 use crate::message::Message;
 use crate::options::ReplicatorOptions;
 use crate::ranges::RangeSet;
+use crate::upgrades::Upgrades;
 use crate::wants::Next;
 
 /// Requests under way, and answers that wait to be stored.
@@ -25,17 +27,8 @@ pub(crate) struct Download {
     last_id: u64,
     in_flight: BTreeMap<u64, Asked>,
     forecast: Forecast,
-    /// Answers in an order in which they can be stored.
-    arrived: Vec<Arrival>,
-    arrived_len: usize,
-    /// Answers that came before another on whose nodes they build, by that other request.
-    parked: BTreeMap<u64, Vec<Arrival>>,
-    /// Requests whose answers are parked.
-    parked_ids: BTreeSet<u64>,
-    parked_len: usize,
-    upgrade: Option<UpgradeAsked>,
-    /// What was tried for nothing, so that it is not tried again before something changes.
-    tried: Option<Tried>,
+    arrivals: Arrivals,
+    upgrades: Upgrades,
     last_answer: Option<Instant>,
     /// How often in a row all requests ran out of time.
     silent_rounds: u32,
@@ -45,42 +38,6 @@ pub(crate) struct Download {
     idle: Option<Idle>,
     /// Stretches of 2^21 blocks that we asked to be told about.
     pieces: BTreeSet<u64>,
-}
-
-/// A block that was asked for.
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    block: u64,
-    levels: u64,
-    /// The earlier request whose answer makes this one's verifiable.
-    after: Option<u64>,
-    at: Instant,
-}
-
-#[derive(Debug)]
-struct Arrival {
-    id: u64,
-    asked: Asked,
-    proof: Proof,
-}
-
-/// A length that was asked for.
-#[derive(Clone, Copy, Debug)]
-struct UpgradeAsked {
-    id: u64,
-    from: u64,
-    /// Our length and the remote's at that time.
-    ours: u64,
-    theirs: u64,
-    at: Instant,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tried {
-    ours: u64,
-    theirs: u64,
-    /// Whether an older length than ours was tried too.
-    older: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -98,48 +55,24 @@ impl Download {
             let quiet_until = self.quiet_since(asked.at) + options.request_timeout;
             quiet_until.min(asked.at + REQUEST_AGE_MAX)
         });
-        let upgrade = self.upgrade.map(|asked| self.quiet_since(asked.at) + options.upgrade_timeout);
+        let upgrade =
+            self.upgrades.asked_at().map(|at| self.quiet_since(at) + options.upgrade_timeout);
         let idle = self.idle.and_then(|idle| idle.look_again);
         [block, upgrade, idle].into_iter().flatten().min()
     }
 
     /// Asks for a new length if the remote has one and nobody else is asked.
     pub(crate) fn ask_upgrade(&mut self, remote: &Remote, cx: &mut Cx<'_>) {
-        let log = &cx.state.log;
-        let (ours, theirs) = (log.len(), remote.sync.length);
-        let fork_fits = remote.sync.fork == log.fork() || ours == 0;
-        if !cx.state.follows()
-            || cx.state.upgrade_asked_of.is_some()
-            || !fork_fits
-            || theirs <= ours
-            || (remote.sync.remote_length != ours && remote.sync.fork == log.fork())
-        {
-            return;
+        if self.upgrades.ask(self.last_id + 1, remote, cx) {
+            self.last_id += 1;
         }
-        let tried = self.tried.filter(|tried| (tried.ours, tried.theirs) == (ours, theirs));
-        let from = match tried {
-            None if remote.sync.can_upgrade => ours,
-            // Only a Multibee peer says no where a Hypercore 11 would hang up.
-            None | Some(Tried { older: false, .. }) if remote.is_kin => {
-                let Some(older) = older_end(cx) else { return };
-                older
-            }
-            _ => return,
-        };
-        let has_manifest = cx.state.log.manifest().is_some();
-        let request = Request {
-            upgrade: Some(RequestUpgrade { start: from, length: theirs - from }),
-            manifest: !has_manifest && remote.sync.has_manifest,
-            ..Request::default()
-        };
-        let id = self.next_id();
-        self.upgrade = Some(UpgradeAsked { id, from, ours, theirs, at: cx.now });
-        cx.state.upgrade_asked_of = Some(cx.connection);
-        cx.out.push(Message::Request { id, fork: remote.sync.fork, priority: 0, request });
     }
 
     /// Asks for blocks until the window is full or nothing is left to ask of this remote.
     pub(crate) fn fill(&mut self, remote: &Remote, cx: &mut Cx<'_>) -> Result<(), Error> {
+        if remote.sync.fork != cx.state.log.fork() {
+            return Ok(());
+        }
         let window = self.window(remote, cx);
         if self.in_flight.len() >= window {
             self.idle = None;
@@ -158,6 +91,10 @@ impl Download {
         self.idle = None;
         while self.in_flight.len() < window {
             match cx.state.wants.next(cx.connection, &remote.holdings, limit, cx.now) {
+                // It came by other means.
+                Next::Block { block, .. } if cx.state.log.has(block) => {
+                    cx.state.wants.stored(block, None);
+                }
                 Next::Block { block, priority } => self.ask_block(block, priority, cx)?,
                 Next::Nothing { look_again } => {
                     let idle = Idle { wants_version, holdings_version, limit, look_again };
@@ -178,13 +115,13 @@ impl Download {
         remote: &mut Remote,
         cx: &mut Cx<'_>,
     ) -> Result<(), Fault> {
-        if let Some(asked) = self.upgrade.take_if(|asked| asked.id == id) {
-            self.last_answer = Some(cx.now);
-            return self.handle_upgrade(asked, &proof, cx);
+        if self.upgrades.is_asked(id) {
+            self.note_answer(cx);
+            self.store(cx)?;
+            return self.upgrades.handle_data(&proof, cx);
         }
         let Some(asked) = self.in_flight.remove(&id) else { return Ok(()) };
-        self.last_answer = Some(cx.now);
-        self.silent_rounds = 0;
+        self.note_answer(cx);
         let Some(block) = proof.block.as_ref().filter(|_| proof.fork == cx.state.log.fork()) else {
             self.refused(id, asked, remote, cx);
             return Ok(());
@@ -192,10 +129,14 @@ impl Download {
         if block.index != asked.block || proof.upgrade.is_some() {
             return Err(Fault::WrongData { what: "block" });
         }
-        let len = block.value.len();
-        self.block_len_mean = (self.block_len_mean * 15 + len as u64) / 16;
-        self.arrive(Arrival { id, asked, proof }, len, cx);
-        if self.arrived.len() >= STORE_BATCH_BLOCKS || self.arrived_len >= STORE_BATCH_LEN {
+        self.note_len(block.value.len() as u64);
+        let arrival = Arrival { id, asked, proof };
+        if let Some(arrival) = self.arrivals.push(arrival, |id| self.in_flight.contains_key(&id)) {
+            // Not worth the memory: asked for again, later.
+            self.retry(&arrival, cx);
+            self.arrivals.release(id);
+        }
+        if self.arrivals.is_full() {
             self.store(cx)?;
         }
         Ok(())
@@ -203,24 +144,23 @@ impl Download {
 
     /// Takes a refusal.
     pub(crate) fn handle_no_data(&mut self, id: u64, remote: &mut Remote, cx: &mut Cx<'_>) {
-        if let Some(asked) = self.upgrade.take_if(|asked| asked.id == id) {
-            self.upgrade_failed(asked, cx);
+        if self.upgrades.is_asked(id) {
+            self.note_answer(cx);
+            self.upgrades.fail(cx);
         } else if let Some(asked) = self.in_flight.remove(&id) {
-            self.last_answer = Some(cx.now);
-            self.silent_rounds = 0;
+            self.note_answer(cx);
             self.refused(id, asked, remote, cx);
         }
     }
 
     /// Stores what has arrived.
     pub(crate) fn store(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        if self.arrived.is_empty() {
+        let ready = self.arrivals.take_ready();
+        if ready.is_empty() {
             return Ok(());
         }
-        let arrived = std::mem::take(&mut self.arrived);
-        self.arrived_len = 0;
         let (late, fresh): (Vec<_>, Vec<_>) =
-            arrived.into_iter().partition(|arrival| cx.state.log.has(arrival.asked.block));
+            ready.into_iter().partition(|arrival| cx.state.log.has(arrival.asked.block));
         for arrival in late {
             self.settle(&arrival, cx);
         }
@@ -262,7 +202,7 @@ impl Download {
         let Some((&id, &asked)) = found else { return };
         self.in_flight.remove(&id);
         self.forecast.settle(id, asked.block, asked.levels);
-        self.release(id);
+        self.arrivals.release(id);
         cx.out.push(Message::Cancel { request: id });
     }
 
@@ -273,14 +213,10 @@ impl Download {
         }
         let now = cx.now;
         let is_late = |at: Instant, after| now.saturating_duration_since(at) >= after;
-        if let Some(asked) =
-            self.upgrade.filter(|asked| {
-                is_late(self.quiet_since(asked.at), cx.options.upgrade_timeout)
-            })
-        {
-            self.upgrade = None;
-            cx.out.push(Message::Cancel { request: asked.id });
-            self.upgrade_failed(asked, cx);
+        let upgrade_at = self.upgrades.asked_at().map(|at| self.quiet_since(at));
+        if upgrade_at.is_some_and(|at| is_late(at, cx.options.upgrade_timeout)) {
+            let request = self.upgrades.give_up(cx);
+            cx.out.extend(request.map(|request| Message::Cancel { request }));
             self.silent_round()?;
         }
         let late: Vec<(u64, Asked)> = self
@@ -298,7 +234,7 @@ impl Download {
         for (id, asked) in late {
             self.in_flight.remove(&id);
             self.forecast.settle(id, asked.block, asked.levels);
-            self.release(id);
+            self.arrivals.release(id);
             cx.state.wants.give_back(asked.block, cx.connection);
             cx.out.push(Message::Cancel { request: id });
         }
@@ -309,18 +245,24 @@ impl Download {
 
     /// Ends the download: all that is under way may be asked of others.
     pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
-        let parked = std::mem::take(&mut self.parked);
-        let waiting = parked.into_values().flatten().chain(std::mem::take(&mut self.arrived));
-        let blocks = waiting.map(|arrival| arrival.asked.block);
+        let waiting = self.arrivals.take_all().into_iter().map(|arrival| arrival.asked.block);
         let in_flight = std::mem::take(&mut self.in_flight);
-        for block in blocks.chain(in_flight.into_values().map(|asked| asked.block)) {
+        for block in waiting.chain(in_flight.into_values().map(|asked| asked.block)) {
             cx.state.wants.give_back(block, cx.connection);
         }
-        if self.upgrade.take().is_some() {
-            cx.state.upgrade_asked_of = None;
-        }
+        self.upgrades.give_up(cx);
         *self = Self { last_id: self.last_id, ..Self::default() };
         cx.effects.push(Effect::Freed);
+    }
+
+    fn note_answer(&mut self, cx: &Cx<'_>) {
+        self.last_answer = Some(cx.now);
+        self.silent_rounds = 0;
+    }
+
+    fn note_len(&mut self, len: u64) {
+        let mean = if self.block_len_mean == 0 { len } else { self.block_len_mean };
+        self.block_len_mean = ((mean * 15 + len) / 16).max(1);
     }
 
     /// Since when nothing has come of all that was asked for by `at`.
@@ -340,7 +282,10 @@ impl Download {
             return 1;
         }
         let most = if remote.is_kin { cx.options.window } else { cx.options.foreign_window };
-        let by_len = IN_FLIGHT_LEN / self.block_len_mean.max(1);
+        // The sizes that came lately, and until some have come those of the whole log.
+        let log_mean = cx.state.log.byte_len() / cx.state.log.len().max(1);
+        let mean = if self.block_len_mean == 0 { log_mean } else { self.block_len_mean };
+        let by_len = IN_FLIGHT_LEN / mean.max(1);
         let by_len = usize::try_from(by_len).unwrap_or(usize::MAX);
         by_len.clamp(IN_FLIGHT_MIN, PENDING_REQUESTS_MAX).min(most)
     }
@@ -362,12 +307,7 @@ impl Download {
     /// How many siblings to ask for with a block, and the request under way that this relies on.
     ///
     /// Urgent requests rely on none, because they are answered before others.
-    fn levels(
-        &self,
-        block: u64,
-        priority: u64,
-        cx: &Cx<'_>,
-    ) -> Result<(u64, Option<u64>), Error> {
+    fn levels(&self, block: u64, priority: u64, cx: &Cx<'_>) -> Result<(u64, Option<u64>), Error> {
         let may_forecast = priority == 0 && !cx.state.plain.contains(&block);
         let stop = if may_forecast { self.forecast.stop(block) } else { None };
         match stop {
@@ -396,41 +336,6 @@ impl Download {
                 cx.out.push(Message::Want { start, length: WANT_BLOCKS_MAX, any: false });
             }
             from = (piece + 1) * WANT_BLOCKS_MAX;
-        }
-    }
-
-    /// Lines an answer up to be stored, behind the one on whose nodes it builds.
-    fn arrive(&mut self, arrival: Arrival, len: usize, cx: &mut Cx<'_>) {
-        let outstanding = |id: &u64| self.in_flight.contains_key(id) || self.parked_ids.contains(id);
-        if let Some(after) = arrival.asked.after.filter(outstanding) {
-            if self.parked_len + len > STORE_BATCH_LEN {
-                // Not worth the memory: asked for again, later.
-                self.retry(&arrival, cx);
-                return;
-            }
-            self.parked_ids.insert(arrival.id);
-            self.parked_len += len;
-            self.parked.entry(after).or_default().push(arrival);
-            return;
-        }
-        let id = arrival.id;
-        self.arrived_len += len;
-        self.arrived.push(arrival);
-        self.release(id);
-    }
-
-    /// What waited for the answer to a request waits no longer.
-    fn release(&mut self, id: u64) {
-        let mut settled = vec![id];
-        while let Some(id) = settled.pop() {
-            for arrival in self.parked.remove(&id).unwrap_or_default() {
-                let len = arrival.proof.block.as_ref().map_or(0, |block| block.value.len());
-                self.parked_len -= len;
-                self.arrived_len += len;
-                self.parked_ids.remove(&arrival.id);
-                settled.push(arrival.id);
-                self.arrived.push(arrival);
-            }
         }
     }
 
@@ -478,7 +383,7 @@ impl Download {
     /// The remote does not have (any more) what it was asked for.
     fn refused(&mut self, id: u64, asked: Asked, remote: &mut Remote, cx: &mut Cx<'_>) {
         self.forecast.settle(id, asked.block, asked.levels);
-        self.release(id);
+        self.arrivals.release(id);
         remote.holdings.remove(asked.block..asked.block + 1, cx.budget);
         if cx.state.wants.give_back(asked.block, cx.connection) {
             cx.effects.push(Effect::Freed);
@@ -492,60 +397,6 @@ impl Download {
         }
         Ok(())
     }
-
-    fn handle_upgrade(
-        &mut self,
-        asked: UpgradeAsked,
-        proof: &Proof,
-        cx: &mut Cx<'_>,
-    ) -> Result<(), Fault> {
-        self.silent_rounds = 0;
-        self.store(cx)?;
-        if proof.upgrade.is_none() {
-            self.upgrade_failed(asked, cx);
-            return Ok(());
-        }
-        match cx.state.log.apply(proof) {
-            Ok(applied) => {
-                cx.state.upgrade_asked_of = None;
-                match applied.upgraded {
-                    Some((old, new)) => {
-                        self.tried = None;
-                        let (key, from) = (cx.state.key, cx.connection);
-                        cx.effect(Event::Upgraded { key, old, new, from });
-                        cx.effects.push(Effect::Upgraded);
-                    }
-                    // Somebody else was faster.
-                    None => cx.effects.push(Effect::Freed),
-                }
-                Ok(())
-            }
-            Err(error) => {
-                self.upgrade_failed(asked, cx);
-                match Blame::of(&error) {
-                    // From an older length it could only guess what we hold.
-                    Blame::Peer
-                        if asked.from == asked.ours
-                            || !matches!(error, Error::BadProof { .. }) =>
-                    {
-                        Err(Fault::BadData(error))
-                    }
-                    Blame::Peer | Blame::Nobody => Ok(()),
-                    Blame::Machine => {
-                        cx.effects.push(Effect::Failed(error));
-                        Ok(())
-                    }
-                }
-            }
-        }
-    }
-
-    fn upgrade_failed(&mut self, asked: UpgradeAsked, cx: &mut Cx<'_>) {
-        let UpgradeAsked { from, ours, theirs, .. } = asked;
-        self.tried = Some(Tried { ours, theirs, older: from != ours });
-        cx.state.upgrade_asked_of = None;
-        cx.effects.push(Effect::Freed);
-    }
 }
 
 fn note_stored(arrival: &Arrival, cx: &mut Cx<'_>) {
@@ -555,16 +406,6 @@ fn note_stored(arrival: &Arrival, cx: &mut Cx<'_>) {
     cx.state.stats.nodes_in += block.map_or(0, |block| block.nodes.len() as u64);
     let (key, seq, from) = (cx.state.key, arrival.asked.block, cx.connection);
     cx.effect(Event::Stored { key, seq, from });
-}
-
-/// The end of the last block that we hold below our length, if that is an older length.
-///
-/// Whoever signed up to there may have been met by a sparse remote at just that length.
-fn older_end(cx: &Cx<'_>) -> Option<u64> {
-    let len = cx.state.log.len();
-    let near = cx.state.log.held(len.saturating_sub(NEAR_BLOCKS)..len);
-    let held = if near.is_empty() { cx.state.log.held(0..len) } else { near };
-    held.last().map(|last| last.end).filter(|&end| end > 0 && end < len)
 }
 
 /// The length up to which a remote can prove blocks to us.
@@ -589,5 +430,3 @@ fn provable_len(remote: &Remote, cx: &Cx<'_>) -> Result<u64, Error> {
 
 /// Stretches of 2^21 blocks that one remote is asked to tell about, at most.
 const PIECES_MAX: usize = 256;
-/// How far back an older length is looked for first.
-const NEAR_BLOCKS: u64 = 1 << 16;

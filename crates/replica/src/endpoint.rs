@@ -196,9 +196,9 @@ impl Backlog {
     }
 
     fn took_one(&self) {
-        let taken = self.len.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |len| {
-            Some(len.saturating_sub(1))
-        });
+        let taken = self
+            .len
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |len| Some(len.saturating_sub(1)));
         if taken == Ok(EVENTS_MAX) {
             self.drained.notify_waiters();
         }

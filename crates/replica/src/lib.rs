@@ -15,6 +15,7 @@
 //! It does not decide what to download: [`Replicator::want`] and [`Replicator::want_all`] do that
 //! from above. It does not know what a block means. It does not find peers.
 
+mod arrivals;
 mod capability;
 mod channel;
 mod connection;
@@ -37,6 +38,7 @@ mod replicator;
 mod secretstream;
 mod secure;
 mod stats;
+mod upgrades;
 mod upload;
 mod wants;
 

@@ -71,6 +71,8 @@ pub(crate) const STORE_BATCH_BLOCKS: usize = 1024;
 pub(crate) const STORE_BATCH_LEN: usize = 4 * 1024 * 1024;
 /// Bytes of answers that a connection may have under way, estimated from the blocks that came.
 pub(crate) const IN_FLIGHT_LEN: u64 = 16 * 1024 * 1024;
+/// Bytes of answers of one log that wait for an earlier one, on whose tree nodes they build.
+pub(crate) const PARKED_LEN_MAX: usize = 32 * 1024 * 1024;
 /// Requests that a connection may always have under way, however large the blocks are.
 pub(crate) const IN_FLIGHT_MIN: usize = 16;
 /// Peers of which one block may be asked at the same time.

@@ -57,11 +57,6 @@ impl RangeSet {
         }
     }
 
-    /// Whether a block is in the set.
-    pub(crate) fn contains(&self, block: u64) -> bool {
-        self.ranges.range(..=block).next_back().is_some_and(|(_, &end)| end > block)
-    }
-
     /// The first stretch of the set within `range`.
     pub(crate) fn first_within(&self, range: Range<u64>) -> Option<Range<u64>> {
         if range.start >= range.end {
@@ -140,9 +135,6 @@ mod tests {
                 let all: Vec<_> = ranges.iter().collect();
                 prop_assert!(all.windows(2).all(|pair| pair[0].end < pair[1].start));
                 prop_assert_eq!(ranges.range_count(), all.len());
-                for block in 0..60 {
-                    prop_assert_eq!(ranges.contains(block), model.contains(&block));
-                }
                 let inside: Vec<u64> = ranges.within(7..31).flatten().collect();
                 prop_assert_eq!(ranges.count_within(7..31), inside.len() as u64);
                 prop_assert_eq!(inside, model.range(7..31).copied().collect::<Vec<_>>());

@@ -11,8 +11,8 @@ use crate::capability::keyed_hash;
 use crate::connection::{Connection, Shared};
 use crate::event::{ChannelId, CloseReason, ConnectionId, Event};
 use crate::log_state::{Effect, LogState};
-use crate::options::ReplicatorOptions;
 use crate::noise::StaticKeys;
+use crate::options::ReplicatorOptions;
 use crate::secure::{EphemeralSource, Role};
 use crate::stats::{ConnectionStats, Progress, Stats};
 
@@ -103,7 +103,9 @@ impl Replicator {
         if self.shared.logs.remove(key).is_some() {
             self.shared.by_discovery_key.remove(&key.discovery_key());
         }
-        self.shared.effects.retain(|(other, effect)| other != key || matches!(effect, Effect::Event(_)));
+        self.shared
+            .effects
+            .retain(|(other, effect)| other != key || matches!(effect, Effect::Event(_)));
         self.settle(None);
     }
 

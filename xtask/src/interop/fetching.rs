@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::network::Network;
-use super::node::Node;
+use super::program::Program;
 use super::{Case, HYPERCORES};
 
 /// How many entries the bee begins with.
@@ -21,9 +21,10 @@ pub(super) fn cases() -> Vec<Case> {
         .iter()
         .flat_map(|&version| {
             [
-                Case::new(format!("we get single keys of a bee on hypercore {version}"), move || {
-                    single(version)
-                }),
+                Case::new(
+                    format!("we get single keys of a bee on hypercore {version}"),
+                    move || single(version),
+                ),
                 Case::new(format!("we read a range of a bee on hypercore {version}"), move || {
                     range(version)
                 }),
@@ -43,9 +44,15 @@ struct Started {
     length: u64,
 }
 
+/// What it prints when it has written something.
+#[derive(Deserialize)]
+struct Written {
+    length: u64,
+}
+
 /// A bee of theirs, and our sparse copy of it.
 struct Copy {
-    node: Node,
+    node: Program,
     bee: Bee,
     network: Network,
 }
@@ -53,7 +60,7 @@ struct Copy {
 impl Copy {
     fn start(version: &str) -> Result<Self> {
         let count = COUNT.to_string();
-        let mut node = Node::start("bee-serve.mjs", &["--version", version, "--count", &count])?;
+        let mut node = Program::node("bee-serve.mjs", &["--version", version, "--count", &count])?;
         let started: Started = node.line()?;
         let key: LogKey = started.key.parse().context("its key")?;
         let log = Log::create_replica(MemoryStorage::default(), key, LogOptions::default())?;
@@ -72,8 +79,8 @@ impl Copy {
 
     /// Has Node write something, and waits until we know of it.
     fn write(&mut self, operation: &Value) -> Result<()> {
-        let written: Value = self.node.ask(operation)?;
-        self.network.reach(written["length"].as_u64().context("no length")?)
+        let written: Written = self.node.ask(operation)?;
+        self.network.reach(written.length)
     }
 
     fn blocks_held(&self) -> u64 {
@@ -84,7 +91,7 @@ impl Copy {
     fn finish(self) -> Result<()> {
         // The connection goes first, or the server would wait for us.
         drop(self.network);
-        self.node.finish().map(|_| ())
+        self.node.finish::<Value>().map(|_| ())
     }
 }
 

@@ -7,7 +7,7 @@ use multibee_log::{FileStorage, KeyPair, Log, LogOptions};
 use serde::Deserialize;
 
 use super::Case;
-use super::node::Node;
+use super::program::Program;
 
 const SEED: [u8; 32] = [0x5a; 32];
 
@@ -18,7 +18,9 @@ pub(super) fn cases() -> Vec<Case> {
             let kind = if compat { "compat" } else { "manifest" };
             [
                 Case::new(format!("hypercore 10 continues our {kind} log"), move || ours(compat)),
-                Case::new(format!("we continue a {kind} log of hypercore 10"), move || theirs(compat)),
+                Case::new(format!("we continue a {kind} log of hypercore 10"), move || {
+                    theirs(compat)
+                }),
             ]
         })
         .collect()
@@ -84,9 +86,8 @@ fn agree(path: &Path, arguments: &[&str]) -> Result<()> {
     let path_text = path.to_str().context("the temporary folder's name is not UTF-8")?;
     let mut all = vec![path_text, "--seed", &seed];
     all.extend(arguments);
-    let mut node = Node::start("core-open.mjs", &all)?;
-    let seen: Opened = node.line()?;
-    node.finish()?;
+    let printed = Program::node("core-open.mjs", &all)?.finish()?;
+    let [seen]: [Opened; 1] = printed.try_into().ok().context("not one line")?;
 
     let log = open(path)?;
     ensure!(hex::encode(log.key().as_bytes()) == seen.key, "the keys differ");

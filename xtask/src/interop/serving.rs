@@ -1,15 +1,16 @@
 //! Node reads a primary that Multibee serves.
 
-use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
-use multibee::{Home, KeyPair, Multibee, Options};
+use multibee::{Home, KeyPair, LogKey, Multibee, Options};
 use multibee_log::Manifest;
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use super::node::Node;
-use super::sample::{self, Entries};
+use super::program::Program;
+use super::sample::{self, Entries, Line};
 use super::{Case, HYPERCORES};
 
 /// One lookup in the sample must not take more blocks than this, of more than 5,000.
@@ -23,6 +24,10 @@ pub(super) fn cases() -> Vec<Case> {
                 Case::new(format!("hyperbee on {version} downloads our primary"), move || {
                     whole(version)
                 }),
+                Case::new(
+                    format!("hyperbee on {version} reads from `multibee serve`"),
+                    move || program(version),
+                ),
                 Case::new(format!("hyperbee on {version} gets single keys of ours"), move || {
                     single(version)
                 }),
@@ -65,28 +70,55 @@ impl Served {
         Ok(Self { database, entries, port, key, _runtime: runtime })
     }
 
-    fn reader(&self, version: &str, arguments: &[&str]) -> Result<Node> {
+    fn reader(&self, version: &str, arguments: &[&str]) -> Result<Program> {
         let mut all = vec!["--version", version, "--port", &self.port, "--key", &self.key];
         all.push("--below-ff");
         all.extend(arguments);
-        Node::start("bee-read.mjs", &all)
+        Program::node("bee-read.mjs", &all)
     }
 }
 
 fn whole(version: &str) -> Result<()> {
     let served = Served::start()?;
-    let lines = served.reader(version, &["--all"])?.finish()?;
+    let lines: Vec<Line> = served.reader(version, &["--all"])?.finish()?;
     let (last, found) = lines.split_last().context("the reader printed nothing")?;
     ensure!(sample::from_lines(found)? == served.entries, "the entries differ");
     let length = served.database.status()?.length;
-    ensure!(last["length"] == length, "it saw {} of {length} blocks", last["length"]);
-    ensure!(last["blocks"] == length, "it downloaded {} of {length} blocks", last["blocks"]);
+    ensure!(last.length == Some(length), "it saw {:?} of {length} blocks", last.length);
+    ensure!(last.blocks == Some(length), "it downloaded {:?} of {length} blocks", last.blocks);
+    Ok(())
+}
+
+/// What `multibee serve --json` prints first.
+#[derive(Deserialize)]
+struct Serving {
+    listening: SocketAddr,
+    key: String,
+}
+
+/// The same from end to end: the program, its files, another program.
+fn program(version: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let dir = folder.path().to_str().context("the temporary folder's name is not UTF-8")?;
+    let multibee =
+        |arguments: &[&str]| Program::multibee(&[&["--json", "--dir", dir], arguments].concat());
+    multibee(&["init"])?.finish::<Value>()?;
+    let sample = sample::path();
+    multibee(&["import", sample.to_str().context("its path is not UTF-8")?])?.finish::<Value>()?;
+    let mut server = multibee(&["serve", "--listen", "127.0.0.1:0"])?;
+    let Serving { listening, key } = server.line()?;
+    let key: LogKey = key.parse().context("its key")?;
+    let (port, key) = (listening.port().to_string(), hex::encode(key.as_bytes()));
+    let arguments = ["--version", version, "--port", &port, "--key", &key, "--below-ff", "--all"];
+    let lines: Vec<Line> = Program::node("bee-read.mjs", &arguments)?.finish()?;
+    let (_, found) = lines.split_last().context("the reader printed nothing")?;
+    ensure!(sample::from_lines(found)? == sample::entries()?, "the entries differ");
     Ok(())
 }
 
 fn single(version: &str) -> Result<()> {
     let served = Served::start()?;
-    let mut wanted = BTreeMap::new();
+    let mut wanted = Entries::new();
     for key in ["country/FR", "subdivision/JP-13"] {
         let value = served.entries.get(key.as_bytes()).context("not in the sample")?;
         wanted.insert(key.as_bytes().to_vec(), value.clone());
@@ -94,13 +126,12 @@ fn single(version: &str) -> Result<()> {
     let [first, second] = ["country/FR", "subdivision/JP-13"].map(hex::encode);
     let missing = hex::encode("country/XX");
     let arguments = ["--get", &first, "--get", &missing, "--get", &second];
-    let mut lines = served.reader(version, &arguments)?.finish()?;
+    let mut lines: Vec<Line> = served.reader(version, &arguments)?.finish()?;
     let last = lines.pop().context("the reader printed nothing")?;
-    let (absent, found): (Vec<_>, Vec<_>) =
-        lines.into_iter().partition(|line| line["missing"] == Value::Bool(true));
+    let (absent, found): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line.missing);
     ensure!(sample::from_lines(&found)? == wanted, "the entries differ");
     ensure!(absent.len() == 1, "the absent key was found");
-    let blocks = last["blocks"].as_u64().context("no count of blocks")?;
+    let blocks = last.blocks.context("no count of blocks")?;
     ensure!(blocks <= SPARSE_BLOCKS_MAX, "three lookups took {blocks} blocks");
     Ok(())
 }
@@ -108,17 +139,15 @@ fn single(version: &str) -> Result<()> {
 fn follow(version: &str) -> Result<()> {
     let served = Served::start()?;
     let mut reader = served.reader(version, &["--follow", "3"])?;
-    let begun: Value = reader.line()?;
-    ensure!(begun["following"] == Value::Bool(true), "it did not begin to follow: {begun}");
-    let mut expected = BTreeMap::new();
+    let begun: Line = reader.line()?;
+    ensure!(begun.following, "it did not begin to follow: {begun:?}");
     for (key, value) in [("a", "1"), ("zz", ""), ("m", "3")] {
         served.database.put(key, value)?;
-        let line: Value = reader.line()?;
-        expected.extend(sample::from_lines(&[line])?);
-        let seen = expected.get(key.as_bytes()).map(Vec::as_slice);
-        ensure!(seen == Some(value.as_bytes()), "{key} did not arrive");
+        let seen = sample::from_lines(&[reader.line()?])?;
+        let expected = Entries::from([(key.into(), value.into())]);
+        ensure!(seen == expected, "it saw {seen:?} instead of {key}");
     }
-    let lines = reader.finish()?;
+    let lines: Vec<Line> = reader.finish()?;
     ensure!(lines.len() == 1, "it saw more changes than there were");
     Ok(())
 }

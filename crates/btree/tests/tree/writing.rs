@@ -65,7 +65,7 @@ fn long_keys_are_refused() {
     let longest = [b'k'; KEY_LEN_MAX];
     let longer = [b'k'; KEY_LEN_MAX + 1];
     bee.put(&longest, Some("")).unwrap();
-    assert!(matches!(bee.put(&longer, Some("")), Err(Error::KeyTooLong { len: 4097 })));
+    assert!(matches!(bee.put(&longer, Some("")), Err(Error::KeyTooLong { len }) if len == longer.len()));
     assert!(!bee.del(&longer).unwrap());
     assert!(bee.snapshot().unwrap().get(&longest).unwrap().is_some());
 }

@@ -75,7 +75,8 @@ async fn narrow_pipe_carries_a_clone() {
         let client = client.clone();
         async move { client.drive(near, Role::Initiator).await }
     });
-    let connected = next(&mut client_events, |event| matches!(event, Event::Connected { .. })).await;
+    let connected =
+        next(&mut client_events, |event| matches!(event, Event::Connected { .. })).await;
     let Event::Connected { id, .. } = connected else { unreachable!() };
     client.with(|replicator| replicator.offer(id, &key));
     until_whole(&mut client_events, &theirs, 500).await;
@@ -118,8 +119,7 @@ async fn tcp_carries_clones() {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let driver = client.clone();
-        let driving =
-            tokio::spawn(async move { driver.drive(stream, Role::Initiator).await });
+        let driving = tokio::spawn(async move { driver.drive(stream, Role::Initiator).await });
         let connected = next(&mut events, |event| matches!(event, Event::Connected { .. })).await;
         let Event::Connected { id, .. } = connected else { unreachable!() };
         client.with(|replicator| replicator.offer(id, &key));

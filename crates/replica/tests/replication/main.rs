@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod cloning;
+mod hand;
+mod lying;
 mod network;
 mod protocols;
 mod relaying;

@@ -30,7 +30,10 @@ fn own_protocol_carries_messages() {
         _ => None,
     });
     let (protocol, channel_id, handshake) = asked.unwrap();
-    assert_eq!((protocol.as_str(), &channel_id[..], &handshake[..]), ("multibee/1", &b"id"[..], &b"hello"[..]));
+    assert_eq!(
+        (protocol.as_str(), &channel_id[..], &handshake[..]),
+        ("multibee/1", &b"id"[..], &b"hello"[..])
+    );
     let answer = net.nodes[1].replicator.open_channel(far, &protocol, &channel_id, b"welcome");
     net.nodes[1].replicator.send(far, answer, 8, vec![9; 100_000]);
     net.run();
@@ -82,9 +85,7 @@ fn unknown_protocols_are_rejected() {
     net.nodes[1].replicator.reject_channel(far, "known", b"x");
     net.run();
     for channel in [unknown, refused] {
-        let rejected = |event: &Event| {
-            matches!(event, Event::ChannelRejected { channel: other, .. } if *other == channel)
-        };
+        let rejected = |event: &Event| matches!(event, Event::ChannelRejected { channel: other, .. } if *other == channel);
         assert_eq!(net.nodes[0].count(rejected), 1);
     }
     assert!(!net.nodes[0].replicator.is_closed(near));
@@ -227,9 +228,8 @@ fn closing_sends_the_rest_first() {
     net.run();
     assert_eq!(net.nodes[1].count(|event| matches!(event, Event::ChannelMessage { .. })), 100);
     for (node, wanted) in [(0, CloseReason::Local), (1, CloseReason::Remote)] {
-        let closed = |event: &Event| {
-            matches!(event, Event::Closed { reason, .. } if *reason == wanted)
-        };
+        let closed =
+            |event: &Event| matches!(event, Event::Closed { reason, .. } if *reason == wanted);
         assert_eq!(net.nodes[node].count(closed), 1);
         net.nodes[node].assert_no_faults();
     }

@@ -101,8 +101,7 @@ fn relay_that_skipped_our_length_proves_from_an_older_one() {
     net.run();
     assert_eq!(theirs.len(), 12);
     assert_eq!(theirs.head().unwrap().tree_hash, ours.head().unwrap().tree_hash);
-    let upgraded =
-        |event: &Event| matches!(event, Event::Upgraded { old: 7, new: 12, .. });
+    let upgraded = |event: &Event| matches!(event, Event::Upgraded { old: 7, new: 12, .. });
     assert_eq!(net.nodes[2].count(upgraded), 1);
     net.nodes.iter().for_each(|node| node.assert_no_faults());
 }

@@ -92,9 +92,8 @@ fn peer_that_never_answers_is_hung_up_on() {
     assert!(!net.nodes[1].replicator.is_closed(id), "patience comes first");
     net.pass(Duration::from_secs(50));
     assert!(net.nodes[1].replicator.is_closed(id));
-    let fault = |event: &Event| {
-        matches!(event, Event::Fault { fault: Fault::Unresponsive { .. }, .. })
-    };
+    let fault =
+        |event: &Event| matches!(event, Event::Fault { fault: Fault::Unresponsive { .. }, .. });
     assert_eq!(net.nodes[1].count(fault), 1);
 }
 
@@ -170,9 +169,7 @@ fn second_history_is_refused() {
     let (_, id) = link(&mut net, 2, 1, &key);
     net.run();
     assert!(net.nodes[2].replicator.is_closed(id));
-    let fault = |event: &Event| {
-        matches!(event, Event::Fault { fault: Fault::BadData(_), .. })
-    };
+    let fault = |event: &Event| matches!(event, Event::Fault { fault: Fault::BadData(_), .. });
     assert_eq!(net.nodes[2].count(fault), 1);
     assert_holds(&theirs, 0..8);
     append(&ours, 1);

@@ -9,6 +9,7 @@ mod constants;
 mod dh;
 mod handshake;
 mod messages;
+mod proofs;
 mod protomux;
 mod secretstream;
 mod sessions;

@@ -1,4 +1,4 @@
-//! A running Node program of the folder `interop`.
+//! A running program: one of the Node programs in the folder `interop`, or `multibee`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -11,17 +11,18 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::command::cargo;
 use crate::root;
 
 /// How long a program may take in all. Nothing waits for this time to pass: it ends what hangs.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The folder of the programs.
-pub(super) fn folder() -> PathBuf {
+/// The folder of the Node programs.
+fn folder() -> PathBuf {
     root().join("interop")
 }
 
-/// What keeps the programs from running here, if anything does.
+/// What keeps Node programs from running here, if anything does.
 pub(super) fn obstacle() -> Option<String> {
     let version = Command::new("node").arg("--version").output();
     match version {
@@ -32,8 +33,25 @@ pub(super) fn obstacle() -> Option<String> {
     (!installed).then(|| "its packages are missing: run `npm ci --prefix interop`".to_owned())
 }
 
+/// Builds `multibee` as this program was built, for debugging or for release, beside it.
+pub(super) fn build_multibee() -> Result<()> {
+    // Together with the workspace: what was built for its tests fits.
+    let mut arguments = vec!["build", "--quiet", "--workspace", "--bin", "multibee"];
+    if !cfg!(debug_assertions) {
+        arguments.push("--release");
+    }
+    let status = cargo(&arguments).status().context("cargo build")?;
+    ensure!(status.success(), "`multibee` does not build");
+    Ok(())
+}
+
+fn multibee_path() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("the path of this program")?;
+    Ok(own.with_file_name(format!("multibee{}", std::env::consts::EXE_SUFFIX)))
+}
+
 /// A running program; ended when dropped.
-pub(super) struct Node {
+pub(super) struct Program {
     name: String,
     child: Child,
     /// None once closed, which is how a program is asked to end.
@@ -43,16 +61,24 @@ pub(super) struct Node {
     deadline: Instant,
 }
 
-impl Node {
-    pub(super) fn start(program: &str, arguments: &[&str]) -> Result<Self> {
-        let mut child = Command::new("node")
-            .arg(folder().join(program))
-            .args(arguments)
+impl Program {
+    /// Starts a Node program by the name of its file.
+    pub(super) fn node(file: &str, arguments: &[&str]) -> Result<Self> {
+        Self::start(file, Command::new("node").arg(folder().join(file)).args(arguments))
+    }
+
+    /// Starts `multibee`.
+    pub(super) fn multibee(arguments: &[&str]) -> Result<Self> {
+        Self::start("multibee", Command::new(multibee_path()?).args(arguments))
+    }
+
+    fn start(name: &str, command: &mut Command) -> Result<Self> {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot start {program}"))?;
+            .with_context(|| format!("cannot start {name}"))?;
         let stdout = child.stdout.take().context("no standard output")?;
         let mut stderr = child.stderr.take().context("no standard error")?;
         let (send, output) = channel();
@@ -70,7 +96,7 @@ impl Node {
             text
         });
         Ok(Self {
-            name: program.to_owned(),
+            name: name.to_owned(),
             input: child.stdin.take(),
             child,
             output,
@@ -95,7 +121,7 @@ impl Node {
     }
 
     /// Lets the program come to its end: closes its input and reads what it still prints.
-    pub(super) fn finish(mut self) -> Result<Vec<Value>> {
+    pub(super) fn finish<T: DeserializeOwned>(mut self) -> Result<Vec<T>> {
         self.input = None;
         let mut lines = Vec::new();
         while let Some(line) = self.next_line()? {
@@ -127,7 +153,7 @@ impl Node {
     }
 }
 
-impl Drop for Node {
+impl Drop for Program {
     fn drop(&mut self) {
         // Both fail only if the program has ended already.
         let _ = self.child.kill();

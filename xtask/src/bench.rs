@@ -1,0 +1,141 @@
+//! How fast Multibee is, by the workloads that its peers run too.
+//!
+//! Each job runs in a process of its own, so that no cache, allocator or page of memory is passed
+//! on. Results are lines of JSON on the standard output; a table for people follows on the standard
+//! error.
+
+mod blocks;
+mod clone;
+mod data;
+mod disk;
+mod entries;
+mod job;
+mod record;
+mod runner;
+mod store;
+mod table;
+mod usage;
+mod worker;
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use tempfile::TempDir;
+
+use job::{Job, Task, Workload};
+use record::Record;
+use runner::Runner;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Run only these workloads, as in W1,W4.
+    #[arg(long, value_delimiter = ',', value_enum, ignore_case = true)]
+    only: Vec<Workload>,
+    /// Do a tenth of everything: to see whether it runs, not how fast.
+    #[arg(long)]
+    quick: bool,
+    /// How often to run everything; the table has medians.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Be the process of one job. This is how the program runs itself.
+    #[arg(long, hide = true, value_parser = parse_task)]
+    worker: Option<Task>,
+}
+
+fn parse_task(text: &str) -> Result<Task, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+/// Runs the workloads that `options` choose; whether all of them came to an end.
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    if let Some(task) = &options.worker {
+        return worker::run(task).map(|()| true);
+    }
+    let jobs: Vec<Job> = Job::all().into_iter().filter(|job| options.chooses(*job)).collect();
+    let folder = data_folder()?;
+    warn_of_circumstances(&folder);
+    let root = folder.path().to_path_buf();
+    // The job is set for each.
+    let mut runner = Runner::new(Task { job: Job::Clone, root, run: 1, quick: options.quick });
+    let (mut records, mut failed) = (Vec::new(), Vec::new());
+    for run in 1..=options.runs {
+        for &job in &jobs {
+            eprintln!("{job}, run {run} of {}", options.runs);
+            match runner.run(job, run) {
+                Ok(found) => {
+                    print(&found)?;
+                    records.extend(found);
+                }
+                Err(error) => failed.push(format!("{job}, run {run}: {error:#}")),
+            }
+        }
+    }
+    folder.close().context("cannot remove the data")?;
+    eprint!("\n{}{}", table::table(&records), legend(options));
+    for failure in &failed {
+        eprintln!("FAILED {failure}");
+    }
+    Ok(failed.is_empty())
+}
+
+impl Options {
+    fn chooses(&self, job: Job) -> bool {
+        self.only.is_empty() || self.only.contains(&job.workload())
+    }
+}
+
+fn print(records: &[Record]) -> Result<()> {
+    for record in records {
+        println!("{}", serde_json::to_string(record)?);
+    }
+    Ok(())
+}
+
+/// A new folder in `$BENCH_DATA`, or in the system's folder for temporary files.
+fn data_folder() -> Result<TempDir> {
+    let parent = std::env::var_os("BENCH_DATA").map_or_else(std::env::temp_dir, PathBuf::from);
+    ensure!(!parent.as_os_str().is_empty(), "BENCH_DATA names no folder");
+    fs::create_dir_all(&parent).with_context(|| format!("{}", parent.display()))?;
+    let folder = tempfile::Builder::new().prefix("multibee-bench-").tempdir_in(&parent);
+    folder.with_context(|| format!("no folder in {}", parent.display()))
+}
+
+/// Says where the data is, and what would make the results worthless.
+fn warn_of_circumstances(folder: &TempDir) {
+    let kind = disk::file_system(folder.path());
+    let processors = available_parallelism().map_or(0, usize::from);
+    let shown = kind.as_deref().unwrap_or("unknown file system");
+    eprintln!("data in {} ({shown}), {processors} processors", folder.path().display());
+    if kind.as_deref() == Some("tmpfs") {
+        eprintln!("WARNING: that is memory, so `immediate` costs nothing; choose by BENCH_DATA");
+    }
+    if cfg!(debug_assertions) {
+        eprintln!("WARNING: this is a debug build");
+    }
+    if let Some(load) = usage::load1().filter(|load| *load > 0.5) {
+        eprintln!("WARNING: load {load}: the machine is busy; compare `per CPU s` rather");
+    }
+}
+
+/// What the columns mean that don't speak for themselves.
+fn legend(options: &Options) -> String {
+    let mut lines = vec![
+        "immediate: each call returns when it is on disk; buffered: when the system has it \
+         (nothing is synced before the time stops); read: nothing is written."
+            .to_owned(),
+        "reopened: first pass in a new process, the files in the system's cache; warm: the same \
+         again. n-threads: blocking gets on that many threads, groups of 64 shared out."
+            .to_owned(),
+        format!(
+            "Medians of {}; `more` is of the first. CPU time is exact to 4 ms, and where threads ended (immediate) to 20 ms.",
+            if options.runs == 1 { "one run".to_owned() } else { format!("{} runs", options.runs) }
+        ),
+    ];
+    if options.quick {
+        lines.push("QUICK: a tenth of each workload. Not to be compared with anything.".to_owned());
+    }
+    lines.join("\n") + "\n"
+}

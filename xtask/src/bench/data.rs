@@ -1,0 +1,154 @@
+//! The data of the workloads: the same bytes for every peer, from a small generator.
+
+use bytes::Bytes;
+
+/// Bytes of a key.
+pub(super) const KEY_LEN: usize = 16;
+/// Bytes of a value.
+pub(super) const VALUE_LEN: usize = 100;
+/// Bytes of a block.
+pub(super) const BLOCK_LEN: usize = 128;
+
+/// A key and its value.
+pub(super) type Entry = ([u8; KEY_LEN], [u8; VALUE_LEN]);
+
+/// The generator xoshiro128**, seeded as the workloads say.
+struct Generator {
+    state: [u32; 4],
+}
+
+impl Generator {
+    /// Outputs that are thrown away, so that near seeds give far sequences.
+    const DISCARDED: usize = 16;
+
+    fn new(seed: u32) -> Self {
+        let mut generator = Self { state: [seed, 0x9e37_79b9, 0x243f_6a88, 0xb7e1_5162] };
+        for _ in 0..Self::DISCARDED {
+            generator.draw();
+        }
+        generator
+    }
+
+    fn draw(&mut self) -> u32 {
+        let [mut s0, mut s1, mut s2, mut s3] = self.state;
+        let output = s1.wrapping_mul(5).rotate_left(7).wrapping_mul(9);
+        let shifted = s1 << 9;
+        s2 ^= s0;
+        s3 ^= s1;
+        s1 ^= s2;
+        s0 ^= s3;
+        s2 ^= shifted;
+        s3 = s3.rotate_left(11);
+        self.state = [s0, s1, s2, s3];
+        output
+    }
+}
+
+/// Byte strings of one length, one after the other.
+pub(super) struct Strings {
+    bytes: Bytes,
+    /// Of each string, in bytes.
+    len: usize,
+}
+
+impl Strings {
+    /// `count` consecutive strings of `len` bytes, a multiple of 4.
+    fn generate(seed: u32, count: u32, len: usize) -> Self {
+        let mut generator = Generator::new(seed);
+        let words = count as usize * len / 4;
+        let bytes: Vec<u8> = (0..words).flat_map(|_| generator.draw().to_le_bytes()).collect();
+        Self { bytes: bytes.into(), len }
+    }
+
+    /// The string of this number.
+    pub(super) fn get(&self, index: u32) -> &[u8] {
+        let start = index as usize * self.len;
+        self.bytes.get(start..start + self.len).expect("a workload asks for what it has made only")
+    }
+
+    /// The string of this number, sharing the memory.
+    pub(super) fn share(&self, index: u32) -> Bytes {
+        self.bytes.slice_ref(self.get(index))
+    }
+
+    /// All strings in order.
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.bytes.chunks_exact(self.len)
+    }
+}
+
+/// Keys 0 to `count`; all different.
+pub(super) fn keys(count: u32) -> Strings {
+    Strings::generate(1, count, KEY_LEN)
+}
+
+/// Values 0 to `count`; they do not compress.
+pub(super) fn values(count: u32) -> Strings {
+    Strings::generate(2, count, VALUE_LEN)
+}
+
+/// Blocks 0 to `count` of a log.
+pub(super) fn blocks(count: u32) -> Strings {
+    Strings::generate(3, count, BLOCK_LEN)
+}
+
+/// `count` random numbers below `range`.
+pub(super) fn indexes(count: u32, range: u32) -> Vec<u32> {
+    indexes_of(4, count, range)
+}
+
+fn indexes_of(seed: u32, count: u32, range: u32) -> Vec<u32> {
+    let mut generator = Generator::new(seed);
+    (0..count).map(|_| generator.draw() % range).collect()
+}
+
+/// The entries that `count` keys and values make, in the order of the keys.
+pub(super) fn sorted_entries(count: u32) -> Vec<Entry> {
+    let (keys, values) = (keys(count), values(count));
+    let mut entries: Vec<_> =
+        keys.iter().zip(values.iter()).map(|(key, value)| (array(key), array(value))).collect();
+    entries.sort_unstable();
+    entries
+}
+
+fn array<const LEN: usize>(bytes: &[u8]) -> [u8; LEN] {
+    bytes.try_into().expect("strings have the length that they were made with")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The check values of the workloads' description, which all peers share.
+    #[test]
+    fn the_generator_gives_the_check_values() {
+        assert_eq!(hex::encode(keys(1).get(0)), "034b354b1d50f9379c14472dbfd1f690");
+        let starts = [
+            (values(1), "ac6f61ef1c490f63153e83f8314664d3"),
+            (blocks(1), "baf4895e4c18c209a33992c9a357ecb5"),
+        ];
+        for (strings, start) in starts {
+            assert_eq!(hex::encode(&strings.get(0)[..16]), start);
+        }
+        assert_eq!(indexes_of(3, 3, 100_000), [13285, 52945, 64039]);
+    }
+
+    /// A string is the same however many are made after it.
+    #[test]
+    fn strings_follow_each_other() {
+        let (few, many) = (values(2), values(50));
+        assert_eq!(few.get(1), many.get(1));
+        assert_eq!(many.iter().len(), 50);
+        assert_eq!(many.iter().nth(49), Some(many.get(49)));
+        assert_eq!(many.share(7), many.get(7));
+    }
+
+    /// No key of the largest workload is there twice.
+    #[test]
+    fn keys_are_distinct_and_sorted_with_their_values() {
+        let entries = sorted_entries(100_000);
+        assert!(entries.is_sorted_by(|left, right| left.0 < right.0));
+        let first = entries.iter().find(|(key, _)| key == keys(1).get(0)).expect("key 0 is there");
+        assert_eq!(first.1, values(1).get(0));
+    }
+}

@@ -1,0 +1,280 @@
+//! What there is to measure, how much of it, and what has to be there before.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// A workload that all peers know by this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[value(rename_all = "UPPER")]
+pub(super) enum Workload {
+    /// Append to a log.
+    W1,
+    /// Read a log at random.
+    W2,
+    /// Put entries one by one.
+    W3,
+    /// Put entries in batches.
+    W4,
+    /// Get entries at random.
+    W5,
+    /// Scan all entries.
+    W6,
+    /// Clone over a connection.
+    W8,
+}
+
+/// When a write is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Durability {
+    /// When it is on disk.
+    Immediate,
+    /// When the system has it.
+    Buffered,
+}
+
+impl From<Durability> for multibee::Durability {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Immediate => Self::Immediate,
+            Durability::Buffered => Self::Buffered,
+        }
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Immediate => "immediate",
+            Self::Buffered => "buffered",
+        })
+    }
+}
+
+/// What entries are put into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Layer {
+    /// The tree over a log: what Hyperbee is.
+    Tree,
+    /// The database, with what several writers take.
+    Database,
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Tree => "btree",
+            Self::Database => "multibee",
+        })
+    }
+}
+
+/// One measurement, or two that share a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Job {
+    /// W1, in calls of `batch` blocks.
+    Append { batch: u32, durability: Durability },
+    /// W2, on so many threads.
+    Read { threads: u32 },
+    /// W3.
+    PutSingle { layer: Layer, durability: Durability },
+    /// W4.
+    PutBatch { layer: Layer, durability: Durability },
+    /// W5.
+    Get { layer: Layer },
+    /// W6.
+    Scan { layer: Layer },
+    /// W8, the client's side.
+    Clone,
+    /// W8, the server's side: started by the client.
+    Serve,
+}
+
+/// Operations in one batch of W4.
+pub(super) const BATCH_OPS: u32 = 1000;
+/// Gets in flight at once in the concurrent half of W2.
+pub(super) const IN_FLIGHT: u32 = 64;
+
+/// What full sizes are divided by for a quick look.
+const QUICK_DIVISOR: u32 = 10;
+
+impl Job {
+    /// All that is measured, in an order in which each job finds what it needs.
+    pub(super) fn all() -> Vec<Self> {
+        let durabilities = [Durability::Immediate, Durability::Buffered];
+        let layers = [Layer::Tree, Layer::Database];
+        let mut jobs = Vec::new();
+        for batch in [1, 100, 1000] {
+            jobs.extend(durabilities.map(|durability| Self::Append { batch, durability }));
+        }
+        jobs.extend([1, 8].map(|threads| Self::Read { threads }));
+        for layer in layers {
+            jobs.extend(durabilities.map(|durability| Self::PutSingle { layer, durability }));
+        }
+        for layer in layers {
+            jobs.extend(durabilities.map(|durability| Self::PutBatch { layer, durability }));
+        }
+        jobs.extend(layers.map(|layer| Self::Get { layer }));
+        jobs.extend(layers.map(|layer| Self::Scan { layer }));
+        jobs.push(Self::Clone);
+        jobs
+    }
+
+    pub(super) fn workload(self) -> Workload {
+        match self {
+            Self::Append { .. } => Workload::W1,
+            Self::Read { .. } => Workload::W2,
+            Self::PutSingle { .. } => Workload::W3,
+            Self::PutBatch { .. } => Workload::W4,
+            Self::Get { .. } => Workload::W5,
+            Self::Scan { .. } => Workload::W6,
+            Self::Clone | Self::Serve => Workload::W8,
+        }
+    }
+
+    /// The job whose data this one reads.
+    pub(super) fn source(self) -> Option<Self> {
+        let durability = Durability::Buffered;
+        match self {
+            Self::Append { .. } | Self::PutSingle { .. } | Self::PutBatch { .. } => None,
+            Self::Read { .. } => Some(Self::Append { batch: 1000, durability }),
+            Self::Get { layer } | Self::Scan { layer } => {
+                Some(Self::PutBatch { layer, durability })
+            }
+            Self::Clone | Self::Serve => Some(Self::PutBatch { layer: Layer::Tree, durability }),
+        }
+    }
+
+    /// Number of operations.
+    ///
+    /// Each of the single ones waits for the disk if it is to be durable, so there are fewer then.
+    fn full_n(self) -> u32 {
+        match self {
+            Self::Append { batch: 1, durability: Durability::Immediate }
+            | Self::PutSingle { durability: Durability::Immediate, .. } => 5_000,
+            Self::PutSingle { durability: Durability::Buffered, .. } => 20_000,
+            Self::Get { .. } => 50_000,
+            Self::Append { .. }
+            | Self::Read { .. }
+            | Self::PutBatch { .. }
+            | Self::Scan { .. }
+            | Self::Clone
+            | Self::Serve => 100_000,
+        }
+    }
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let workload = self.workload();
+        match self {
+            Self::Append { batch, durability } => {
+                write!(f, "{workload:?}-batch{batch}-{durability}")
+            }
+            Self::Read { threads } => write!(f, "{workload:?}-threads{threads}"),
+            Self::PutSingle { layer, durability } | Self::PutBatch { layer, durability } => {
+                write!(f, "{workload:?}-{layer}-{durability}")
+            }
+            Self::Get { layer } | Self::Scan { layer } => write!(f, "{workload:?}-{layer}"),
+            Self::Clone => write!(f, "{workload:?}-clone"),
+            Self::Serve => write!(f, "{workload:?}-serve"),
+        }
+    }
+}
+
+/// A job for one process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Task {
+    pub(super) job: Job,
+    /// Where all jobs keep their data.
+    pub(super) root: PathBuf,
+    /// From 1.
+    pub(super) run: u32,
+    /// With a tenth of everything.
+    pub(super) quick: bool,
+}
+
+impl Task {
+    /// The same circumstances for another job.
+    pub(super) fn with(&self, job: Job) -> Self {
+        Self { job, ..self.clone() }
+    }
+
+    /// Number of operations.
+    pub(super) fn n(&self) -> u32 {
+        self.n_of(self.job)
+    }
+
+    /// Number of blocks or entries in the data that is read; 0 if none is.
+    pub(super) fn population(&self) -> u32 {
+        self.job.source().map_or(0, |source| self.n_of(source))
+    }
+
+    fn n_of(&self, job: Job) -> u32 {
+        if self.quick { job.full_n() / QUICK_DIVISOR } else { job.full_n() }
+    }
+
+    /// Where the job writes.
+    pub(super) fn folder(&self) -> PathBuf {
+        folder_of(&self.root, self.job)
+    }
+
+    /// Where the job reads: its own folder if it reads nobody else's.
+    pub(super) fn source_folder(&self) -> PathBuf {
+        folder_of(&self.root, self.job.source().unwrap_or(self.job))
+    }
+}
+
+fn folder_of(root: &Path, job: Job) -> PathBuf {
+    root.join(job.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a job reads was written before it, whichever jobs are left out later.
+    #[test]
+    fn sources_come_before_those_who_read_them() {
+        let jobs = Job::all();
+        for (index, job) in jobs.iter().enumerate() {
+            if let Some(source) = job.source() {
+                assert!(jobs[..index].contains(&source), "{job} needs {source}");
+                assert_eq!(source.source(), None);
+            }
+        }
+    }
+
+    /// Jobs never share a folder, and come through the command line unchanged.
+    #[test]
+    fn jobs_have_names_of_their_own() {
+        let mut names: Vec<_> = Job::all().iter().map(Job::to_string).collect();
+        names.push(Job::Serve.to_string());
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for job in Job::all() {
+            let text = serde_json::to_string(&job).unwrap();
+            assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job);
+        }
+    }
+
+    /// Whole batches only, also in a quick run.
+    #[test]
+    fn sizes_divide_into_batches() {
+        for job in Job::all() {
+            let size = match job {
+                Job::Append { batch, .. } => batch,
+                Job::PutBatch { .. } => BATCH_OPS,
+                _ => 1,
+            };
+            for quick in [false, true] {
+                let n = Task { job, root: PathBuf::new(), run: 1, quick }.n();
+                assert!(n > 0 && n % size == 0, "{job}");
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Runs jobs one after the other, each in a fresh process.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use super::job::{Job, Task};
+use super::record::Record;
+
+/// Runs jobs, and before them those whose data they need.
+pub(super) struct Runner {
+    /// The circumstances that all jobs share.
+    task: Task,
+    /// Names of the jobs whose data is there.
+    written: BTreeSet<String>,
+}
+
+impl Runner {
+    /// With the circumstances of `task`, whatever its job.
+    pub(super) fn new(task: Task) -> Self {
+        Self { task, written: BTreeSet::new() }
+    }
+
+    /// Runs a job and returns its results.
+    pub(super) fn run(&mut self, job: Job, run: u32) -> Result<Vec<Record>> {
+        self.task.run = run;
+        if let Some(source) = job.source()
+            && !self.written.contains(&source.to_string())
+        {
+            eprintln!("{job}: preparing its data by {source}");
+            self.run_alone(source).with_context(|| format!("the data of {source}"))?;
+        }
+        self.run_alone(job)
+    }
+
+    fn run_alone(&mut self, job: Job) -> Result<Vec<Record>> {
+        let task = self.task.with(job);
+        self.written.remove(&job.to_string());
+        match fs::remove_dir_all(task.folder()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("{}", task.folder().display()));
+            }
+            _ => {}
+        }
+        let output = spawn(&task)?.wait_with_output()?;
+        ensure!(output.status.success(), "the process ended with {}", output.status);
+        let output = String::from_utf8(output.stdout).context("a result is not UTF-8")?;
+        let records: Vec<Record> = output
+            .lines()
+            .map(|line| serde_json::from_str(line).with_context(|| format!("a result: {line}")))
+            .collect::<Result<_>>()?;
+        ensure!(!records.is_empty(), "the process told no result");
+        self.written.insert(job.to_string());
+        Ok(records)
+    }
+}
+
+/// Starts this program again for one job, with pipes for its input and output.
+pub(super) fn spawn(task: &Task) -> Result<Child> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    Command::new(program)
+        .args(["bench", "--worker", &serde_json::to_string(task)?])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start a process of this program")
+}

@@ -1,0 +1,46 @@
+//! The process of one job.
+
+use std::io::{self, Write as _};
+
+use anyhow::Result;
+use multibee::Multibee;
+use multibee_btree::Bee;
+
+use super::job::{Job, Layer, Task};
+use super::record::Record;
+use super::{blocks, clone, entries};
+
+/// Does a job in this process and prints its results, one on each line.
+pub(super) fn run(task: &Task) -> Result<()> {
+    let records = measure(task)?;
+    let mut output = io::stdout().lock();
+    for record in &records {
+        writeln!(output, "{}", serde_json::to_string(record)?)?;
+    }
+    Ok(output.flush()?)
+}
+
+fn measure(task: &Task) -> Result<Vec<Record>> {
+    match task.job {
+        Job::Append { batch, durability } => blocks::append(task, batch, durability),
+        Job::Read { threads } => blocks::read(task, threads),
+        Job::PutSingle { layer, durability } => match layer {
+            Layer::Tree => entries::put_single::<Bee>(task, layer, durability),
+            Layer::Database => entries::put_single::<Multibee>(task, layer, durability),
+        },
+        Job::PutBatch { layer, durability } => match layer {
+            Layer::Tree => entries::put_batch::<Bee>(task, layer, durability),
+            Layer::Database => entries::put_batch::<Multibee>(task, layer, durability),
+        },
+        Job::Get { layer } => match layer {
+            Layer::Tree => entries::get::<Bee>(task, layer),
+            Layer::Database => entries::get::<Multibee>(task, layer),
+        },
+        Job::Scan { layer } => match layer {
+            Layer::Tree => entries::scan::<Bee>(task, layer),
+            Layer::Database => entries::scan::<Multibee>(task, layer),
+        },
+        Job::Clone => clone::run(task),
+        Job::Serve => clone::serve(task).map(|()| Vec::new()),
+    }
+}
