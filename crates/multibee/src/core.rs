@@ -5,12 +5,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use multibee_btree::{Bee, BeeOptions};
-use multibee_log::{Durability, Log, LogKey, LogOptions};
+use multibee_log::{BLOCK_LEN_MAX, Durability, Log, LogKey, LogOptions};
 use multibee_merge::DeviceId;
 
 use crate::clock::WallClock;
 use crate::event::Event;
-use crate::follow::{FollowError, Follower, Hint, Step};
+use crate::follow::{FollowError, Follower, Hint, MERGE_BLOCKS_MAX, Step};
 use crate::home::Home;
 use crate::members::{Member, members};
 use crate::merging::{Merged, check};
@@ -156,11 +156,16 @@ impl Core {
 
     /// What can be merged now, of all logs. Adds to the wants in `advance`.
     fn ready(&mut self, advance: &mut Advance) -> Result<Vec<News>, Error> {
-        let mut ready = Vec::new();
+        let mut ready: Vec<News> = Vec::new();
+        let mut blocks = 0;
         let clock = self.primary.clock().clone();
         for (key, following) in &mut self.following {
             if following.stuck.is_some() {
                 continue;
+            }
+            // What one commit has no room for comes with the next.
+            if blocks >= MERGE_BLOCKS_MAX {
+                break;
             }
             let follower = &mut following.follower;
             let cut = self.members.iter().find(|one| one.key == *key).and_then(|one| one.cut);
@@ -169,7 +174,10 @@ impl Core {
             let step = follower.next(clock.length(follower.device()), head);
             match step.and_then(checked) {
                 Ok(Step::Idle) => {}
-                Ok(Step::Ready(news)) => ready.push(news),
+                Ok(Step::Ready(news)) => {
+                    blocks += news.block_count();
+                    ready.push(news);
+                }
                 Ok(Step::Need(ranges)) => {
                     if following.is_new_want(&ranges) {
                         advance.wants.push((*key, ranges));
@@ -275,7 +283,11 @@ impl Core {
     }
 
     fn open_replica(&mut self, key: LogKey) -> Result<Log, Error> {
-        let options = LogOptions { durability: Durability::Buffered, ..LogOptions::default() };
+        let options = LogOptions {
+            durability: Durability::Buffered,
+            block_len_max: BLOCK_LEN_MAX,
+            ..LogOptions::default()
+        };
         let log = self.home.replica(key, options)?;
         let options = BeeOptions { cache_bytes: FOLLOWED_CACHE_BYTES, ..BeeOptions::default() };
         let bee = Bee::open(log.clone(), options)?;

@@ -51,7 +51,8 @@ pub struct Device {
     pub connected: bool,
     /// Blocks of its log that are applied here.
     pub applied: u64,
-    /// Length of its log as far as it is known here.
+    /// Blocks of its log up to which there may be news, as far as is known here: equal to
+    /// `applied` when nothing is left to merge.
     pub known: u64,
     /// Why its log can't be followed further, if it can't.
     pub stuck: Option<String>,

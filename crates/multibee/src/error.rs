@@ -27,6 +27,12 @@ pub enum Error {
         /// The directory that was asked for.
         path: PathBuf,
     },
+    /// The log holds a tree, but none of ours: a plain Hyperbee, or nothing yet.
+    #[error("the log holds no Multibee database: its header says {found:?}")]
+    ForeignFormat {
+        /// What the header says.
+        found: String,
+    },
     /// A newer program wrote this database.
     #[error("the database has format {found:?}, this program reads {ours:?}: use a newer program", ours = crate::FORMAT)]
     NewerFormat {

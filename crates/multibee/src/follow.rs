@@ -68,8 +68,8 @@ struct Walk {
     at: u64,
 }
 
-/// Blocks in one merge commit, about: readers must not wait long for it.
-const MERGE_BLOCKS_MAX: u64 = 4096;
+/// Blocks in one merge commit, about: own writes must not wait long for it.
+pub(crate) const MERGE_BLOCKS_MAX: u64 = 4096;
 
 /// Why a log can't be followed further.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +114,13 @@ impl Follower {
     /// Blocks that are planned but not applied: what is left to do, as far as it is known.
     pub(crate) fn remaining(&self) -> u64 {
         self.plan.iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// The length up to which the log may hold news: what is applied, once nothing else is.
+    pub(crate) fn known(&self, applied: u64) -> u64 {
+        let length = self.bee.log().len();
+        let is_done = self.plan.is_empty() && self.planned_to >= length;
+        if is_done { applied } else { length.max(applied) }
     }
 
     /// Says what to do, given how far the log is applied and up to which length it may be read.

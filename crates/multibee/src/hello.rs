@@ -1,10 +1,13 @@
 //! How two devices prove to each other who they are.
 //!
 //! The transport's own keys are fresh for every process and prove nothing. On top of it each side
-//! signs the handshake hash with its log's key: that can't be replayed on another connection, and
-//! a stranger who listens or dials learns no device's identity.
+//! first sends a tag that only those recognise who know its log's key already; and once it has
+//! recognised the other's, a signature with its log's key. Both are bound to the handshake hash and
+//! to the side, so neither can be used on another connection. A stranger who listens or dials
+//! learns no key and no device's identity.
 
-use blake2::{Blake2b, Digest as _, digest::consts::U32};
+use blake2::digest::{FixedOutput as _, KeyInit as _, Update as _, consts::U32};
+use blake2::{Blake2b, Blake2bMac, Digest as _};
 use bytes::Bytes;
 use multibee_log::{Log, LogKey};
 use multibee_replica::Role;
@@ -12,43 +15,65 @@ use prost::Message;
 
 use crate::statement::{own_manifest, signer};
 
-/// Opens the channel `multibee/1`.
+/// Proves who its sender is, to somebody who knows its key already.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Hello {
-    #[prost(bytes = "bytes", required, tag = "1")]
-    key: Bytes,
-    #[prost(bytes = "bytes", optional, tag = "2")]
+struct Proof {
+    #[prost(bytes = "bytes", optional, tag = "1")]
     manifest: Option<Bytes>,
-    #[prost(bytes = "bytes", required, tag = "3")]
+    #[prost(bytes = "bytes", required, tag = "2")]
     signature: Bytes,
 }
 
-/// Says who we are on the connection with this handshake hash; `None` without a secret key.
-pub(crate) fn hello(log: &Log, role: Role, handshake_hash: &[u8; 64]) -> Option<Bytes> {
-    let signature = log.sign(&signable(role, handshake_hash))?;
-    let hello = Hello {
-        key: Bytes::copy_from_slice(log.key().as_bytes()),
-        manifest: own_manifest(log).map(|manifest| manifest.encode().into()),
-        signature: Bytes::copy_from_slice(&signature),
-    };
-    Some(hello.encode_to_vec().into())
+/// The tag by which those who know `key` recognise its holder on the connection with this
+/// handshake hash.
+pub(crate) fn tag(key: &LogKey, role: Role, handshake_hash: &[u8; 64]) -> [u8; 32] {
+    let mut mac = Blake2bMac::<U32>::new_from_slice(key.as_bytes())
+        .expect("a key of 32 bytes is no longer than a block");
+    mac.update(b"multibee/1 tag");
+    mac.update(&[side(role)]);
+    mac.update(handshake_hash);
+    mac.finalize_fixed().into()
 }
 
-/// Who the peer in this role is, or `None` if it does not prove it.
-pub(crate) fn identify(hello: Bytes, role: Role, handshake_hash: &[u8; 64]) -> Option<LogKey> {
-    let hello = Hello::decode(hello).ok()?;
-    let key = LogKey::try_from(&hello.key[..]).ok()?;
-    let public_key = signer(&key, hello.manifest.as_deref()).ok()?;
-    let signature: [u8; 64] = hello.signature[..].try_into().ok()?;
-    multibee_log::verify(&public_key, &signable(role, handshake_hash), &signature).then_some(key)
+/// Which of these keys the tag is for, if any.
+pub(crate) fn recognise(
+    tag_received: &[u8],
+    keys: impl IntoIterator<Item = LogKey>,
+    role: Role,
+    handshake_hash: &[u8; 64],
+) -> Option<LogKey> {
+    // A tag is used once and proves nothing by itself, so comparing it need not take equal time.
+    keys.into_iter().find(|key| tag(key, role, handshake_hash) == tag_received)
+}
+
+/// Proves that we are who our tag says; `None` without a secret key.
+pub(crate) fn prove(log: &Log, role: Role, handshake_hash: &[u8; 64]) -> Option<Vec<u8>> {
+    let signature = log.sign(&signable(role, handshake_hash))?;
+    let manifest = own_manifest(log).map(|manifest| manifest.encode().into());
+    Some(Proof { manifest, signature: Bytes::copy_from_slice(&signature) }.encode_to_vec())
+}
+
+/// Whether the peer in this role proves to hold the secret behind `key`.
+pub(crate) fn is_proven(key: &LogKey, proof: Bytes, role: Role, handshake_hash: &[u8; 64]) -> bool {
+    let check = || {
+        let proof = Proof::decode(proof).ok()?;
+        let public_key = signer(key, proof.manifest.as_deref()).ok()?;
+        let signature: [u8; 64] = proof.signature[..].try_into().ok()?;
+        Some(multibee_log::verify(&public_key, &signable(role, handshake_hash), &signature))
+    };
+    check().unwrap_or(false)
 }
 
 fn signable(role: Role, handshake_hash: &[u8; 64]) -> Vec<u8> {
-    let side = match role {
+    let purpose = Blake2b::<U32>::digest(b"multibee/1 hello");
+    [&purpose[..], &[side(role)], handshake_hash].concat()
+}
+
+const fn side(role: Role) -> u8 {
+    match role {
         Role::Initiator => 0,
         Role::Responder => 1,
-    };
-    [&Blake2b::<U32>::digest(b"multibee/1 hello")[..], &[side], handshake_hash].concat()
+    }
 }
 
 #[cfg(test)]
@@ -56,17 +81,35 @@ mod tests {
     use super::*;
     use crate::statement::tests::log;
 
-    /// A device is known by its own signature, on its own connection, in its own role only.
+    /// A tag is recognised by those who know the key, on its own connection, in its own role.
     #[test]
-    fn a_hello_holds_for_one_connection_and_role() {
-        let hello = hello(&log(1), Role::Initiator, &[7; 64]).unwrap();
-        assert_eq!(identify(hello.clone(), Role::Initiator, &[7; 64]), Some(log(1).key()));
-        assert_eq!(identify(hello.clone(), Role::Responder, &[7; 64]), None);
-        assert_eq!(identify(hello.clone(), Role::Initiator, &[8; 64]), None);
-        for bit in 0..hello.len() * 8 {
-            let mut forged = hello.to_vec();
-            forged[bit / 8] ^= 1 << (bit % 8);
-            assert_ne!(identify(forged.into(), Role::Initiator, &[7; 64]), Some(log(2).key()));
+    fn a_tag_is_recognised_by_its_key_only() {
+        let (ours, other) = (log(1).key(), log(2).key());
+        let made = tag(&ours, Role::Initiator, &[7; 64]);
+        let seen = |keys: Vec<LogKey>, role, hash| recognise(&made, keys, role, &hash);
+        assert_eq!(seen(vec![other, ours], Role::Initiator, [7; 64]), Some(ours));
+        assert_eq!(seen(vec![other], Role::Initiator, [7; 64]), None);
+        assert_eq!(seen(vec![ours], Role::Responder, [7; 64]), None);
+        assert_eq!(seen(vec![ours], Role::Initiator, [8; 64]), None);
+    }
+
+    /// A device is known by its own signature, on its own connection, in its own role only; and
+    /// no bit of the proof can be changed.
+    #[test]
+    fn a_proof_holds_for_one_connection_and_role() {
+        let (ours, other) = (log(1).key(), log(2).key());
+        let proof = Bytes::from(prove(&log(1), Role::Initiator, &[7; 64]).unwrap());
+        let holds = |key, proof: &Bytes, role, hash: [u8; 64]| {
+            is_proven(key, proof.clone(), role, &hash)
+        };
+        assert!(holds(&ours, &proof, Role::Initiator, [7; 64]));
+        assert!(!holds(&other, &proof, Role::Initiator, [7; 64]));
+        assert!(!holds(&ours, &proof, Role::Responder, [7; 64]));
+        assert!(!holds(&ours, &proof, Role::Initiator, [8; 64]));
+        for byte in proof.len() - 64..proof.len() {
+            let mut forged = proof.to_vec();
+            forged[byte] ^= 1;
+            assert!(!holds(&ours, &forged.into(), Role::Initiator, [7; 64]));
         }
     }
 }

@@ -51,9 +51,14 @@ pub(crate) fn statement(hash: &[u8; 32]) -> Bytes {
     reserved(Kind::Statement, hash)
 }
 
-/// The half-open range of all stored keys of one kind.
+/// The half-open range of the index of keys in conflict.
 pub(crate) fn conflicts() -> (Bytes, Bytes) {
     all(Kind::Conflict)
+}
+
+/// The half-open range of what is remembered of keys without a live version.
+pub(crate) fn tombstones() -> (Bytes, Bytes) {
+    all(Kind::Tombstone)
 }
 
 /// The half-open range of all statements.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use multibee_btree::Entry as Block;
 use multibee_log::LogKey;
 use multibee_merge::{Clock, DeviceId, State, Time};
 
-use crate::Error;
+use crate::{Error, MAX_BATCH_OPS};
 use crate::format::Meta;
 use crate::keyspace::{self, Place};
 use crate::news::{News, OwnCommit};
@@ -67,6 +68,14 @@ struct Collected {
 ///
 /// [`BadNews`] blames the author of a log: leave that log alone and go on with the others.
 pub(crate) fn check(news: &News) -> Result<(), BadNews> {
+    for commit in &news.commits {
+        let is_user = |block: &&Block| matches!(keyspace::place(&block.key), Place::User(_));
+        if commit.blocks.iter().filter(is_user).count() > MAX_BATCH_OPS {
+            let seq = commit.blocks.first().map_or(0, |block| block.seq);
+            let what = "a commit of more changes than a device may write".into();
+            return Err(BadNews { author: news.author, seq, what });
+        }
+    }
     for block in news.commits.iter().flat_map(|commit| &commit.blocks) {
         let bad = |what: String| BadNews { author: news.author, seq: block.seq, what };
         match keyspace::place(&block.key) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use multibee_btree::{Bee, BeeOptions, Entry as Block, Metadata};
-use multibee_log::{KeyPair, Log, LogKey, LogOptions};
+use multibee_log::{BLOCK_LEN_MAX, KeyPair, Log, LogKey, LogOptions};
 use multibee_merge::{DeviceId, Digest};
 use tokio::sync::broadcast;
 
@@ -238,9 +238,10 @@ impl Multibee {
     }
 
     /// Removes a device, for good: what is applied of its log stays, what comes later is not
-    /// taken, and it is no longer told anything but this.
+    /// taken, and nothing is offered to it any more but the news of its removal.
     ///
-    /// What the device has already it keeps; and whoever knows the key of a log can read it.
+    /// What the device has already it keeps; and whoever knows the key of a log, as it does, can
+    /// still read that log from any device that serves it.
     ///
     /// # Errors
     ///
@@ -286,7 +287,8 @@ impl Multibee {
         let devices = core.members().iter().map(|member| {
             let is_self = member.key == core.key();
             let following = core.following().get(&member.key);
-            let known = following.map_or(own, |one| one.follower.bee().log().len());
+            let applied = if is_self { own } else { core.applied(member.device) };
+            let known = following.map_or(own, |one| one.follower.known(applied));
             Device {
                 key: member.key,
                 id: member.device,
@@ -295,7 +297,7 @@ impl Multibee {
                 is_self,
                 removed: member.cut.is_some(),
                 connected: state.peers.devices().any(|peer| peer.key == member.key),
-                applied: if is_self { own } else { core.applied(member.device) },
+                applied,
                 known,
                 stuck: following.and_then(|one| one.stuck.clone()),
             }
@@ -355,7 +357,11 @@ impl fmt::Debug for Multibee {
 }
 
 fn log_options(options: &Options) -> LogOptions {
-    LogOptions { durability: options.durability, ..LogOptions::default() }
+    LogOptions {
+        durability: options.durability,
+        block_len_max: BLOCK_LEN_MAX,
+        ..LogOptions::default()
+    }
 }
 
 /// Whether a commit ends with this block: only then is the length behind it a version.
@@ -370,5 +376,8 @@ fn check_format(bee: &Bee) -> Result<(), Error> {
     if found == FORMAT {
         return Ok(());
     }
-    Err(Error::NewerFormat { found: String::from_utf8_lossy(&found).into_owned() })
+    let found = String::from_utf8_lossy(&found).into_owned();
+    // Another number behind our name is a later format of ours.
+    let is_ours = FORMAT.split_once('/').is_some_and(|(name, _)| found.starts_with(name));
+    Err(if is_ours { Error::NewerFormat { found } } else { Error::ForeignFormat { found } })
 }

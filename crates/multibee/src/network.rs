@@ -215,7 +215,7 @@ impl Multibee {
                         session.endpoint.with(|replicator| replicator.close(connection.id));
                         return Err(why);
                     }
-                    Some(Contact::Anonymous { .. }) | None => {}
+                    Some(Contact::Anonymous { .. } | Contact::Recognised { .. }) | None => {}
                 }
             }
             if changes.changed().await.is_err() {

@@ -22,3 +22,10 @@ pub(crate) struct News {
     /// How far the author's log is applied once this is merged.
     pub(crate) applied: Applied,
 }
+
+impl News {
+    /// Blocks in all commits together.
+    pub(crate) fn block_count(&self) -> u64 {
+        self.commits.iter().map(|commit| commit.blocks.len() as u64).sum()
+    }
+}

@@ -31,6 +31,8 @@ pub(crate) enum PeerMessage {
     AskRanges { key: LogKey, since: u64 },
     /// The answer.
     Ranges { key: LogKey, hint: Hint },
+    /// Who the sender is; the first message of each side.
+    Proof(Bytes),
     /// A message that only newer programs know.
     Unknown,
 }
@@ -78,6 +80,7 @@ const STATEMENTS: u64 = 0;
 const STATUS: u64 = 1;
 const ASK_RANGES: u64 = 2;
 const RANGES: u64 = 3;
+const PROOF: u64 = 4;
 
 impl PeerMessage {
     /// The message's type number and payload.
@@ -108,6 +111,7 @@ impl PeerMessage {
                 };
                 (RANGES, record.encode_to_vec())
             }
+            Self::Proof(proof) => (PROOF, proof.to_vec()),
             Self::Unknown => (u64::from(u32::MAX), Vec::new()),
         }
     }
@@ -142,6 +146,7 @@ impl PeerMessage {
                 };
                 Self::Ranges { key: key(&record.key)?, hint }
             }
+            PROOF => Self::Proof(payload),
             _ => Self::Unknown,
         })
     }
@@ -213,6 +218,7 @@ mod tests {
                 PeerMessage::Statements(signed.into_iter().map(Bytes::from).collect()),
                 PeerMessage::Status(Status { clock, digest: Digest::from_bytes(digest), length }),
                 PeerMessage::AskRanges { key, since },
+                PeerMessage::Proof(digest.to_vec().into()),
                 PeerMessage::Ranges { key, hint: Hint { since, upto: at, ranges, by_author: false } },
             ];
             for message in messages {

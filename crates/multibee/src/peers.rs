@@ -13,7 +13,9 @@ use crate::peer_message::Status;
 pub(crate) enum Contact {
     /// The transport stands; nobody has said who they are.
     Anonymous { handshake_hash: [u8; 64], role: Role },
-    /// A device of this database.
+    /// It knows the key of a device of this database, and says to be that device.
+    Recognised { handshake_hash: [u8; 64], role: Role, channel: ChannelId, key: LogKey },
+    /// A device of this database, proven.
     Device(Peer),
     /// Not a device of this database, or none that takes us for one. It may read what it can name.
     Stranger { why: String },

@@ -7,13 +7,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use multibee_log::LogKey;
-use multibee_replica::{ConnectionId, Endpoint, Event as NetEvent, Role};
+use multibee_replica::{ChannelId, ConnectionId, Endpoint, Event as NetEvent, Role};
 use tokio::sync::{broadcast, watch};
 
 use crate::core::{Advance, Core};
 use crate::event::Event;
 use crate::follow::Hint;
-use crate::hello::{hello, identify};
+use crate::hello;
 use crate::peer_message::{PROTOCOL, PeerMessage, RANGES_MAX, Status};
 use crate::peers::{Contact, Peer, Peers, Standing, compare};
 use crate::statement::Statement;
@@ -118,10 +118,10 @@ impl Session {
                 self.connected(state, id, handshake_hash, role);
             }
             NetEvent::ChannelRequested { id, protocol, handshake, .. } => {
-                self.requested(state, id, &protocol, handshake);
+                self.requested(state, id, &protocol, &handshake);
             }
             NetEvent::ChannelOpened { id, channel, handshake } => {
-                self.opened(state, id, channel, handshake);
+                self.opened(state, id, channel, &handshake);
             }
             NetEvent::ChannelRejected { id, .. } => {
                 let why = "it does not take this device for one of its database";
@@ -141,51 +141,42 @@ impl Session {
         }
     }
 
-    /// The side that dialled says first who it is.
+    /// The side that dialled says first who it is, to those who know it.
     fn connected(&self, state: &mut State, id: ConnectionId, handshake_hash: [u8; 64], role: Role) {
         if role == Role::Initiator {
-            let hello = hello(state.core.primary.log(), role, &handshake_hash);
-            let hello = hello.unwrap_or_default();
-            self.endpoint.with(|r| r.open_channel(id, PROTOCOL, b"", &hello));
+            let tag = hello::tag(&state.core.key(), role, &handshake_hash);
+            self.endpoint.with(|r| r.open_channel(id, PROTOCOL, b"", &tag));
         }
         state.peers.set(id, Contact::Anonymous { handshake_hash, role });
     }
 
     /// The side that was dialled answers members only: a stranger learns nothing.
-    fn requested(&self, state: &mut State, id: ConnectionId, protocol: &str, theirs: Bytes) {
-        let Some(&Contact::Anonymous { handshake_hash, role: Role::Responder }) =
-            state.peers.contact(id)
-        else {
-            self.endpoint.with(|r| r.reject_channel(id, protocol, b""));
-            return;
-        };
-        let Some(key) = self.identify(state, theirs, Role::Initiator, &handshake_hash) else {
+    fn requested(&self, state: &mut State, id: ConnectionId, protocol: &str, theirs: &[u8]) {
+        let contact = state.peers.contact(id);
+        if let Some(&Contact::Anonymous { handshake_hash, role: role @ Role::Responder }) = contact {
+            if let Some(key) = recognise(&state.core, theirs, role.opposite(), &handshake_hash) {
+                let tag = hello::tag(&state.core.key(), role, &handshake_hash);
+                let channel = self.endpoint.with(|r| r.open_channel(id, PROTOCOL, b"", &tag));
+                self.recognised(state, id, Contact::Recognised { handshake_hash, role, channel, key });
+                return;
+            }
             let why = "it is no device of this database".into();
             state.peers.set(id, Contact::Stranger { why });
-            self.endpoint.with(|r| r.reject_channel(id, protocol, b""));
-            return;
-        };
-        let ours = hello(state.core.primary.log(), Role::Responder, &handshake_hash);
-        let channel =
-            self.endpoint.with(|r| r.open_channel(id, PROTOCOL, b"", &ours.unwrap_or_default()));
-        self.met(state, id, key, channel);
+        }
+        self.endpoint.with(|r| r.reject_channel(id, protocol, b""));
     }
 
     /// The side that dialled learns whom it reached.
-    fn opened(
-        &self,
-        state: &mut State,
-        id: ConnectionId,
-        channel: multibee_replica::ChannelId,
-        theirs: Bytes,
-    ) {
-        let Some(&Contact::Anonymous { handshake_hash, role: Role::Initiator }) =
-            state.peers.contact(id)
+    fn opened(&self, state: &mut State, id: ConnectionId, channel: ChannelId, theirs: &[u8]) {
+        let contact = state.peers.contact(id);
+        let Some(&Contact::Anonymous { handshake_hash, role: role @ Role::Initiator }) = contact
         else {
             return;
         };
-        match self.identify(state, theirs, Role::Responder, &handshake_hash) {
-            Some(key) => self.met(state, id, key, channel),
+        match recognise(&state.core, theirs, role.opposite(), &handshake_hash) {
+            Some(key) => {
+                self.recognised(state, id, Contact::Recognised { handshake_hash, role, channel, key });
+            }
             None => {
                 let why = "the device that answered is none of this database: add it first".into();
                 state.peers.set(id, Contact::Stranger { why });
@@ -194,25 +185,30 @@ impl Session {
         }
     }
 
-    /// Who the remote is, if it is or was a device of this database.
-    fn identify(
-        &self,
-        state: &State,
-        theirs: Bytes,
-        role: Role,
-        handshake_hash: &[u8; 64],
-    ) -> Option<LogKey> {
-        let key = identify(theirs, role, handshake_hash)?;
-        (state.core.member(&key).is_some() && key != state.core.key()).then_some(key)
+    /// Proves who we are to somebody who knows our key already.
+    fn recognised(&self, state: &mut State, id: ConnectionId, contact: Contact) {
+        if let Contact::Recognised { handshake_hash, role, channel, .. } = &contact
+            && let Some(proof) = hello::prove(state.core.primary.log(), *role, handshake_hash)
+        {
+            self.send(id, *channel, &PeerMessage::Proof(proof.into()));
+        }
+        state.peers.set(id, contact);
     }
 
-    fn met(
-        &self,
-        state: &mut State,
-        id: ConnectionId,
-        key: LogKey,
-        channel: multibee_replica::ChannelId,
-    ) {
+    /// From here on the peer is a device of this database, if it proves what it said.
+    fn take_proof(&self, state: &mut State, id: ConnectionId, payload: Bytes) {
+        let Some(&Contact::Recognised { handshake_hash, role, channel, key }) =
+            state.peers.contact(id)
+        else {
+            return;
+        };
+        if !hello::is_proven(&key, payload, role.opposite(), &handshake_hash) {
+            let why = "it does not prove to be the device that it says it is".to_owned();
+            let _ = self.events.send(Event::PeerFault { why: format!("{key}: {why}") });
+            state.peers.set(id, Contact::Stranger { why });
+            self.endpoint.with(|r| r.close(id));
+            return;
+        }
         let removed = !state.core.is_active(&key);
         state.peers.set(id, Contact::Device(Peer::new(key, channel, removed)));
         let _ = self.events.send(Event::Connected { peer: key });
@@ -246,16 +242,20 @@ impl Session {
     }
 
     fn message(&self, state: &mut State, id: ConnectionId, ty: u64, payload: Bytes) {
-        let Some(peer) = state.peers.peer_mut(id) else { return };
         let message = match PeerMessage::decode(ty, payload) {
             Ok(message) => message,
             Err(error) => {
-                let why = format!("{}: {error}", peer.key);
+                let why = format!("a message on {PROTOCOL}: {error}");
                 let _ = self.events.send(Event::PeerFault { why });
                 self.endpoint.with(|r| r.close(id));
                 return;
             }
         };
+        if let PeerMessage::Proof(proof) = message {
+            self.take_proof(state, id, proof);
+            return;
+        }
+        let Some(peer) = state.peers.peer_mut(id) else { return };
         match message {
             PeerMessage::Statements(signed) if !peer.removed => {
                 self.take_statements(state, id, signed);
@@ -360,10 +360,16 @@ impl Session {
         self.endpoint.with(|r| r.log_changed(&key));
     }
 
-    fn send(&self, id: ConnectionId, channel: multibee_replica::ChannelId, message: &PeerMessage) {
+    fn send(&self, id: ConnectionId, channel: ChannelId, message: &PeerMessage) {
         let (ty, payload) = message.encode();
         self.endpoint.with(|r| r.send(id, channel, ty, payload));
     }
+}
+
+/// Which device of this database a tag belongs to, removed ones included.
+fn recognise(core: &Core, tag: &[u8], role: Role, handshake_hash: &[u8; 64]) -> Option<LogKey> {
+    let others = core.members().iter().map(|member| member.key).filter(|key| *key != core.key());
+    hello::recognise(tag, others, role, handshake_hash)
 }
 
 /// How far this device is.

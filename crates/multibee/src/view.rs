@@ -152,7 +152,24 @@ impl View {
                 scan.digest.add(entry_digest(&key, &held.versions));
             }
         }
+        self.add_hidden(&mut scan)?;
         Ok(scan)
+    }
+
+    /// Keys whose only values are of types that this program can't show count in the digest, too.
+    fn add_hidden(&self, scan: &mut Scan) -> Result<(), Error> {
+        let mut range = self.tree.range(between(keyspace::tombstones()));
+        while let Some(block) = range.next()? {
+            let Place::Tombstone(key) = keyspace::place(&block.key) else { continue };
+            let held = Held::tombstone(&block);
+            let held = held.map_err(|error| Error::bad_record(block.seq, &error))?;
+            let digest = entry_digest(&key, &held.versions);
+            if digest != Digest::EMPTY && self.tree.get(&keyspace::user(&key))?.is_none() {
+                scan.digest.add(digest);
+                scan.conflicts += u64::from(is_conflict(&held.versions));
+            }
+        }
+        Ok(())
     }
 
     fn held(&self, key: &[u8]) -> Result<Held, Error> {

@@ -12,14 +12,14 @@ use multibee::{
 use tempfile::TempDir;
 
 /// Far more than any step takes; only a test that fails waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A wall clock that a test sets.
 #[derive(Debug)]
-pub struct TestClock(AtomicU64);
+pub(crate) struct TestClock(AtomicU64);
 
 impl TestClock {
-    pub fn set(&self, now_ms: u64) {
+    pub(crate) fn set(&self, now_ms: u64) {
         self.0.store(now_ms, Ordering::SeqCst);
     }
 }
@@ -32,31 +32,31 @@ impl WallClock for TestClock {
 
 /// Where the devices of a test keep their data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Memory,
     Disk,
 }
 
 /// A group of devices, all of them members.
-pub struct Group {
-    pub devices: Vec<Device>,
+pub(crate) struct Group {
+    pub(crate) devices: Vec<Device>,
     _dir: TempDir,
 }
 
-pub struct Device {
-    pub db: Multibee,
-    pub home: Home,
-    pub clock: Arc<TestClock>,
+pub(crate) struct Device {
+    pub(crate) db: Multibee,
+    pub(crate) home: Home,
+    pub(crate) clock: Arc<TestClock>,
 }
 
 /// A link between two devices. It lasts until it is cut.
-pub struct Link {
+pub(crate) struct Link {
     ends: [(Multibee, Connection); 2],
 }
 
 impl Group {
     /// So many devices, each of which has admitted all others.
-    pub fn new(kind: Kind, count: u8) -> Self {
+    pub(crate) fn new(kind: Kind, count: u8) -> Self {
         let group = Self::strangers(kind, count);
         for device in &group.devices {
             for other in &group.devices {
@@ -69,7 +69,7 @@ impl Group {
     }
 
     /// So many devices that don't know each other.
-    pub fn strangers(kind: Kind, count: u8) -> Self {
+    pub(crate) fn strangers(kind: Kind, count: u8) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let device = |number: u8| {
             let home = match kind {
@@ -84,23 +84,23 @@ impl Group {
         Self { devices: (0..count).map(device).collect(), _dir: dir }
     }
 
-    pub fn db(&self, number: usize) -> &Multibee {
+    pub(crate) fn db(&self, number: usize) -> &Multibee {
         &self.devices[number].db
     }
 
     /// Connects two devices by a pipe in memory.
-    pub async fn link(&self, one: usize, other: usize) -> Link {
+    pub(crate) async fn link(&self, one: usize, other: usize) -> Link {
         link(self.db(one), self.db(other)).await
     }
 
     /// Waits until nothing is left to send or to merge, and checks that all hold the same.
-    pub async fn converge(&self) {
+    pub(crate) async fn converge(&self) {
         let all: Vec<_> = self.devices.iter().map(|device| &device.db).collect();
         converge(&all).await;
     }
 
     /// Ends a device as if its process had been killed, and starts it anew on what it left.
-    pub async fn restart(&mut self, number: usize) {
+    pub(crate) async fn restart(&mut self, number: usize) {
         let device = self.devices.remove(number);
         let Device { db, home, clock } = device;
         db.close().await.unwrap();
@@ -110,11 +110,11 @@ impl Group {
 }
 
 /// Buffered: what these tests are about is merging, and a sync for each write would slow them.
-pub fn options(clock: &Arc<TestClock>) -> Options {
+pub(crate) fn options(clock: &Arc<TestClock>) -> Options {
     Options { durability: Durability::Buffered, clock: clock.clone(), ..Options::default() }
 }
 
-pub async fn link(one: &Multibee, other: &Multibee) -> Link {
+pub(crate) async fn link(one: &Multibee, other: &Multibee) -> Link {
     let (left, right) = tokio::io::duplex(1 << 20);
     let ends = [
         (one.clone(), one.attach(left, Role::Initiator)),
@@ -129,7 +129,7 @@ pub async fn link(one: &Multibee, other: &Multibee) -> Link {
 
 impl Link {
     /// Cuts the link and waits until both sides know.
-    pub async fn cut(self) {
+    pub(crate) async fn cut(self) {
         for (db, connection) in &self.ends {
             db.disconnect(*connection);
         }
@@ -147,7 +147,7 @@ impl Link {
 
 /// Waits until all of these have applied the same writes, then checks that they hold the same:
 /// entries in order, conflicts with authors, and digests, by a full scan of each.
-pub async fn converge(devices: &[&Multibee]) {
+pub(crate) async fn converge(devices: &[&Multibee]) {
     let same = async {
         let mut changes: Vec<_> = devices.iter().map(|db| db.changes()).collect();
         loop {
@@ -170,7 +170,7 @@ pub async fn converge(devices: &[&Multibee]) {
 }
 
 /// Checks that all of these hold the same, and what their commits say.
-pub fn check_same(devices: &[&Multibee]) {
+pub(crate) fn check_same(devices: &[&Multibee]) {
     let states: Vec<_> = devices.iter().map(|db| contents(db)).collect();
     for (db, state) in devices.iter().zip(&states) {
         assert_eq!(state, &states[0], "user states differ");
@@ -189,19 +189,19 @@ async fn any<F: Future + Unpin>(mut futures: Vec<F>) {
 }
 
 /// The user state of a device.
-pub fn contents(db: &Multibee) -> Vec<(Bytes, Bytes)> {
+pub(crate) fn contents(db: &Multibee) -> Vec<(Bytes, Bytes)> {
     let entries = db.range(RangeSpec::default()).unwrap();
     entries.map(|entry| entry.unwrap()).map(|entry| (entry.key, entry.value)).collect()
 }
 
 /// The value of a key, as text.
-pub fn text(db: &Multibee, key: &str) -> Option<String> {
+pub(crate) fn text(db: &Multibee, key: &str) -> Option<String> {
     let entry = db.get(key).unwrap()?;
     Some(String::from_utf8(entry.value.to_vec()).unwrap())
 }
 
 /// The versions of a key in conflict: the value (`None` for a delete) by its author.
-pub fn versions(db: &Multibee, key: &str) -> BTreeMap<String, Option<Bytes>> {
+pub(crate) fn versions(db: &Multibee, key: &str) -> BTreeMap<String, Option<Bytes>> {
     let conflict = db.conflict(key).unwrap();
     let versions = conflict.map(|conflict| conflict.versions).unwrap_or_default();
     let version = |version: multibee::Version| {
