@@ -128,7 +128,9 @@ mod tests {
     /// A bad line is named by its number, and says what is wrong.
     #[test]
     fn bad_lines_are_named() {
-        for bad in ["{\"key\":\"a\"}", "[]", "{", "{\"value\":1}", "{\"key\":\"a\",\"valueHex\":\"x\"}"] {
+        for bad in
+            ["{\"key\":\"a\"}", "[]", "{", "{\"value\":1}", "{\"key\":\"a\",\"valueHex\":\"x\"}"]
+        {
             let read = json(&format!("{{\"key\":\"a\",\"value\":1}}\n{bad}\n"));
             assert!(matches!(&read[..], [(1, Ok(_)), (2, Err(_))]), "{bad}: {read:?}");
         }
@@ -140,7 +142,7 @@ mod tests {
     #[test]
     fn records_round_trip() {
         for (key, value) in [(&b"k"[..], &b"v"[..]), (b"\xff\x00", b""), (b"", b"\xfe")] {
-            let line = serde_json::Value::Object(text::record(key, value)).to_string();
+            let line = Value::Object(text::record(key, value)).to_string();
             let record = Format::JsonLines.parse(&line).unwrap();
             assert_eq!((&record.key[..], &record.value[..]), (key, value));
         }

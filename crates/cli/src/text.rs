@@ -32,8 +32,7 @@ pub(crate) fn record(key: &[u8], value: &[u8]) -> Map<String, Value> {
 pub(crate) fn time(millis: u64) -> String {
     let (days, in_day) = (millis / 86_400_000, millis % 86_400_000);
     let (year, month, day) = civil(days);
-    let (hour, minute, second) =
-        (in_day / 3_600_000, in_day / 60_000 % 60, in_day / 1000 % 60);
+    let (hour, minute, second) = (in_day / 3_600_000, in_day / 60_000 % 60, in_day / 1000 % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 

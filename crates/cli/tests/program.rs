@@ -129,7 +129,8 @@ fn bad_input_is_named() {
 fn imports_say_what_went_in() {
     let place = Place::new();
     place.ok("a", &["init"]);
-    let lines: String = (0..2500).map(|i| format!("{{\"key\":\"k{i:04}\",\"value\":{i}}}\n")).collect();
+    let lines: String =
+        (0..2500).map(|i| format!("{{\"key\":\"k{i:04}\",\"value\":{i}}}\n")).collect();
     std::fs::write(place.path("good.jsonl"), &lines).unwrap();
     assert_eq!(place.json("a", &["import", "good.jsonl"])[0]["records"], 2500);
     place.ok("a", &["export", "out.tsv"]);

@@ -245,8 +245,7 @@ fn grow(
 
 /// The roots that an upgrade leads on from: those held or, if it starts earlier, those held then.
 ///
-/// The latter comes from a peer that holds too few nodes to lead on from here. It is of no use from
-/// length 0 unless it ends at or before the length held: it would share no root with what is held.
+/// The latter comes from a peer that holds too few nodes to lead on from here.
 fn base_roots(
     source: &dyn NodeSource,
     local: &LocalState<'_>,
@@ -256,13 +255,7 @@ fn base_roots(
     if start >= ours {
         return Ok(local.roots.clone());
     }
-    let outdated = Error::Outdated { start, ours };
-    let more = upgrade.additional_nodes.iter().map(|node| flat_tree::leaf_count(node.index));
-    let end = more.fold(start.saturating_add(upgrade.length), u64::saturating_add);
-    if start == 0 && end > ours {
-        return Err(outdated);
-    }
-    roots_at(source, start)?.ok_or(outdated)
+    roots_at(source, start)?.ok_or(Error::Outdated { start, ours })
 }
 
 /// Checks the signature by the manifest held, or by the proof's; returns it if it is new.
@@ -293,8 +286,8 @@ fn check_signature(
 ///
 /// # Errors
 ///
-/// [`Error::TwoHistories`] if they contradict what is held, [`Error::Outdated`] if they are older
-/// and that cannot be said.
+/// [`Error::TwoHistories`] if they contradict what is held, [`Error::Outdated`] if whether they do
+/// cannot be said.
 fn check_history(
     source: &dyn NodeSource,
     local: &LocalState<'_>,
@@ -304,22 +297,24 @@ fn check_history(
 ) -> Result<bool> {
     let ours = local.roots.length();
     let length = roots.length();
-    if length <= ours {
-        let held = roots_at(source, length)?.ok_or(Error::Outdated { start, ours })?;
-        return if held.tree_hash() == roots.tree_hash() {
-            Ok(false)
-        } else {
-            Err(Error::TwoHistories { length })
-        };
-    }
     if start < ours {
         for node in nodes.iter().filter(|node| flat_tree::right_span(node.index) < 2 * ours) {
             if source.node(node.index)?.is_some_and(|held| held.hash != node.hash) {
-                return Err(Error::TwoHistories { length: ours });
+                return Err(Error::TwoHistories { length: length.min(ours) });
             }
         }
     }
-    Ok(true)
+    if length > ours {
+        // From length 0 it need not share a root with what is held, and might be another history.
+        let is_linked = start > 0 || ours == 0;
+        return if is_linked { Ok(true) } else { Err(Error::Outdated { start, ours }) };
+    }
+    let held = roots_at(source, length)?.ok_or(Error::Outdated { start, ours })?;
+    if held.tree_hash() == roots.tree_hash() {
+        Ok(false)
+    } else {
+        Err(Error::TwoHistories { length })
+    }
 }
 
 /// Checks the topmost node of a path against the one that is stored.

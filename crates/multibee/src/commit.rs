@@ -17,7 +17,10 @@ pub(crate) struct Base {
 ///
 /// An entry goes into the difference when it is new or changed. (Entries never vanish: clocks
 /// only grow.) Where the difference names as many devices as the clock, the clock is written whole.
-pub(crate) fn encode_clock(clock: &Clock, base: Option<&Base>) -> (Vec<format::Applied>, Option<u64>) {
+pub(crate) fn encode_clock(
+    clock: &Clock,
+    base: Option<&Base>,
+) -> (Vec<format::Applied>, Option<u64>) {
     let Some(base) = base else { return (format::encode_clock(clock), None) };
     let changed: Clock =
         clock.iter().filter(|(device, at)| base.clock.get(*device) != Some(*at)).collect();

@@ -8,6 +8,7 @@ use multibee_btree::{Bee, BeeOptions};
 use multibee_log::{BLOCK_LEN_MAX, Durability, Log, LogKey, LogOptions};
 use multibee_merge::DeviceId;
 
+use crate::Error;
 use crate::clock::WallClock;
 use crate::event::Event;
 use crate::follow::{FollowError, Follower, Hint, MERGE_BLOCKS_MAX, Step};
@@ -17,7 +18,6 @@ use crate::merging::{Merged, check};
 use crate::news::News;
 use crate::primary::{Primary, tag_at};
 use crate::statement::{Claim, Extent, Statement};
-use crate::Error;
 
 /// Bytes of decoded blocks kept for each followed log: its blocks are read once.
 const FOLLOWED_CACHE_BYTES: u64 = 1 << 20;
@@ -322,7 +322,6 @@ fn checked(step: Step) -> Result<Step, FollowError> {
     }
     Ok(step)
 }
-
 
 fn events(merged: &Merged) -> Vec<Event> {
     let mut events = vec![Event::Merged { blocks: merged.blocks, keys: merged.keys }];

@@ -215,7 +215,9 @@ impl Follower {
                     self.forget_plan(end);
                     break;
                 }
-                Reading::Missing(missing) if commits.is_empty() => return Ok(Step::Need(missing)),
+                Reading::Missing(missing) if commits.is_empty() => {
+                    return Ok(Step::Need(Vec::from([missing])));
+                }
                 Reading::Missing(_) => break,
             }
             blocks += range.end - range.start;
@@ -243,7 +245,7 @@ impl Follower {
     fn read_commit(&mut self, range: &Range<u64>, applied: u64) -> Result<Reading, FollowError> {
         let last = range.end - 1;
         let Some(commit) = self.commit_at(last)? else {
-            return Ok(Reading::Missing(vec![last..range.end]));
+            return Ok(Reading::Missing(last..range.end));
         };
         let before = applied.checked_sub(1);
         if commit.own_first != Some(range.start) || commit.prev_own != before {
@@ -257,14 +259,14 @@ impl Follower {
             }
             Some(at) => match self.base_at(at, last)? {
                 Some(base) => commit::decode_clock(&commit, Some(&base)),
-                None => return Ok(Reading::Missing(vec![at..at + 1])),
+                None => return Ok(Reading::Missing(at..at + 1)),
             },
         };
         let mut blocks = Vec::new();
         for seq in range.clone() {
             match self.block(seq)? {
                 Some(block) => blocks.push(block),
-                None => return Ok(Reading::Missing(vec![seq..seq + 1])),
+                None => return Ok(Reading::Missing(seq..seq + 1)),
             }
         }
         Ok(Reading::Whole(OwnCommit { clock, blocks }))
@@ -314,7 +316,7 @@ enum Reading {
     Whole(OwnCommit),
     /// The blocks are no commit that follows what was applied.
     Misled,
-    Missing(Vec<Range<u64>>),
+    Missing(Range<u64>),
 }
 
 /// Ranges of a list from a peer: not empty, in order, within the length.

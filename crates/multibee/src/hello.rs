@@ -99,9 +99,8 @@ mod tests {
     fn a_proof_holds_for_one_connection_and_role() {
         let (ours, other) = (log(1).key(), log(2).key());
         let proof = Bytes::from(prove(&log(1), Role::Initiator, &[7; 64]).unwrap());
-        let holds = |key, proof: &Bytes, role, hash: [u8; 64]| {
-            is_proven(key, proof.clone(), role, &hash)
-        };
+        let holds =
+            |key, proof: &Bytes, role, hash: [u8; 64]| is_proven(key, proof.clone(), role, &hash);
         assert!(holds(&ours, &proof, Role::Initiator, [7; 64]));
         assert!(!holds(&other, &proof, Role::Initiator, [7; 64]));
         assert!(!holds(&ours, &proof, Role::Responder, [7; 64]));

@@ -67,9 +67,7 @@ impl Home {
                 let storage = FileStorage::create(dir.join(PRIMARY))?;
                 Ok(Log::create(storage, keys, options)?)
             }
-            Self::Memory(memory) => {
-                Ok(Log::create(memory.storage(PRIMARY), keys, options)?)
-            }
+            Self::Memory(memory) => Ok(Log::create(memory.storage(PRIMARY), keys, options)?),
         }
     }
 
@@ -84,8 +82,9 @@ impl Home {
             return Err(Error::NotADatabase { path: self.path() });
         }
         let opened = match self {
-            Self::Dir(dir) => FileStorage::open(dir.join(PRIMARY))
-                .and_then(|storage| Log::open(storage, options)),
+            Self::Dir(dir) => {
+                FileStorage::open(dir.join(PRIMARY)).and_then(|storage| Log::open(storage, options))
+            }
             Self::Memory(memory) => Log::open(memory.storage(PRIMARY), options),
         };
         opened.map_err(|error| match error {

@@ -75,7 +75,9 @@ pub(crate) fn all_reserved() -> (Bytes, Bytes) {
 pub(crate) fn place(stored: &Bytes) -> Place {
     match **stored {
         [MARK, MARK, ..] => Place::User(stored.slice(1..)),
-        [MARK, letter, ..] if letter == Kind::Tombstone as u8 => Place::Tombstone(stored.slice(2..)),
+        [MARK, letter, ..] if letter == Kind::Tombstone as u8 => {
+            Place::Tombstone(stored.slice(2..))
+        }
         [MARK, letter, ..] if letter == Kind::Conflict as u8 => Place::Conflict(stored.slice(2..)),
         [MARK, letter, ..] if letter == Kind::Statement as u8 => Place::Statement,
         [MARK, ..] => Place::Unknown,

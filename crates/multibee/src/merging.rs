@@ -7,7 +7,6 @@ use multibee_btree::Entry as Block;
 use multibee_log::LogKey;
 use multibee_merge::{Clock, DeviceId, State, Time};
 
-use crate::{Error, MAX_BATCH_OPS};
 use crate::format::Meta;
 use crate::keyspace::{self, Place};
 use crate::news::{News, OwnCommit};
@@ -15,6 +14,7 @@ use crate::primary::Primary;
 use crate::record::{self, Held};
 use crate::staging::Staging;
 use crate::statement::Statement;
+use crate::{Error, MAX_BATCH_OPS};
 
 /// What a merge did.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +49,7 @@ impl Joining {
     fn changes(&self, clock: &Clock) -> bool {
         let seen = |context: &Clock| context.beyond(clock);
         self.state.versions() != self.held.versions
-            || !seen(self.state.context()).same_lengths(&seen(&self.held.state(clock).context()))
+            || !seen(self.state.context()).same_lengths(&seen(self.held.state(clock).context()))
     }
 }
 
@@ -84,7 +84,8 @@ pub(crate) fn check(news: &News) -> Result<(), BadNews> {
             }
             Place::Statement => {
                 let meta = Meta::decode_extra(&block.extra).map_err(|e| bad(e.to_string()))?;
-                Statement::verify(meta.state.unwrap_or_default()).map_err(|e| bad(e.to_string()))?;
+                Statement::verify(meta.state.unwrap_or_default())
+                    .map_err(|e| bad(e.to_string()))?;
             }
             Place::Unknown => return Err(bad("a record of a newer program".into())),
         }
@@ -169,7 +170,8 @@ impl Collected {
                     let meta = Meta::decode_extra(&block.extra);
                     let meta = meta.map_err(|_| Error::bad_record(block.seq, &readable))?;
                     let statement = Statement::verify(meta.state.unwrap_or_default());
-                    let statement = statement.map_err(|_| Error::bad_record(block.seq, &readable))?;
+                    let statement =
+                        statement.map_err(|_| Error::bad_record(block.seq, &readable))?;
                     self.statements.push(statement);
                 }
                 // The author's own bookkeeping: ours follows from the versions.
@@ -195,11 +197,7 @@ impl Collected {
     ///
     /// That is so when all news had been superseded by writes that are here already: then the
     /// record of the last such key is written again, without the context that the clock now has.
-    fn carry_clock(
-        &self,
-        staging: &mut Staging,
-        clock: &Clock,
-    ) -> Result<(), Error> {
+    fn carry_clock(&self, staging: &mut Staging, clock: &Clock) -> Result<(), Error> {
         if staging.last_seq().is_some() {
             return Ok(());
         }

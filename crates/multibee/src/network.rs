@@ -175,7 +175,10 @@ impl Multibee {
     /// # Errors
     ///
     /// [`Error::Unreachable`] if nobody answers, or nobody of this database.
-    pub async fn connect(&self, address: impl ToSocketAddrs + fmt::Display) -> Result<LogKey, Error> {
+    pub async fn connect(
+        &self,
+        address: impl ToSocketAddrs + fmt::Display,
+    ) -> Result<LogKey, Error> {
         let name = address.to_string();
         let unreachable = |why: String| Error::Unreachable { peer: name.clone(), why };
         let dial = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await;
@@ -208,7 +211,8 @@ impl Multibee {
                     Some(Contact::Device(peer)) => return Ok(peer.key),
                     Some(Contact::Stranger { why } | Contact::Gone { why }) => {
                         let why = why.clone();
-                        if matches!(state.peers.contact(connection.id), Some(Contact::Gone { .. })) {
+                        if matches!(state.peers.contact(connection.id), Some(Contact::Gone { .. }))
+                        {
                             state.peers.forget(connection.id);
                         }
                         drop(state);
@@ -350,7 +354,9 @@ impl Multibee {
             let theirs = peer.status.as_ref();
             match theirs.map_or(Standing::Apart, |theirs| compare(&own, theirs)) {
                 Standing::Same => {}
-                Standing::Apart => return Ok(Some(format!("{} is not at the same point", peer.key))),
+                Standing::Apart => {
+                    return Ok(Some(format!("{} is not at the same point", peer.key)));
+                }
                 Standing::Diverged => return Err(format!("{} holds other data", peer.key)),
             }
         }

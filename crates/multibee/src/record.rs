@@ -61,7 +61,11 @@ fn shown(block: &Block, meta: &Meta, owner: DeviceId) -> Version {
 ///
 /// The author had seen everything in the commit's clock, everything in its own log up to this
 /// block, and what the record names beyond. The write superseded all of that.
-pub(crate) fn written(block: &Block, author: DeviceId, clock: &Clock) -> Result<State, DecodeError> {
+pub(crate) fn written(
+    block: &Block,
+    author: DeviceId,
+    clock: &Clock,
+) -> Result<State, DecodeError> {
     let meta = Meta::decode_extra(&block.extra)?;
     let mut context = clock.clone();
     context.merge(&meta.seen());

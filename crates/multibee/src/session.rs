@@ -10,6 +10,7 @@ use multibee_log::LogKey;
 use multibee_replica::{ChannelId, ConnectionId, Endpoint, Event as NetEvent, Role};
 use tokio::sync::{broadcast, watch};
 
+use crate::Error;
 use crate::core::{Advance, Core};
 use crate::event::Event;
 use crate::follow::Hint;
@@ -17,7 +18,6 @@ use crate::hello;
 use crate::peer_message::{PROTOCOL, PeerMessage, RANGES_MAX, Status};
 use crate::peers::{Contact, Peer, Peers, Standing, compare};
 use crate::statement::Statement;
-use crate::Error;
 
 /// A gap in a log from which on its news is asked for as a list, rather than by its chain.
 const ASK_FROM_BLOCKS: u64 = 16;
@@ -153,11 +153,16 @@ impl Session {
     /// The side that was dialled answers members only: a stranger learns nothing.
     fn requested(&self, state: &mut State, id: ConnectionId, protocol: &str, theirs: &[u8]) {
         let contact = state.peers.contact(id);
-        if let Some(&Contact::Anonymous { handshake_hash, role: role @ Role::Responder }) = contact {
+        if let Some(&Contact::Anonymous { handshake_hash, role: role @ Role::Responder }) = contact
+        {
             if let Some(key) = recognise(&state.core, theirs, role.opposite(), &handshake_hash) {
                 let tag = hello::tag(&state.core.key(), role, &handshake_hash);
                 let channel = self.endpoint.with(|r| r.open_channel(id, PROTOCOL, b"", &tag));
-                self.recognised(state, id, Contact::Recognised { handshake_hash, role, channel, key });
+                self.recognised(
+                    state,
+                    id,
+                    Contact::Recognised { handshake_hash, role, channel, key },
+                );
                 return;
             }
             let why = "it is no device of this database".into();
@@ -175,7 +180,11 @@ impl Session {
         };
         match recognise(&state.core, theirs, role.opposite(), &handshake_hash) {
             Some(key) => {
-                self.recognised(state, id, Contact::Recognised { handshake_hash, role, channel, key });
+                self.recognised(
+                    state,
+                    id,
+                    Contact::Recognised { handshake_hash, role, channel, key },
+                );
             }
             None => {
                 let why = "the device that answered is none of this database: add it first".into();

@@ -78,16 +78,22 @@ async fn serve(endpoint: &Endpoint, address: SocketAddr) -> Result<(), Box<dyn E
 /// Offers the log on every connection, and tells how far it has come.
 async fn report(endpoint: Endpoint, mut events: EventReceiver, log: Log) {
     let key = log.key();
+    let mut whole_at = 0;
     while let Some(event) = events.recv().await {
         match event {
             Event::Connected { id, role: Role::Initiator, .. } => {
                 endpoint.with(|replicator| replicator.offer(id, &key));
             }
             Event::Upgraded { new, .. } => println!("{new} blocks"),
-            Event::Stored { .. } if log.contiguous_len() == log.len() => {
-                println!("all {} blocks are here", log.len());
+            Event::Stored { .. } => {
+                let (len, contiguous) = (log.len(), log.contiguous_len());
+                // Blocks are stored many at a time, so the last one's event is not the first.
+                if contiguous == len && whole_at < len {
+                    println!("all {len} blocks are here");
+                    whole_at = len;
+                }
             }
-            Event::Stored { .. } | Event::RemoteHead { .. } => {}
+            Event::RemoteHead { .. } => {}
             Event::LogFailed { error, .. } => return println!("the copy failed: {error}"),
             other => println!("{other:?}"),
         }

@@ -273,7 +273,7 @@ mod tests {
             };
             for quick in [false, true] {
                 let n = Task { job, root: PathBuf::new(), run: 1, quick }.n();
-                assert!(n > 0 && n % size == 0, "{job}");
+                assert!(n > 0 && n.is_multiple_of(size), "{job}");
             }
         }
     }

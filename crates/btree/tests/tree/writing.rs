@@ -1,8 +1,8 @@
 //! What a writer can rely on.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 
 use bytes::Bytes;
 use multibee_btree::{BATCH_OPS_MAX, Bee, BeeOptions, Entry, Error, KEY_LEN_MAX, Metadata};
@@ -65,7 +65,9 @@ fn long_keys_are_refused() {
     let longest = [b'k'; KEY_LEN_MAX];
     let longer = [b'k'; KEY_LEN_MAX + 1];
     bee.put(&longest, Some("")).unwrap();
-    assert!(matches!(bee.put(&longer, Some("")), Err(Error::KeyTooLong { len }) if len == longer.len()));
+    assert!(
+        matches!(bee.put(&longer, Some("")), Err(Error::KeyTooLong { len }) if len == longer.len())
+    );
     assert!(!bee.del(&longer).unwrap());
     assert!(bee.snapshot().unwrap().get(&longest).unwrap().is_some());
 }
@@ -254,13 +256,17 @@ fn writers_take_turns_and_readers_see_whole_batches() {
     let number = |bytes: Option<Bytes>| -> i64 {
         bytes.map_or(0, |bytes| str::from_utf8(&bytes).unwrap().parse().unwrap())
     };
-    let done = AtomicBool::new(false);
+    let (start, done) = (Barrier::new(3), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
+                    start.wait();
                     for _ in 0..60 {
                         let mut batch = bee.batch().unwrap();
+                        // The batch has seen the tree; now the others get their chance to change it.
+                        assert!(batch.get(b"none such").unwrap().is_none());
+                        (0..20).for_each(|_| std::thread::yield_now());
                         for (key, step) in [(b"up", 1), (b"dn", -1)] {
                             let old = number(value(batch.get(key).unwrap()));
                             batch.put(key, Some((old + step).to_string()), "").unwrap();
@@ -277,8 +283,10 @@ fn writers_take_turns_and_readers_see_whole_batches() {
                 assert_eq!(up, -down);
             }
         });
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        // The reader has to stop even if a writer has failed.
+        let written: Vec<_> = writers.into_iter().map(|writer| writer.join()).collect();
         done.store(true, Ordering::SeqCst);
+        written.into_iter().for_each(|result| result.unwrap());
     });
     assert_eq!(number(value(bee.snapshot().unwrap().get(b"up").unwrap())), 180);
     assert_eq!(bee.version(), 1 + 2 * 180);

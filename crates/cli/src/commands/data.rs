@@ -34,10 +34,7 @@ fn read_value(file: &Path) -> anyhow::Result<Bytes> {
         std::io::stdin().lock().take(most).read_to_end(&mut value).context("standard input")?;
     } else {
         let opened = std::fs::File::open(file).with_context(|| file.display().to_string())?;
-        opened
-            .take(most)
-            .read_to_end(&mut value)
-            .with_context(|| file.display().to_string())?;
+        opened.take(most).read_to_end(&mut value).with_context(|| file.display().to_string())?;
     }
     Ok(value.into())
 }

@@ -41,7 +41,10 @@ pub(super) fn run(file: Option<&Path>, out: &Path, output: &mut Output) -> anyho
     let mut devices = [create("laptop", out)?, create("phone", out)?, create("cloud", out)?];
     let [laptop, phone, cloud] = &devices;
     introduce(laptop, phone, cloud)?;
-    eprintln!("Three devices, in {}. Laptop and phone know the cloud, and not each other.", out.display());
+    eprintln!(
+        "Three devices, in {}. Laptop and phone know the cloud, and not each other.",
+        out.display()
+    );
 
     let started = Instant::now();
     let (even, odd): (Vec<_>, Vec<_>) =
@@ -50,7 +53,11 @@ pub(super) fn run(file: Option<&Path>, out: &Path, output: &mut Output) -> anyho
     import(phone, odd.into_iter().map(|(_, record)| record))?;
     let edits = edits::make(&laptop.db, &phone.db, &records)?;
     eprintln!("While offline, both then edited: {edits}.");
-    eprintln!("{} writes in {:.2} s.", records.len() as u64 + edits.count(), started.elapsed().as_secs_f64());
+    eprintln!(
+        "{} writes in {:.2} s.",
+        records.len() as u64 + edits.count(),
+        started.elapsed().as_secs_f64()
+    );
 
     runtime()?.block_on(async {
         let [laptop, phone, cloud] = &devices;
@@ -77,7 +84,11 @@ fn load(file: Option<&Path>) -> anyhow::Result<Vec<Record>> {
     });
     let records = records.collect::<anyhow::Result<Vec<_>>>()?;
     if records.len() < edits::RECORDS_MIN {
-        let what = format!("{name}: {} records are too few: the demo needs {}", records.len(), edits::RECORDS_MIN);
+        let what = format!(
+            "{name}: {} records are too few: the demo needs {}",
+            records.len(),
+            edits::RECORDS_MIN
+        );
         return Err(fail(Exit::Usage, what));
     }
     eprintln!("{} records of {name}.", records.len());
@@ -89,7 +100,8 @@ fn prepare(out: &Path) -> anyhow::Result<()> {
     let named = || out.display().to_string();
     if out.exists() {
         if !out.join(MARK).is_file() {
-            let what = format!("{} exists and was not made by a demo: choose another with --out", named());
+            let what =
+                format!("{} exists and was not made by a demo: choose another with --out", named());
             return Err(fail(Exit::Usage, what));
         }
         std::fs::remove_dir_all(out).with_context(named)?;
@@ -209,7 +221,9 @@ async fn finish(devices: [Device; 3], out: &Path, output: &mut Output) -> anyhow
     if let Some(differences) = differences {
         return Err(fail(Exit::Integrity, differences));
     }
-    eprintln!("All three hold the same data, the same conflicts and the same digest: checked by a full scan of each.");
+    eprintln!(
+        "All three hold the same data, the same conflicts and the same digest: checked by a full scan of each."
+    );
     eprintln!("\nThe directories stay. Next, try:\n");
     for line in report::next_steps(out, &text::shown(&key)) {
         eprintln!("  {line}");

@@ -15,7 +15,10 @@ pub(super) fn init(dir: &Path, output: &mut Output) -> anyhow::Result<Exit> {
     let key = db.key().to_string();
     let json = json!({ "key": key, "device": db.device().to_string() });
     output.print(&json, &key)?;
-    eprintln!("Created a database in {}. Its key is above: add it on your other devices.", dir.display());
+    eprintln!(
+        "Created a database in {}. Its key is above: add it on your other devices.",
+        dir.display()
+    );
     Ok(Exit::Ok)
 }
 
@@ -91,7 +94,10 @@ pub(super) fn remove(db: &Multibee, key: &str, output: &mut Output) -> anyhow::R
 
 fn parse_key(text: &str) -> anyhow::Result<LogKey> {
     text.parse().map_err(|_| {
-        fail(Exit::Usage, format!("{text:?} is no key: a key has 52 characters, as `init` prints it"))
+        fail(
+            Exit::Usage,
+            format!("{text:?} is no key: a key has 52 characters, as `init` prints it"),
+        )
     })
 }
 

@@ -98,8 +98,7 @@ pub(super) fn export(
     };
     let format = Format::of(path)?;
     let new = path.with_extension("new");
-    let mut writer =
-        BufWriter::new(File::create(&new).with_context(|| new.display().to_string())?);
+    let mut writer = BufWriter::new(File::create(&new).with_context(|| new.display().to_string())?);
     let mut count = 0_u64;
     for entry in db.range(RangeSpec::default())? {
         let entry = entry?;

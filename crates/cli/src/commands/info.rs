@@ -47,10 +47,7 @@ pub(super) fn conflicts(db: &Multibee, output: &mut Output) -> anyhow::Result<Ex
     if conflicts.is_empty() {
         return Ok(Exit::Ok);
     }
-    eprintln!(
-        "{} keys are in conflict. To resolve one, put or del its key.",
-        conflicts.len()
-    );
+    eprintln!("{} keys are in conflict. To resolve one, put or del its key.", conflicts.len());
     Ok(Exit::Conflict)
 }
 

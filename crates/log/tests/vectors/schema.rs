@@ -5,7 +5,7 @@ use blake2::{Blake2b256, Digest};
 use bytes::Bytes;
 use multibee_log::{
     Hash, Head, KeyPair, LogKey, Manifest, Node, Proof, ProofBlock, ProofHash, ProofSeek,
-    ProofUpgrade, Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade, Signer,
+    ProofUpgrade, Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade, Signer, verify,
 };
 use serde::Deserialize;
 
@@ -99,9 +99,11 @@ pub(crate) struct HeadJson {
     pub(crate) byte_length: u64,
     pub(crate) roots: Vec<NodeJson>,
     pub(crate) tree_hash: Hex,
-    pub(crate) signable: Hex,
+    signable: Hex,
     /// Hypercore 10 stores none at length 0.
     pub(crate) signature: Option<Hex>,
+    /// What Hypercore 11 stores, where that is another.
+    signature11: Option<Hex>,
 }
 
 impl HeadJson {
@@ -114,6 +116,15 @@ impl HeadJson {
             tree_hash: self.tree_hash.hash(),
             signature: self.signature.as_ref().map(Hex::bytes).unwrap(),
         })
+    }
+
+    /// Asserts that what is stored as signature contains one over the signable bytes.
+    pub(crate) fn assert_signed(&self, public_key: &[u8; 32], at: &str) {
+        for stored in self.signature.iter().chain(&self.signature11) {
+            let mut candidates = stored.0.windows(64).map(|bytes| bytes.try_into().unwrap());
+            let is_signed = candidates.any(|bytes| verify(public_key, &self.signable.0, bytes));
+            assert!(is_signed, "{at}");
+        }
     }
 
     /// Proves this head to one who holds nothing.

@@ -7,10 +7,26 @@ use crate::scenario;
 
 fn keys() -> Vec<Bytes> {
     let mut keys: Vec<Bytes> = [
-        &b"c"[..], b"c/", b"c/r1", b"c/r1/2020-01-01", b"c\0x", b"\0", b"\xff\xff", b"x", b"",
+        &b"c"[..],
+        b"c/",
+        b"c/r1",
+        b"c/r1/2020-01-01",
+        b"c\0x",
+        b"\0",
+        b"\xff\xff",
+        b"x",
+        b"",
         // Everything that the implementation stores under names of its own.
-        b"\xff", b"\xfft", b"\xffd", b"\xffp", b"\xffc", b"\xffck", b"\xfftk", b"\xff\xffk",
-        b"hyperbee", b"multibee/1",
+        b"\xff",
+        b"\xfft",
+        b"\xffd",
+        b"\xffp",
+        b"\xffc",
+        b"\xffck",
+        b"\xfftk",
+        b"\xff\xffk",
+        b"hyperbee",
+        b"multibee/1",
     ]
     .into_iter()
     .map(Bytes::copy_from_slice)

@@ -13,7 +13,14 @@ fn values() -> Vec<Bytes> {
         *byte = (state >> 24) as u8;
     }
     let texts = [
-        "", "x", "some text", "null", "0", "false", "[1,2,3]", r#"{"a":{"b":{"c":[{"d":null}]}}}"#,
+        "",
+        "x",
+        "some text",
+        "null",
+        "0",
+        "false",
+        "[1,2,3]",
+        r#"{"a":{"b":{"c":[{"d":null}]}}}"#,
     ];
     let mut values: Vec<Bytes> = texts.into_iter().map(Bytes::from).collect();
     values.push(random.into());

@@ -116,6 +116,26 @@ fn unasked_and_exchanged_answers_are_not_taken() {
     assert_holds(&theirs, []);
 }
 
+/// Whoever was asked for a block that is no longer wanted is told so, and what comes even so is
+/// ignored.
+#[test]
+fn unwanted_blocks_are_cancelled() {
+    let ours = writer(1, 10);
+    let theirs = replica(ours.key());
+    let mut hand = Hand::new(&theirs);
+    hand.upgrade(&ours);
+    let answers = hand.requests_answered(&ours);
+    hand.net.nodes[0].replicator.unwant(&ours.key(), 6..10);
+    hand.net.run();
+    let cancelled = answers[6..].iter().map(|&(request, _)| Message::Cancel { request });
+    assert_eq!(hand.heard(), cancelled.collect::<Vec<_>>());
+    for (request, proof) in answers {
+        hand.say(&Message::Data { request, proof });
+    }
+    assert_holds(&theirs, 0..6);
+    hand.net.nodes[0].assert_no_faults();
+}
+
 /// Many invalid requests are refused one by one, and then the peer is hung up on.
 #[test]
 fn invalid_requests_are_counted() {

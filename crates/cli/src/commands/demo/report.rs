@@ -75,7 +75,14 @@ pub(super) fn table(rows: &[Row]) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY);
     table.set_header([
-        "device", "keys", "conflicts", "own blocks", "downloaded", "sent B", "received B", "digest",
+        "device",
+        "keys",
+        "conflicts",
+        "own blocks",
+        "downloaded",
+        "sent B",
+        "received B",
+        "digest",
         "time",
     ]);
     for row in rows {
@@ -103,7 +110,8 @@ pub(super) fn differences(devices: &[Device], rows: &[Row]) -> anyhow::Result<Op
         return Ok(None);
     };
     for (other, other_row) in others.iter().zip(rows.iter().skip(1)) {
-        let differs = |what: &str| Ok(Some(format!("{} and {} differ in {what}", first.name, other.name)));
+        let differs =
+            |what: &str| Ok(Some(format!("{} and {} differ in {what}", first.name, other.name)));
         if row.digest != other_row.digest {
             return differs("their digests");
         }
@@ -132,9 +140,8 @@ pub(super) fn differences(devices: &[Device], rows: &[Row]) -> anyhow::Result<Op
 /// Commands to try on what the demo leaves.
 pub(super) fn next_steps(out: &Path, key: &str) -> Vec<String> {
     let program = std::env::args().next().unwrap_or_else(|| "multibee".into());
-    let step = |name: &str, rest: &str| {
-        format!("{program} --dir {} {rest}", out.join(name).display())
-    };
+    let step =
+        |name: &str, rest: &str| format!("{program} --dir {} {rest}", out.join(name).display());
     vec![
         step("phone", "ls --limit 5"),
         step("laptop", &format!("get {key}")),

@@ -236,6 +236,21 @@ fn late_second_histories_are_found() {
     assert!(matches!(outcome, Err(Error::TwoHistories { length: 8 })), "{outcome:?}");
 }
 
+/// A longer history from the very beginning, of which a replica holds another node, is found out;
+/// one of which it holds no other is merely of no use.
+#[test]
+fn second_histories_from_zero_are_found() {
+    let mut source = Source::with_blocks(1, &numbered(0..4));
+    let liar = Source::with_blocks(1, &numbered(10..17));
+    let mut replica = Replica::new(source.key);
+    replica.apply(&source.prove(&upgrade(0, 4)).unwrap()).unwrap();
+    let outcome = replica.check(&liar.prove(&upgrade(0, 4)).unwrap());
+    assert!(matches!(outcome, Err(Error::TwoHistories { length: 4 })), "{outcome:?}");
+    source.append(&numbered(4..8));
+    let outcome = replica.check(&source.prove(&upgrade(0, 8)).unwrap());
+    assert!(matches!(outcome, Err(Error::Outdated { start: 0, ours: 4 })), "{outcome:?}");
+}
+
 /// False sizes of two siblings, which another program may have stored, are mended once the block
 /// comes that tells the truth.
 #[test]
