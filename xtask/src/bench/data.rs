@@ -130,7 +130,7 @@ mod tests {
         for (strings, start) in starts {
             assert_eq!(hex::encode(&strings.get(0)[..16]), start);
         }
-        assert_eq!(indexes_of(3, 3, 100_000), [13285, 52945, 64039]);
+        assert_eq!(indexes(3, 100_000), [13285, 52945, 64039]);
     }
 
     /// A string is the same however many are made after it.
