@@ -45,11 +45,13 @@ struct Joining {
 }
 
 impl Joining {
-    /// Whether there is anything to write down in a commit with this clock.
-    fn changes(&self, clock: &Clock) -> bool {
-        let seen = |context: &Clock| context.beyond(clock);
-        self.state.versions() != self.held.versions
-            || !seen(self.state.context()).same_lengths(&seen(self.held.state(clock).context()))
+    /// Whether there is anything to write down in a commit with this clock, after one that had
+    /// seen `context`.
+    fn changes(&self, context: &Clock, clock: &Clock) -> bool {
+        let before = self.held.state(context);
+        let seen = |state: &State| state.context().beyond(clock);
+        self.state.versions() != before.versions()
+            || !seen(&self.state).same_lengths(&seen(&before))
     }
 }
 
@@ -115,8 +117,9 @@ impl Primary {
             }
         }
         let mut merged = Merged { blocks: collected.blocks, ..Merged::default() };
+        let context = staging.context().clone();
         for (key, joining) in &collected.keys {
-            if joining.changes(&clock) {
+            if joining.changes(&context, &clock) {
                 staging.store(key, &joining.held, &joining.state, &clock)?;
                 merged.keys += 1;
             }
@@ -214,4 +217,94 @@ impl Collected {
 /// The id of a log's device.
 pub(crate) fn device_of(key: &LogKey) -> DeviceId {
     DeviceId::of_key(key.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use multibee_btree::{Bee, BeeOptions};
+    use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
+    use multibee_merge::Applied;
+
+    use super::*;
+    use crate::view::View;
+
+    fn primary() -> (Primary, Bee) {
+        let keys = KeyPair::from_seed([1; 32]);
+        let log = Log::create(MemoryStorage::default(), keys, LogOptions::default()).unwrap();
+        let bee = Bee::open(log, BeeOptions::default()).unwrap();
+        bee.create_header().unwrap();
+        (Primary::open(bee.clone(), 0).unwrap(), bee)
+    }
+
+    /// One block of another device's log, as an own commit.
+    fn news(author: u8, seq: u64, meta: Meta, value: &'static str) -> News {
+        let author = LogKey::from_bytes([author; 32]);
+        let block =
+            Block { seq, key: "k".into(), value: Some(value.into()), extra: meta.into_extra() };
+        let commits = vec![OwnCommit { clock: Clock::new(), blocks: vec![block] }];
+        let applied = Applied { length: seq + 1, tag: None };
+        News { author, device: device_of(&author), commits, applied }
+    }
+
+    /// The digest in memory is what a full scan finds.
+    fn check_digest(primary: &Primary, bee: &Bee) -> u64 {
+        let scan = View::new(bee.snapshot().unwrap(), primary.device()).scan().unwrap();
+        assert_eq!(scan.digest, primary.digest());
+        scan.keys
+    }
+
+    /// A value of a type that this program does not know is kept and counted, but not shown; a
+    /// plain concurrent one is shown beside it.
+    #[test]
+    fn an_unknown_type_is_kept_and_not_shown() {
+        let (mut primary, bee) = primary();
+        let opaque = Meta { time: Some(9), r#type: Some(77), ..Meta::default() };
+        primary.merge(&[news(2, 5, opaque, "?")], 0).unwrap();
+        assert_eq!(check_digest(&primary, &bee), 0);
+        assert_ne!(primary.digest(), multibee_merge::Digest::EMPTY);
+
+        let plain = Meta { time: Some(3), ..Meta::default() };
+        primary.merge(&[news(3, 7, plain, "shown")], 0).unwrap();
+        assert_eq!(check_digest(&primary, &bee), 1);
+        let view = View::new(bee.snapshot().unwrap(), primary.device());
+        assert_eq!(view.get(b"k").unwrap().unwrap().value, "shown");
+        assert_eq!(view.conflict(b"k").unwrap().unwrap().versions.len(), 2);
+    }
+
+    /// News that was superseded before it came moves the clock and changes nothing else.
+    #[test]
+    fn superseded_news_moves_the_clock_only() {
+        let (mut primary, bee) = primary();
+        let second = device_of(&LogKey::from_bytes([2; 32]));
+        let seen = crate::format::Applied { device: second.as_u64(), length: 6, tag: None };
+        let later = Meta { time: Some(3), seen: vec![seen], ..Meta::default() };
+        primary.merge(&[news(3, 7, later, "later")], 0).unwrap();
+        let digest = primary.digest();
+
+        let earlier = Meta { time: Some(99), ..Meta::default() };
+        let merged = primary.merge(&[news(2, 5, earlier, "earlier")], 0).unwrap();
+        assert_eq!((merged.keys, primary.digest()), (0, digest));
+        assert_eq!(primary.clock().length(second), 6);
+        assert_eq!(check_digest(&primary, &bee), 1);
+
+        // Nothing is left to say: the same once more writes nothing.
+        let length = bee.log().len();
+        primary.merge(&[news(2, 5, Meta::default(), "earlier")], 0).unwrap();
+        assert_eq!(bee.log().len(), length);
+
+        // What was restored is what was in memory.
+        let again = Primary::open(bee.clone(), 0).unwrap();
+        assert_eq!((again.clock(), again.digest()), (primary.clock(), primary.digest()));
+    }
+
+    /// A record of a newer program is refused before anything of its log is written.
+    #[test]
+    fn records_of_newer_programs_are_refused() {
+        let mut strange = news(2, 5, Meta::default(), "?");
+        strange.commits[0].blocks[0].key = Bytes::from_static(b"\xffz");
+        assert!(check(&strange).is_err());
+        let mut garbled = news(2, 5, Meta::default(), "?");
+        garbled.commits[0].blocks[0].extra = Bytes::from_static(b"\xa2\x06\x05\x00");
+        assert!(check(&garbled).is_err());
+    }
 }

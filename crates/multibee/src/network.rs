@@ -344,6 +344,9 @@ impl Multibee {
         if let Some(failed) = &state.failed {
             return Err(failed.clone());
         }
+        if !state.core.is_active(&state.core.key()) {
+            return Err("this device was removed from the database".into());
+        }
         let own = own_status(&state.core).map_err(|error| error.to_string())?;
         let mut count = 0;
         for peer in state.peers.devices() {

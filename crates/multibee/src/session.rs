@@ -196,9 +196,11 @@ impl Session {
 
     /// Proves who we are to somebody who knows our key already.
     fn recognised(&self, state: &mut State, id: ConnectionId, contact: Contact) {
-        if let Contact::Recognised { handshake_hash, role, channel, .. } = &contact
-            && let Some(proof) = hello::prove(state.core.primary.log(), *role, handshake_hash)
-        {
+        let Contact::Recognised { handshake_hash, role, channel, key } = &contact else { return };
+        if !state.core.is_active(key) {
+            self.endpoint.with(|r| r.bar_logs(id));
+        }
+        if let Some(proof) = hello::prove(state.core.primary.log(), *role, handshake_hash) {
             self.send(id, *channel, &PeerMessage::Proof(proof.into()));
         }
         state.peers.set(id, contact);
@@ -243,9 +245,7 @@ impl Session {
         for (id, peer) in peers.devices_mut() {
             if !peer.removed && !core.is_active(&peer.key) {
                 peer.removed = true;
-                for key in std::mem::take(&mut peer.offered) {
-                    self.endpoint.with(|r| r.withdraw(id, &key));
-                }
+                self.endpoint.with(|r| r.bar_logs(id));
             }
         }
     }

@@ -59,6 +59,8 @@ pub(crate) struct Connection {
     undecided: Vec<Undecided>,
     /// Logs to open as soon as the handshake allows.
     offers: BTreeSet<LogKey>,
+    /// The remote gets no logs, whatever it knows.
+    is_barred: bool,
     budget: PageBudget,
     /// Requests that wait, of all logs.
     pending_count: usize,
@@ -123,6 +125,7 @@ impl Connection {
             targets: BTreeMap::new(),
             undecided: Vec::new(),
             offers: BTreeSet::new(),
+            is_barred: false,
             budget: PageBudget::default(),
             pending_count: 0,
             serve_first: None,
@@ -286,7 +289,7 @@ impl Connection {
 
     /// Opens a channel for a log, now or when the handshake is done.
     pub(crate) fn offer(&mut self, key: &LogKey) {
-        if !self.logs.contains_key(key) {
+        if !self.is_barred && !self.logs.contains_key(key) {
             self.offers.insert(*key);
             self.is_dirty = true;
         }
@@ -299,6 +302,16 @@ impl Connection {
             self.drop_log(key, local_id, shared);
             self.mux.close(local_id);
             self.is_dirty = true;
+        }
+    }
+
+    /// Closes the channels of all logs, and opens none from now on.
+    pub(crate) fn bar_logs(&mut self, shared: &mut Shared) {
+        self.is_barred = true;
+        self.offers.clear();
+        let open: Vec<LogKey> = self.logs.keys().copied().collect();
+        for key in open {
+            self.close_log(&key, shared);
         }
     }
 

@@ -216,10 +216,11 @@ impl Replicator {
         }
     }
 
-    /// Closes a log's channel on one connection; the remote may still open it again.
-    pub fn withdraw(&mut self, id: ConnectionId, key: &LogKey) {
+    /// Has no log replicated on a connection any more: those that are open are closed, and what
+    /// the remote opens is rejected as if it were not known. Channels of own protocols stay.
+    pub fn bar_logs(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.close_log(key, &mut self.shared);
+            connection.bar_logs(&mut self.shared);
             self.wake.insert(id);
             self.settle(Some(id));
         }

@@ -94,11 +94,7 @@ pub(super) fn blocks(count: u32) -> Strings {
 
 /// `count` random numbers below `range`.
 pub(super) fn indexes(count: u32, range: u32) -> Vec<u32> {
-    indexes_of(4, count, range)
-}
-
-fn indexes_of(seed: u32, count: u32, range: u32) -> Vec<u32> {
-    let mut generator = Generator::new(seed);
+    let mut generator = Generator::new(4);
     (0..count).map(|_| generator.draw() % range).collect()
 }
 

@@ -42,9 +42,7 @@ const WORDS: [usize; 5] = [0, 1, 2, 6, 11];
 fn row(runs: &[&Record]) -> Option<Vec<String>> {
     let first = runs.first()?;
     let median = |of: fn(&Record) -> Option<f64>| {
-        let mut numbers: Vec<f64> = runs.iter().filter_map(|run| of(run)).collect();
-        numbers.sort_by(f64::total_cmp);
-        numbers.get(numbers.len() / 2).copied()
+        median(&mut runs.iter().filter_map(|run| of(run)).collect::<Vec<_>>())
     };
     let number =
         |of, digits| median(of).map_or_else(|| "-".to_owned(), |number| grouped(number, digits));
@@ -62,6 +60,14 @@ fn row(runs: &[&Record]) -> Option<Vec<String>> {
         number(|run| run.load1, 1),
         more(first),
     ])
+}
+
+/// The number in the middle, or between the two in the middle.
+fn median(numbers: &mut [f64]) -> Option<f64> {
+    numbers.sort_by(f64::total_cmp);
+    let upper = *numbers.get(numbers.len() / 2)?;
+    let lower = *numbers.get(numbers.len().saturating_sub(1) / 2)?;
+    Some(f64::midpoint(lower, upper))
 }
 
 /// What only some workloads tell, of the first run.
@@ -143,6 +149,13 @@ mod tests {
         assert_eq!(lines.len(), 3);
         assert!(lines[1].starts_with("W8        b  ") && lines[1].contains(" 2,000 "));
         assert!(lines[2].starts_with("W8        a  ") && lines[2].contains(" 100,000 "));
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between() {
+        assert_eq!(median(&mut [4.0, 1.0, 3.0, 100.0]), Some(3.5));
+        assert_eq!(median(&mut [4.0, 1.0, 100.0]), Some(4.0));
+        assert_eq!(median(&mut []), None);
     }
 
     #[test]

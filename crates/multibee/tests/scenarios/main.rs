@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod devices;
+mod members;
 
 mod s01_catch_up;
 mod s02_burst;

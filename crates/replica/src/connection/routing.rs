@@ -81,7 +81,8 @@ impl Connection {
             .and_then(|id| shared.by_discovery_key.get(&DiscoveryKey::from_bytes(id)));
         let key = found.copied().unwrap_or(LogKey::from_bytes(NO_KEY));
         let shows_key = self.shows_key(&key, handshake);
-        if shows_key && found.is_some() && !self.logs.contains_key(&key) {
+        let is_welcome = !self.is_barred && !self.logs.contains_key(&key);
+        if shows_key && found.is_some() && is_welcome {
             self.open_log(key, channel_id);
         } else {
             self.mux.reject(remote_id);

@@ -189,6 +189,45 @@ fn logs_come_and_go() {
     assert_holds(&theirs, 0..10);
 }
 
+/// A remote that is barred gets no log any more, open ones included, however well it knows the
+/// keys; own protocols go on, and other remotes are served.
+#[test]
+fn a_barred_remote_gets_no_logs() {
+    let ours = writer(1, 5);
+    let (barred, welcome) = (replica(ours.key()), replica(ours.key()));
+    let key = ours.key();
+    let mut net = Network::new(3);
+    net.nodes[0].replicator.add_log(ours.clone());
+    let wires = [(1, &barred), (2, &welcome)].map(|(number, log)| {
+        net.nodes[number].replicator.add_log(log.clone());
+        net.nodes[number].replicator.want_all(&key);
+        let wire = net.connect(number, 0);
+        let id = net.id(wire, number);
+        net.nodes[number].replicator.offer(id, &key);
+        wire
+    });
+    net.run();
+    assert_holds(&barred, 0..5);
+
+    let (at_server, at_client) = (net.id(wires[0], 0), net.id(wires[0], 1));
+    net.nodes[0].replicator.bar_logs(at_server);
+    net.nodes[1].replicator.accept_protocol("own");
+    append(&ours, 5);
+    net.nodes[0].replicator.log_changed(&key);
+    net.run();
+    net.nodes[1].replicator.offer(at_client, &key);
+    net.nodes[0].replicator.offer(at_server, &key);
+    net.nodes[0].replicator.open_channel(at_server, "own", b"", b"");
+    net.run();
+    assert_holds(&barred, 0..5);
+    assert_eq!(barred.len(), 5, "not even the new length");
+    assert_holds(&welcome, 0..10);
+    let count = |wanted: fn(&Event) -> bool| net.nodes[1].count(wanted);
+    assert_eq!(count(|event| matches!(event, Event::LogClosed { .. })), 1);
+    assert_eq!(count(|event| matches!(event, Event::LogRejected { .. })), 1);
+    assert_eq!(count(|event| matches!(event, Event::ChannelRequested { .. })), 1);
+}
+
 /// A node that opens a log unasked, and one that does not know it, learn nothing of each other.
 #[test]
 fn nothing_is_opened_unasked() {
