@@ -17,7 +17,7 @@ use crate::proto::{Fields, Varints, put_field, put_head, put_varint, varint_len}
 /// ```
 ///
 /// A level is one node of the tree: field 1 the packed block numbers of its keys, field 2 the packed
-/// pairs (block number, level) of its children. See section 2 of the format's description.
+/// pairs (block number, level) of its children. See section 2 of docs/spec/btree.md.
 ///
 /// Decoding checks the framing of the block and copies nothing. It does not look into the index, so
 /// an index that cannot be read does not hide the key and the value.

@@ -20,7 +20,7 @@ impl Transaction {
     /// Stages a deletion, with `extra` in its block. Returns its block number, or `None` if there is
     /// no such key or `agree`, which sees the entry through a function that loads it, says no.
     ///
-    /// (Section 4.3 of the format's description.)
+    /// (Section 4.3 of docs/spec/btree.md.)
     pub(crate) fn del(
         &mut self,
         store: &Store,
@@ -152,7 +152,7 @@ impl Transaction {
     /// sibling that has keys to spare, or else by merging with one. The left sibling comes first.
     /// Returns the root.
     ///
-    /// (Section 4.4 of the format's description. All siblings are open.)
+    /// (Section 4.4 of docs/spec/btree.md. All siblings are open.)
     fn rebalance(&mut self, root: NodeId, mut path: Path) -> NodeId {
         while let Some((node, _)) = path.pop() {
             let Some((parent, taken)) = path.last().copied() else {

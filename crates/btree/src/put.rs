@@ -20,7 +20,7 @@ impl Transaction {
     /// Stages a put. If the key exists, `replace` sees its entry through a function that loads it,
     /// and says whether to go on.
     ///
-    /// (Section 4.2 of the format's description.)
+    /// (Section 4.2 of docs/spec/btree.md.)
     pub(crate) fn put(
         &mut self,
         store: &Store,

@@ -33,7 +33,7 @@ impl Transaction {
     /// Ends an operation: lists the nodes that it has changed, and gives them their places in its
     /// block. The root comes first, then the changed nodes below in order, parents before children.
     ///
-    /// (Section 4.5 of the format's description.)
+    /// (Section 4.5 of docs/spec/btree.md.)
     pub(crate) fn stage(&mut self, root: NodeId, mut op: Op) {
         let seq = self.next_seq();
         op.index_start = self.index.len();
@@ -66,7 +66,7 @@ impl Transaction {
     /// Encodes the blocks of all staged operations, from the nodes as they are now: an earlier block
     /// keeps only what no later operation has written again.
     ///
-    /// (Section 4.6 of the format's description. The order matters: a block prints the levels of its
+    /// (Section 4.6 of docs/spec/btree.md. The order matters: a block prints the levels of its
     /// children, which lie in the same block or an earlier one and are therefore settled.)
     pub(crate) fn encode(&mut self) {
         let mut encoded = std::mem::take(&mut self.encoded);

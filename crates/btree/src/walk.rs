@@ -74,7 +74,7 @@ impl Walk for Stored<'_> {
 /// Looks one key up, by plain search from the root.
 ///
 /// (The reader in JavaScript answers early from a block that carries the key; that can bring back
-/// deleted entries, see section 5 of the format's description.)
+/// deleted entries, see section 5 of docs/spec/btree.md.)
 pub(crate) fn get<W: Walk>(tree: &W, key: &[u8]) -> Result<Option<Entry>> {
     let Some(mut node) = tree.root()? else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The compact encoding of log.md section 8: how numbers, bytes and texts stand in messages.
+//! The compact encoding of docs/spec/log.md section 8: how numbers, bytes and texts stand in messages.
 //!
 //! ```text
 //! uint    n <= 0xfc: 1 byte; else 0xfd + 2, 0xfe + 4 or 0xff + 8 bytes, little-endian

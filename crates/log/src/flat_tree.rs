@@ -1,4 +1,4 @@
-//! Numbering of a binary tree's nodes, in order from left to right (log.md section 2.3).
+//! Numbering of a binary tree's nodes, in order from left to right (docs/spec/log.md section 2.3).
 //!
 //! Leaves are even: block `i` is node `2i`. A node's depth is the count of its trailing one bits.
 //! Three full trees of 1, 2 and 4 blocks:

@@ -1,4 +1,4 @@
-//! Ed25519 key pairs and signatures (log.md section 1.1).
+//! Ed25519 key pairs and signatures (docs/spec/log.md section 1.1).
 
 use std::fmt;
 

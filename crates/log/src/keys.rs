@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use crate::{error::DecodeError, hash};
 
 /// The identity of a log: a public key, or the hash of the [`Manifest`](crate::Manifest) that says
-/// who may sign (log.md section 1.4). Who knows it can ask for the log's blocks and verify them.
+/// who may sign (docs/spec/log.md section 1.4). Who knows it can ask for the log's blocks and verify them.
 ///
 /// Prints as 52 characters z-base-32; parses from that or from 64 characters hex.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,7 +60,7 @@ bytes_32!(DiscoveryKey);
 bytes_32!(Hash);
 
 impl LogKey {
-    /// The name under which the log is announced and asked for (log.md section 1.5).
+    /// The name under which the log is announced and asked for (docs/spec/log.md section 1.5).
     #[must_use]
     pub fn discovery_key(&self) -> DiscoveryKey {
         DiscoveryKey(hash::keyed(&self.0, b"hypercore"))

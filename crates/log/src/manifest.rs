@@ -1,4 +1,4 @@
-//! The manifest: who may sign a log (log.md section 1.3).
+//! The manifest: who may sign a log (docs/spec/log.md section 1.3).
 
 use crate::{
     compact::{Reader, put_buffer, put_uint},

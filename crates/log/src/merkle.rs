@@ -158,7 +158,7 @@ pub(crate) fn byte_offset(source: &dyn NodeSource, roots: &Roots, tree_index: u6
 }
 
 /// How many levels above node `tree_index` the first stored node stands, 0 if it is stored itself
-/// or not whole in the log: the `nodes` of a request (log.md section 4.1).
+/// or not whole in the log: the `nodes` of a request (docs/spec/log.md section 4.1).
 pub(crate) fn missing_nodes(source: &dyn NodeSource, length: u64, tree_index: u64) -> Result<u64> {
     let head = length.saturating_mul(2);
     if flat_tree::right_span(tree_index) >= head {

@@ -1,4 +1,4 @@
-//! What a peer answers to a request, and its bytes on the wire (log.md sections 4.1 and 8).
+//! What a peer answers to a request, and its bytes on the wire (docs/spec/log.md sections 4.1 and 8).
 
 use bytes::Bytes;
 
@@ -66,7 +66,7 @@ pub struct ProofUpgrade {
     pub nodes: Vec<Node>,
     /// From there to the length that is signed.
     pub additional_nodes: Vec<Node>,
-    /// The signature over the head, as stored (log.md section 2.6).
+    /// The signature over the head, as stored (docs/spec/log.md section 2.6).
     pub signature: Bytes,
 }
 

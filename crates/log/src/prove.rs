@@ -1,4 +1,4 @@
-//! Answering a request (log.md section 4.2). Pure but for reading nodes.
+//! Answering a request (docs/spec/log.md section 4.2). Pure but for reading nodes.
 
 use bytes::Bytes;
 
@@ -264,7 +264,7 @@ fn path_between(
     Ok(path)
 }
 
-/// The node below `root`, which the asker holds, that leads to the byte (log.md section 4.4).
+/// The node below `root`, which the asker holds, that leads to the byte (docs/spec/log.md section 4.4).
 fn seek_below(source: &dyn NodeSource, seek: &RequestSeek, root: u64, length: u64) -> Result<u64> {
     let invalid = Error::InvalidRequest { what: "the byte sought is not below that node" };
     let roots = roots_at(source, length)?.ok_or(Error::NotAvailable { index: root })?;

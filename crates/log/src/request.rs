@@ -1,4 +1,4 @@
-//! What a replica asks of a peer (log.md section 4.1).
+//! What a replica asks of a peer (docs/spec/log.md section 4.1).
 
 /// A wish for parts of a log together with their proof. At most one of `block` and `hash` is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

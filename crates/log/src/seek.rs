@@ -1,4 +1,4 @@
-//! Finding the block that holds a byte (log.md section 4.5).
+//! Finding the block that holds a byte (docs/spec/log.md section 4.5).
 
 use std::ops::Range;
 

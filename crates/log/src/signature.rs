@@ -1,4 +1,4 @@
-//! What is signed over a head, and how signatures are stored (log.md sections 2.5 and 2.6).
+//! What is signed over a head, and how signatures are stored (docs/spec/log.md sections 2.5 and 2.6).
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Checking a proof against what is held already (log.md section 4.3). Pure: nothing is stored.
+//! Checking a proof against what is held already (docs/spec/log.md section 4.3). Pure: nothing is stored.
 //!
 //! # Sizes
 //!

@@ -1,4 +1,4 @@
-//! Proof that the sender of an open knows the key of the log (wire format, section 4).
+//! Proof that the sender of an open knows the key of the log (docs/spec/wire.md section 4).
 
 use blake2::Blake2bMac;
 use blake2::digest::consts::U32;

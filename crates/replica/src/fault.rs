@@ -3,7 +3,7 @@ use multibee_log::DecodeError;
 /// What a remote did that makes its connection useless or hostile.
 ///
 /// Always the peer's fault, never ours and never the machine's: hang up, keep everything else.
-/// Nothing is sent back, because the wire protocol has no error codes (wire format, section 9).
+/// Nothing is sent back, because the wire protocol has no error codes (docs/spec/wire.md section 9).
 #[expect(missing_docs, reason = "each variant's message names its fields")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! Frames of the byte stream: `length: u24 little-endian || body` (wire format, section 2.1).
+//! Frames of the byte stream: `length: u24 little-endian || body` (docs/spec/wire.md section 2.1).
 
 use bytes::{Buf, BytesMut};
 

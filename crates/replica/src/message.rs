@@ -1,4 +1,4 @@
-//! The messages of a `hypercore/alpha` channel (wire format, sections 4 and 5).
+//! The messages of a `hypercore/alpha` channel (docs/spec/wire.md sections 4 and 5).
 
 use bytes::Bytes;
 use multibee_log::compact::{Reader, put_string, put_u32, put_uint};

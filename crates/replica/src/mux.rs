@@ -1,4 +1,4 @@
-//! Many channels over one stream of frames (wire format, section 3).
+//! Many channels over one stream of frames (docs/spec/wire.md section 3).
 
 use std::collections::{HashMap, VecDeque};
 

@@ -1,5 +1,5 @@
 //! The frames of the mux: single messages, batches of them, and the control messages that open,
-//! reject and close channels (wire format, section 3.1).
+//! reject and close channels (docs/spec/wire.md section 3.1).
 
 use std::collections::VecDeque;
 

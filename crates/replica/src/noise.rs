@@ -1,4 +1,4 @@
-//! The Noise handshake, on the Edwards curve of Ed25519 (wire format, section 2.2).
+//! The Noise handshake, on the Edwards curve of Ed25519 (docs/spec/wire.md section 2.2).
 
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::traits::IsIdentity;

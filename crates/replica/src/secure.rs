@@ -1,4 +1,4 @@
-//! An encrypted, authenticated stream of messages over any byte stream (wire format, section 2).
+//! An encrypted, authenticated stream of messages over any byte stream (docs/spec/wire.md section 2).
 
 use std::collections::VecDeque;
 
