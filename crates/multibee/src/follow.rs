@@ -328,3 +328,6 @@ fn is_plausible(hint: &Hint) -> bool {
         fits
     })
 }
+
+#[cfg(test)]
+mod tests;
