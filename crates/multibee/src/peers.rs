@@ -36,8 +36,8 @@ pub(crate) struct Peer {
     pub(crate) our_status: Option<Status>,
     /// What it said last of how far it is.
     pub(crate) status: Option<Status>,
-    /// Questions for ranges that it has not answered.
-    pub(crate) asked: BTreeSet<LogKey>,
+    /// Where it was asked last for a log's news.
+    pub(crate) asked: BTreeMap<LogKey, Asked>,
     /// Logs that were offered to it.
     pub(crate) offered: BTreeSet<LogKey>,
     /// Set once its data was found to differ though its clock is equal.
@@ -45,6 +45,29 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Whether to ask for a log's news from `since` on, which it has applied up to `theirs`. Notes
+    /// that it is asked.
+    pub(crate) fn is_to_be_asked(&mut self, key: LogKey, since: u64, theirs: u64) -> bool {
+        let asked = Asked { since, theirs, is_answered: false };
+        let before = self.asked.get(&key);
+        let is_new = before.is_none_or(|before| {
+            before.is_answered && (before.since, before.theirs) != (since, theirs)
+        });
+        if is_new {
+            self.asked.insert(key, asked);
+        }
+        is_new
+    }
+
+    /// An answer has come. Whether it was asked for.
+    pub(crate) fn answered(&mut self, key: &LogKey) -> bool {
+        let waiting = self.asked.get_mut(key).filter(|asked| !asked.is_answered);
+        waiting.is_some_and(|asked| {
+            asked.is_answered = true;
+            true
+        })
+    }
+
     pub(crate) const fn new(key: LogKey, channel: ChannelId, removed: bool) -> Self {
         Self {
             key,
@@ -53,11 +76,21 @@ impl Peer {
             told: BTreeSet::new(),
             our_status: None,
             status: None,
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
             offered: BTreeSet::new(),
             diverged: false,
         }
     }
+}
+
+/// A question for where a log's news lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// From this block on.
+    pub(crate) since: u64,
+    /// How far the peer had applied the log: asking the same once more brings nothing new.
+    pub(crate) theirs: u64,
+    pub(crate) is_answered: bool,
 }
 
 /// All connections.
@@ -137,7 +170,10 @@ fn same_tags(ours: &Clock, theirs: &Clock) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use multibee_merge::{Applied, DeviceId, Digest};
+    use multibee_replica::{Replicator, ReplicatorOptions};
 
     use super::*;
 
@@ -145,6 +181,24 @@ mod tests {
         let at = Applied { length, tag: Some([tag; 8]) };
         let clock = [(DeviceId::from_u64(1), at)].into_iter().collect();
         Status { clock, digest: Digest::from_bytes([digest; 16]), length: 9 }
+    }
+
+    /// One question at a time, and none twice; but again when either side has come further.
+    #[test]
+    fn questions_are_asked_once() {
+        let key = LogKey::from_bytes([1; 32]);
+        let channels = || {
+            let mut replicator = Replicator::new(ReplicatorOptions::default(), [0; 32]);
+            let id = replicator.connect(Role::Initiator, Instant::now());
+            replicator.open_channel(id, "own", b"", b"")
+        };
+        let mut peer = Peer::new(key, channels(), false);
+        assert!(peer.is_to_be_asked(key, 2, 9));
+        assert!(!peer.is_to_be_asked(key, 2, 20), "the first is not answered");
+        assert!(peer.answered(&key) && !peer.answered(&key));
+        assert!(!peer.is_to_be_asked(key, 2, 9), "that was answered");
+        assert!(peer.is_to_be_asked(key, 2, 20));
+        assert!(peer.answered(&key) && peer.is_to_be_asked(key, 9, 20));
     }
 
     /// Digests are compared at equal clocks only; equal lengths of two histories are a divergence.

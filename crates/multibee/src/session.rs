@@ -277,7 +277,7 @@ impl Session {
                 let hint = ranges(&state.core, &key, since).unwrap_or(none);
                 self.send(id, channel, &PeerMessage::Ranges { key, hint });
             }
-            PeerMessage::Ranges { key, mut hint } if peer.asked.remove(&key) => {
+            PeerMessage::Ranges { key, mut hint } if peer.answered(&key) => {
                 hint.by_author = key == peer.key;
                 state.core.take_hint(&key, hint);
             }
@@ -313,17 +313,6 @@ impl Session {
             let hint = Hint { since: applied, upto, ranges: Vec::new(), by_author: true };
             core.take_hint(&peer.key, hint);
         }
-        for (key, following) in core.following() {
-            let device = following.follower.device();
-            let gap = status.clock.length(device).saturating_sub(core.applied(device));
-            let idle = following.follower.remaining() == 0;
-            // The author's chain can be walked from its head. A relay need not have that head.
-            let asks = gap >= ASK_FROM_BLOCKS || (gap > 0 && *key != peer.key);
-            if asks && idle && peer.asked.insert(*key) {
-                let ask = PeerMessage::AskRanges { key: *key, since: core.applied(device) };
-                self.send(id, peer.channel, &ask);
-            }
-        }
         peer.status = Some(status);
     }
 
@@ -358,6 +347,7 @@ impl Session {
                     self.endpoint.with(|r| r.offer(id, &key));
                 }
             }
+            self.ask(core, id, peer);
             let theirs = peer.status.as_ref();
             let standing = theirs.map_or(Standing::Apart, |theirs| compare(&own, theirs));
             if standing == Standing::Diverged && !peer.diverged {
@@ -367,6 +357,24 @@ impl Session {
         }
         let key = core.key();
         self.endpoint.with(|r| r.log_changed(&key));
+    }
+
+    /// Asks a device for where the news lies that it has and we have not.
+    fn ask(&self, core: &Core, id: ConnectionId, peer: &mut Peer) {
+        let Some(clock) = peer.status.as_ref().map(|status| status.clock.clone()) else { return };
+        for (key, following) in core.following() {
+            let device = following.follower.device();
+            let (applied, theirs) = (core.applied(device), clock.length(device));
+            let gap = theirs.saturating_sub(applied);
+            // The author's chain can be walked from its head. A relay need not have that head.
+            let is_worth_it = gap >= ASK_FROM_BLOCKS || (gap > 0 && *key != peer.key);
+            // While something is planned, it comes first: what is asked then is out of date.
+            let is_idle = following.follower.remaining() == 0;
+            if is_worth_it && is_idle && peer.is_to_be_asked(*key, applied, theirs) {
+                let ask = PeerMessage::AskRanges { key: *key, since: applied };
+                self.send(id, peer.channel, &ask);
+            }
+        }
     }
 
     fn send(&self, id: ConnectionId, channel: ChannelId, message: &PeerMessage) {

@@ -10,8 +10,7 @@ use crate::channel::{Cx, Remote};
 use crate::event::{Event, Fault};
 use crate::forecast::Forecast;
 use crate::limits::{
-    IN_FLIGHT_LEN, IN_FLIGHT_MIN, PENDING_REQUESTS_MAX, REQUEST_AGE_MAX, TIMEOUTS_MAX,
-    WANT_BLOCKS_MAX,
+    IN_FLIGHT_LEN, IN_FLIGHT_MIN, REQUEST_AGE_MAX, TIMEOUTS_MAX, WANT_BLOCKS_MAX, WINDOW_MAX,
 };
 use crate::log_state::{Blame, Effect};
 use crate::message::Message;
@@ -287,7 +286,7 @@ impl Download {
         let mean = if self.block_len_mean == 0 { log_mean } else { self.block_len_mean };
         let by_len = IN_FLIGHT_LEN / mean.max(1);
         let by_len = usize::try_from(by_len).unwrap_or(usize::MAX);
-        by_len.clamp(IN_FLIGHT_MIN, PENDING_REQUESTS_MAX).min(most)
+        by_len.clamp(IN_FLIGHT_MIN, WINDOW_MAX).min(most)
     }
 
     fn ask_block(&mut self, block: u64, priority: u64, cx: &mut Cx<'_>) -> Result<(), Error> {

@@ -36,10 +36,11 @@ pub(crate) const EXTENSION_NAME_LEN_MAX: usize = 128;
 
 // What we serve.
 
-/// Requests of one remote that wait for an answer, for each log; beyond it they get noData.
-pub(crate) const PENDING_REQUESTS_MAX: usize = 512;
+/// Requests of one remote that wait for an answer, for each log; beyond it they get noData. Twice
+/// what a remote like us asks for, since a refused block is not asked for again.
+pub(crate) const PENDING_REQUESTS_MAX: usize = 1024;
 /// The same for all logs of a connection together.
-pub(crate) const PENDING_REQUESTS_PER_CONNECTION_MAX: usize = 4096;
+pub(crate) const PENDING_REQUESTS_PER_CONNECTION_MAX: usize = 16_384;
 /// Stretches of a log that a remote has asked to be told about and that wait for an answer.
 pub(crate) const PENDING_WANTS_MAX: usize = 64;
 /// Longest stretch of blocks that one want may name; longer ones are not answered.
@@ -94,7 +95,12 @@ pub(crate) const GATHERED_FRAME_LEN: usize = 64 * 1024;
 /// Events that wait for the application before connections stop reading.
 pub(crate) const EVENTS_MAX: usize = 16 * 1024;
 
+/// Block requests under way to one remote for one log, at most. Requests for new lengths and seeks
+/// come on top.
+pub(crate) const WINDOW_MAX: usize = 512;
+
 const _: () = {
+    assert!(WINDOW_MAX * 2 <= PENDING_REQUESTS_MAX);
     assert!(PENDING_REQUESTS_MAX <= PENDING_REQUESTS_PER_CONNECTION_MAX);
     assert!(SERVE_QUEUE_LEN < SEND_QUEUE_LEN_MAX);
     assert!(GATHERED_FRAME_LEN < PLAINTEXT_LEN_MAX);

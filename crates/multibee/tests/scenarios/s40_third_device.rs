@@ -63,3 +63,31 @@ async fn at_other_moments(kind: Kind) {
 }
 
 scenario!(s40_the_relay_met_the_author_at_other_moments, at_other_moments);
+
+/// The relay learns the news piece by piece while it passes it on: what it told first is not the
+/// last that is asked of it.
+async fn while_it_learns(kind: Kind) {
+    let group = Group::strangers(kind, 3);
+    let [a, b, c] = [0, 1, 2].map(|number| group.db(number).clone());
+    for (one, other) in [(&a, &c), (&b, &c)] {
+        one.add_replica(other.key()).unwrap();
+        other.add_replica(one.key()).unwrap();
+    }
+    for (db, name) in [(&a, "a"), (&b, "b")] {
+        for round in 0..60 {
+            let mut batch = db.batch();
+            for i in 0..200 {
+                batch.put(format!("{name}/{round}/{i}"), "value");
+            }
+            batch.commit().unwrap();
+        }
+        for i in 0..200 {
+            db.put(format!("{name}/single/{i}"), "value").unwrap();
+        }
+    }
+    let (_a_to_c, _b_to_c) = tokio::join!(link(&a, &c), link(&b, &c));
+    converge(&[&a, &b, &c]).await;
+    assert_eq!(b.verify().unwrap().keys, 2 * 12_200);
+}
+
+scenario!(s40_the_relay_learns_while_it_passes_on, while_it_learns);
