@@ -1,11 +1,14 @@
-//! Adding blocks, and making them durable.
+//! Adding blocks.
 
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::limits::{BATCH_BLOCKS_MAX, BATCH_BYTES_MAX};
 use crate::log::{Log, Shared, Writer};
+use crate::node::Node;
 use crate::oplog_codec::{Entry, EntryBitfield, EntryUpgrade};
 use crate::signature::Signers;
 use crate::storage::Part;
@@ -24,48 +27,59 @@ impl Log {
     /// shows when it is opened anew.
     pub fn append<B: AsRef<[u8]>>(&self, blocks: &[B]) -> Result<u64> {
         let blocks: Vec<&[u8]> = blocks.iter().map(AsRef::as_ref).collect();
-        self.shared.append(&blocks)
+        let (change, len) = self.shared.append(&blocks, &[])?;
+        self.shared.settle(change)?;
+        Ok(len)
     }
 }
 
 impl Shared {
-    fn append(&self, blocks: &[&[u8]]) -> Result<u64> {
+    /// Writes blocks and user data as one change. Returns its number, and the length with it.
+    pub(crate) fn append(
+        &self,
+        blocks: &[&[u8]],
+        user_data: &[(String, Bytes)],
+    ) -> Result<(u64, u64)> {
         let Some(keys) = &self.keys else {
+            self.disk.check_writable()?;
             return Err(Error::NotWritable);
         };
         self.check_batch(blocks)?;
         let mut writer = self.writer()?;
-        let (before, manifest) = {
+        let (before, manifest, change) = {
             let state = self.state();
-            (state.commit.clone(), state.manifest.clone())
+            (state.accepted.clone(), state.manifest.clone(), state.change)
         };
-        if blocks.is_empty() {
-            return Ok(before.length());
+        if blocks.is_empty() && user_data.is_empty() {
+            return Ok((change, before.length()));
         }
-        let mut roots = before.roots.clone();
-        let mut nodes = Vec::with_capacity(2 * blocks.len() + 64);
-        for block in blocks {
-            roots.append(block, &mut nodes)?;
+        let new_user_data = match user_data {
+            [] => None,
+            pairs => Some(self.with_user_data(pairs)?),
+        };
+        let (mut after, mut nodes) = (before.clone(), Vec::new());
+        if !blocks.is_empty() {
+            let mut roots = before.roots.clone();
+            roots.append_all(blocks, &mut nodes)?;
+            let manifest = manifest.ok_or(Error::NotWritable)?;
+            let signers = Signers { key: &self.key, manifest: &manifest };
+            let signature = signers.sign(keys, &roots.tree_hash(), roots.length(), before.fork)?;
+            after = Arc::new(Commit { fork: before.fork, roots, signature });
         }
-        let manifest = manifest.ok_or(Error::NotWritable)?;
-        let signers = Signers { key: &self.key, manifest: &manifest };
-        let signature = signers.sign(keys, &roots.tree_hash(), roots.length(), before.fork)?;
-        let after = Commit { fork: before.fork, roots, signature };
-        self.write_commit(&mut writer, blocks, &before, &after, &nodes)?;
+        let nodes = self.write_commit(&mut writer, blocks, user_data, (&before, &after), nodes)?;
 
-        let new = before.length()..after.length();
-        let after = Arc::new(after);
-        self.tree.insert(nodes);
-        {
+        let len = after.length();
+        self.tree.insert(&nodes);
+        let change = {
             let mut state = self.state_mut();
-            state.bits.set(new.clone(), true);
-            if self.is_immediate() {
-                state.durable = after.clone();
+            state.bits.set(before.length()..len, true);
+            if let Some(user_data) = new_user_data {
+                state.user_data = user_data;
             }
-            state.commit = after;
-        }
+            state.accept(after)
+        };
         self.flush_if_due(&mut writer);
-        Ok(new.end)
+        Ok((change, len))
     }
 
     fn check_batch(&self, blocks: &[&[u8]]) -> Result<()> {
@@ -84,7 +98,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes blocks and their entry, and waits for the disk if that is asked for.
+    /// Writes blocks and their entry. Gives the nodes back.
     ///
     /// No order is needed between the two: recovery drops an entry whose blocks are not there. But
     /// both must be there before the commit is acknowledged.
@@ -92,42 +106,37 @@ impl Shared {
         &self,
         writer: &mut Writer,
         blocks: &[&[u8]],
-        before: &Commit,
-        after: &Commit,
-        nodes: &[crate::node::Node],
-    ) -> Result<()> {
+        user_data: &[(String, Bytes)],
+        (before, after): (&Commit, &Commit),
+        nodes: Vec<Node>,
+    ) -> Result<Vec<Node>> {
         let offset = before.roots.byte_length();
         match blocks {
             [only] => self.disk.write_at(Part::Data, offset, only)?,
             many => self.disk.write_at(Part::Data, offset, &many.concat())?,
         }
-        let entry = Entry {
-            user_data: None,
-            nodes: Some(nodes.to_vec()),
-            upgrade: Some(EntryUpgrade {
-                fork: after.fork,
-                ancestors: before.length(),
-                length: after.length(),
-                signature: after.signature.clone(),
-            }),
-            bitfield: Some(EntryBitfield {
-                drop: false,
-                start: before.length(),
-                length: blocks.len() as u64,
-            }),
-        };
-        writer.oplog.append(&self.disk, &[entry])?;
-        if self.is_immediate() {
-            self.disk.sync(&[Part::Data, Part::Oplog])?;
+        let mut entries: Vec<Entry> = user_data
+            .iter()
+            .map(|pair| Entry { user_data: Some(pair.clone()), ..Entry::default() })
+            .collect();
+        if !blocks.is_empty() {
+            entries.push(Entry {
+                user_data: None,
+                nodes: Some(nodes),
+                upgrade: Some(EntryUpgrade {
+                    fork: after.fork,
+                    ancestors: before.length(),
+                    length: after.length(),
+                    signature: after.signature.clone(),
+                }),
+                bitfield: Some(EntryBitfield {
+                    drop: false,
+                    start: before.length(),
+                    length: blocks.len() as u64,
+                }),
+            });
         }
-        Ok(())
-    }
-
-    /// Makes durable what was accepted. The caller is the writer.
-    pub(crate) fn sync(&self) -> Result<()> {
-        let commit = self.commit();
-        self.disk.sync(&[Part::Data, Part::Oplog])?;
-        self.state_mut().durable = commit;
-        Ok(())
+        writer.oplog.append(&self.disk, &entries, true)?;
+        Ok(entries.pop().and_then(|entry| entry.nodes).unwrap_or_default())
     }
 }

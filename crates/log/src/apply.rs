@@ -63,35 +63,37 @@ impl Shared {
             }
         }
         if !stage.entries.is_empty() {
-            self.store(&mut writer, stage)?;
+            let change = self.store(&mut writer, stage)?;
+            drop(writer);
+            self.settle(change)?;
         }
         Ok(results)
     }
 
-    fn store(&self, writer: &mut Writer, stage: Stage<'_>) -> Result<()> {
+    /// Writes what was verified. Returns the number of the change.
+    fn store(&self, writer: &mut Writer, stage: Stage<'_>) -> Result<u64> {
         let Stage { commit, learnt, nodes, blocks, entries, has_mended_sizes, .. } = stage;
         self.write_blocks(&blocks)?;
-        writer.oplog.append(&self.disk, &entries)?;
-        if self.is_immediate() {
-            self.disk.sync(&[Part::Data, Part::Oplog])?;
-        }
-        self.tree.insert(nodes.into_values());
+        writer.oplog.append(&self.disk, &entries, false)?;
+        let mut nodes: Vec<Node> = nodes.into_values().collect();
+        nodes.sort_unstable_by_key(|node| node.index);
+        self.tree.insert(&nodes);
         if has_mended_sizes {
-            self.tree.forget_offsets();
+            self.tree.forget_places();
         }
-        {
+        let change = {
             let mut state = self.state_mut();
             for block in blocks {
                 state.bits.set(block.number..block.number + 1, true);
             }
-            if self.keys.is_none() || self.is_immediate() {
+            if self.keys.is_none() {
                 state.durable = commit.clone();
             }
-            state.commit = commit;
             if let Some(manifest) = &learnt {
                 state.manifest = Some(manifest.clone());
             }
-        }
+            state.accept(commit)
+        };
         match learnt {
             Some(manifest) => {
                 // Only a header can tell it.
@@ -100,7 +102,7 @@ impl Shared {
             }
             None => self.flush_if_due(writer),
         }
-        Ok(())
+        Ok(change)
     }
 
     /// Writes blocks to their places, neighbours together.
@@ -112,13 +114,19 @@ impl Shared {
         for block in in_order {
             let is_next = start + joined.len() as u64 == block.offset;
             if !is_next || joined.len() >= JOINED_WRITE_BYTES {
-                self.disk.write_at(Part::Data, start, &joined)?;
+                self.write_data(start, &joined)?;
                 joined.clear();
                 start = block.offset;
             }
             joined.extend_from_slice(&block.value);
         }
-        self.disk.write_at(Part::Data, start, &joined)
+        self.write_data(start, &joined)
+    }
+
+    fn write_data(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.disk.write_at(Part::Data, offset, bytes)?;
+        self.tree.pages().forget_data(offset..offset.saturating_add(bytes.len() as u64));
+        Ok(())
     }
 }
 
@@ -147,7 +155,7 @@ impl<'a> Stage<'a> {
         let state = shared.state();
         Self {
             shared,
-            commit: state.commit.clone(),
+            commit: state.accepted.clone(),
             manifest: state.manifest.clone(),
             learnt: None,
             nodes: HashMap::new(),
@@ -255,7 +263,8 @@ impl<'a> Stage<'a> {
         let stored = self.shared.tree.at(commit.length());
         let staged = Overlaid { new: &self.nodes, below: &stored };
         let staged = Overlaid { new: &new, below: &staged };
-        let (offset, _) = self.shared.tree.locate(&staged, &commit.roots, number)?;
+        staged.expect_node(number.saturating_mul(2))?;
+        let offset = self.shared.tree.offset(&staged, &commit.roots, number)?;
         Ok(Some(StagedBlock { number, offset, value }))
     }
 }

@@ -110,6 +110,32 @@ impl Bitfield {
         runs
     }
 
+    /// Returns the widest range around `range`, of which nothing is held, that holds nothing either,
+    /// up to `end`.
+    pub(crate) fn gap_around(&self, range: Range<u64>, end: u64) -> Range<u64> {
+        self.previous(range.start).map_or(0, |last| last + 1)..self.next(range.end, true, end)
+    }
+
+    /// Returns the last held block before `end`.
+    fn previous(&self, end: u64) -> Option<u64> {
+        let last = end.checked_sub(1)?;
+        for (&number, page) in self.pages.range(..=last / PAGE_BITS).rev() {
+            let base = number * PAGE_BITS;
+            let bits = (end - base).min(PAGE_BITS);
+            for (index, word) in page.iter().enumerate().rev() {
+                let first = index as u64 * 32;
+                let Some(below) = bits.checked_sub(first).filter(|&below| below > 0) else {
+                    continue;
+                };
+                let word = word & (u32::MAX >> (32 - below.min(32)));
+                if let Some(bit) = word.checked_ilog2() {
+                    return Some(base + first + u64::from(bit));
+                }
+            }
+        }
+        None
+    }
+
     /// Takes in one page as it was read. Call in any order, then [`finish_loading`].
     ///
     /// [`finish_loading`]: Self::finish_loading

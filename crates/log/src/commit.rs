@@ -1,5 +1,6 @@
 //! What readers see: the newest head, the newest durable one, and which blocks are held.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -34,12 +35,67 @@ impl Commit {
     }
 }
 
+/// A pair of key and value that a log carries beside its blocks, in the order they were set.
+pub(crate) type UserData = Vec<(String, Bytes)>;
+
 /// The part of a log that readers share. Locked for moments only, never across disk work.
 pub(crate) struct State {
-    pub(crate) commit: Arc<Commit>,
+    /// The last commit that was accepted. The next one builds on it.
+    pub(crate) accepted: Arc<Commit>,
     /// The last commit that a power cut cannot take back. All that is ever proven to others.
     pub(crate) durable: Arc<Commit>,
-    /// Blocks held. None at or beyond the length.
+    /// Whether readers see what is not durable yet.
+    pub(crate) shows_accepted: bool,
+    /// Number of the last change that was accepted, counted from when the log was opened.
+    pub(crate) change: u64,
+    /// Number of the last change that a power cut cannot take back.
+    pub(crate) durable_change: u64,
+    /// Blocks held. None at or beyond the accepted length.
     pub(crate) bits: Bitfield,
     pub(crate) manifest: Option<Arc<Manifest>>,
+    pub(crate) user_data: Arc<UserData>,
+}
+
+impl State {
+    /// The commit that readers see.
+    pub(crate) fn commit(&self) -> &Arc<Commit> {
+        if self.shows_accepted { &self.accepted } else { &self.durable }
+    }
+
+    /// Whether a block is held, as far as readers see.
+    pub(crate) fn has(&self, block: u64) -> bool {
+        block < self.commit().length() && self.bits.get(block)
+    }
+
+    /// The first block that is not held.
+    pub(crate) fn contiguous(&self) -> u64 {
+        self.bits.contiguous().min(self.commit().length())
+    }
+
+    /// The runs of held blocks within `range`.
+    pub(crate) fn held(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        self.bits.held(range.start..range.end.min(self.commit().length()))
+    }
+
+    /// The 32 bits of the blocks from `32 * index` on.
+    pub(crate) fn word(&self, index: u64) -> u32 {
+        let visible = self.commit().length().saturating_sub(index.saturating_mul(32)).min(32);
+        let mask = u32::MAX.checked_shr(32 - visible as u32).unwrap_or(0);
+        self.bits.word(index) & mask
+    }
+
+    /// Takes in a change that was written.
+    pub(crate) fn accept(&mut self, commit: Arc<Commit>) -> u64 {
+        self.accepted = commit;
+        self.change += 1;
+        self.change
+    }
+
+    /// Notes that all changes up to number `change`, which led to `commit`, are on disk.
+    pub(crate) fn note_durable(&mut self, change: u64, commit: Arc<Commit>) {
+        if change > self.durable_change {
+            self.durable = commit;
+            self.durable_change = change;
+        }
+    }
 }

@@ -47,7 +47,7 @@ pub enum DecodeError {
 /// | `ForkMismatch`, `Outdated` | nobody | drop the proof |
 /// | `InvalidRequest` | who asked | answer "no data" |
 /// | `NotAvailable` | nobody | ask somebody else |
-/// | `NotWritable`, `BlockTooLarge`, `BatchTooLarge`, `LogTooLarge` | the caller | mend the call |
+/// | `NotWritable`, `ReadOnly`, `InvalidFork`, `BlockTooLarge`, `BatchTooLarge`, `LogTooLarge` | the caller | mend the call |
 /// | the rest | this machine | stop writing, tell a person |
 #[expect(missing_docs, reason = "each variant's message names its fields")]
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,9 @@ pub enum Error {
     /// The answer needs a tree node that is not stored here.
     #[error("tree node {index} is not stored here")]
     NotAvailable { index: u64 },
+    /// A log can only be cut to a higher fork than it has.
+    #[error("fork {asked} is not above this log's fork {ours}")]
+    InvalidFork { ours: u64, asked: u64 },
     /// There is no key pair here that may sign this log.
     #[error("this log is not writable here")]
     NotWritable,
@@ -105,6 +108,12 @@ pub enum Error {
     /// Another process, or another handle in this one, has the log open.
     #[error("{} is locked by another user", path.display())]
     Locked { path: PathBuf },
+    /// Another process changes the log faster than it can be read.
+    #[error("the log's writer changes it faster than it can be read; try again")]
+    Busy,
+    /// The log was opened for reading only.
+    #[error("the log was opened for reading only")]
+    ReadOnly,
     /// A sync failed earlier. What is on disk is unknown until the log is opened anew.
     #[error("the log takes no more writes since a sync failed; open it anew")]
     ReadOnlyAfterFailedSync,

@@ -1,5 +1,7 @@
 //! Storage in a directory, one file for each part.
 
+mod hole;
+
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::error::Error;
+
 use crate::lock;
 use crate::storage::{Part, Storage};
 
@@ -19,9 +22,17 @@ use crate::storage::{Part, Storage};
 #[derive(Debug)]
 pub struct FileStorage {
     dir: Mutex<Dir>,
+    access: Access,
     files: [OnceLock<File>; Part::ALL.len()],
     /// Whether a file was made since the directory was last synced.
     dir_is_dirty: AtomicBool,
+}
+
+/// What the files are opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
 }
 
 /// Where the files are now, and where they will be once the new log is complete.
@@ -76,6 +87,18 @@ impl FileStorage {
         Self::lock_in(dir.to_path_buf(), None)
     }
 
+    /// Opens the directory of a log for [reading](crate::Log::open_read_only) while another process
+    /// may write it. Nothing is locked, and writing fails.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], of kind `NotFound` if there is no `oplog`.
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self, Error> {
+        let dir = dir.as_ref();
+        fs::metadata(dir.join(Part::Oplog.name()))?;
+        Ok(Self::new(dir.to_path_buf(), None, Access::Read))
+    }
+
     /// Returns whether `dir` holds an `oplog`, without locking it.
     ///
     /// # Errors
@@ -89,12 +112,17 @@ impl FileStorage {
         }
     }
 
-    fn lock_in(path: PathBuf, rename_to: Option<PathBuf>) -> Result<Self, Error> {
-        let storage = Self {
-            dir: Mutex::new(Dir { path: path.clone(), rename_to }),
+    fn new(path: PathBuf, rename_to: Option<PathBuf>, access: Access) -> Self {
+        Self {
+            dir: Mutex::new(Dir { path, rename_to }),
+            access,
             files: Default::default(),
             dir_is_dirty: AtomicBool::new(false),
-        };
+        }
+    }
+
+    fn lock_in(path: PathBuf, rename_to: Option<PathBuf>) -> Result<Self, Error> {
+        let storage = Self::new(path.clone(), rename_to, Access::Write);
         if !lock::try_lock(storage.file_for_writing(Part::Oplog)?)? {
             return Err(Error::Locked { path });
         }
@@ -108,7 +136,7 @@ impl FileStorage {
             return Ok(Some(file));
         }
         let dir = self.dir();
-        match open_options().open(dir.path.join(part.name())) {
+        match open_options(self.access).open(dir.path.join(part.name())) {
             Ok(file) => {
                 if part == Part::Key {
                     refuse_if_others_can_read(&file)?;
@@ -130,7 +158,7 @@ impl FileStorage {
         if let Some(file) = slot.get() {
             return Ok(file);
         }
-        let file = open_options().create(true).open(dir.path.join(part.name()))?;
+        let file = open_options(self.access).create(true).open(dir.path.join(part.name()))?;
         self.dir_is_dirty.store(true, Ordering::Release);
         Ok(slot.get_or_init(|| file))
     }
@@ -199,6 +227,17 @@ impl Storage for FileStorage {
         Ok(())
     }
 
+    fn discard(&self, part: Part, offset: u64, len: u64) -> io::Result<()> {
+        match self.file(part)? {
+            Some(file) => hole::punch(file, offset, len),
+            None => Ok(()),
+        }
+    }
+
+    fn allocated(&self, part: Part) -> io::Result<u64> {
+        self.file(part)?.map_or(Ok(0), hole::allocated)
+    }
+
     fn publish(&self) -> io::Result<()> {
         let mut dir = self.dir();
         sync_dir(&dir.path)?;
@@ -253,9 +292,9 @@ mod positional {
     }
 }
 
-fn open_options() -> OpenOptions {
+fn open_options(access: Access) -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.read(true).write(true);
+    options.read(true).write(access == Access::Write);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options

@@ -12,11 +12,14 @@ pub(crate) const BATCH_BLOCKS_MAX: usize = 65_536;
 /// Most bytes of block data in one append: 1 GiB.
 pub(crate) const BATCH_BYTES_MAX: u64 = 1 << 30;
 
-/// Bytes of oplog entries at which a writer's log moves them to their places.
-pub(crate) const FLUSH_BYTES: u64 = 64 * 1024;
+/// Bytes of oplog entries at which a log moves them to their places.
+///
+/// Each time costs two waits for the disk, and reading them on opening costs about 5 ms for each
+/// MiB.
+pub(crate) const FLUSH_BYTES: u64 = 1024 * 1024;
 
-/// The same for a replica. Its entries are larger and can be fetched again, so it waits for more.
-pub(crate) const FLUSH_BYTES_REPLICA: u64 = 1024 * 1024;
+/// Most bytes of one part that are kept in memory by [`Durability::None`](crate::Durability::None).
+pub(crate) const WRITE_BEHIND_BYTES: usize = 1024 * 1024;
 
 /// Most bytes in the payload of one oplog entry; the format's own bound is 1 GiB.
 pub(crate) const ENTRY_LEN_MAX: u64 = 64 * 1024 * 1024;
@@ -24,11 +27,15 @@ pub(crate) const ENTRY_LEN_MAX: u64 = 64 * 1024 * 1024;
 /// Most bytes in a header kept in the part `Header`.
 pub(crate) const EXTERNAL_HEADER_LEN_MAX: u64 = 16 * 1024 * 1024;
 
-/// Bytes of tree pages that one log keeps in memory: all of them up to 100,000 blocks.
-pub(crate) const TREE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes that the logs of a process cache unless told otherwise: 64 MiB.
+pub(crate) const CACHE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 
-/// Number of byte offsets that one log remembers, each of a group of blocks.
-pub(crate) const OFFSET_CACHE_ITEMS: usize = 16 * 1024;
+/// Bytes of an item in the cache, about.
+pub(crate) const CACHE_ITEM_BYTES: u64 = 4096;
+
+/// Blocks up to this many bytes are read by way of the cache; for larger ones a read of their own
+/// costs little more than copying them.
+pub(crate) const CACHED_BLOCK_BYTES_MAX: u64 = 4096;
 
 /// Most bytes of neighbouring blocks that are joined into one write when proofs are applied.
 pub(crate) const JOINED_WRITE_BYTES: usize = 1024 * 1024;
@@ -39,3 +46,9 @@ pub(crate) const UNCHECKED_READ_BYTES: u64 = 64 * 1024;
 const _: () = assert!(FLUSH_BYTES < ENTRY_LEN_MAX);
 // A batch of the largest size, two nodes of at most 50 bytes for each block, is one entry.
 const _: () = assert!((BATCH_BLOCKS_MAX as u64) * 100 + 4096 <= ENTRY_LEN_MAX);
+
+/// Most bytes of user data in one log, keys and all: 1 MiB.
+pub(crate) const USER_DATA_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How often a log that another process writes is read before that is given up.
+pub(crate) const READ_ATTEMPTS: u32 = 100;

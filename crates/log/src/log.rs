@@ -2,13 +2,20 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, LockResult, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard,
+    RwLockWriteGuard,
+};
 
 use bytes::Bytes;
 
+use crate::barrier::Barrier;
+use crate::cache::Cache;
 use crate::commit::{Commit, State};
 use crate::disk::Disk;
+use crate::durability::Durability;
 use crate::error::{Error, Result};
+use crate::eventual::Pacemaker;
 use crate::head::Head;
 use crate::key_pair::KeyPair;
 use crate::keys::{DiscoveryKey, LogKey};
@@ -20,21 +27,10 @@ use crate::recovery::{self, Recovered};
 use crate::storage::{Part, Storage};
 use crate::tree_store::TreeStore;
 
-/// When an append returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// Once it is on disk.
-    #[default]
-    Immediate,
-    /// Once it is handed to the operating system. It survives a crash of this program; a power cut
-    /// may take back what [`Log::sync`] has not confirmed, newest first.
-    Buffered,
-}
-
 /// How a log is created and opened.
 #[derive(Debug, Clone)]
 pub struct LogOptions {
-    /// When an append returns. Replicas are always written as with [`Durability::Buffered`].
+    /// When a change returns, and what a power cut may undo.
     pub durability: Durability,
     /// Whether a new log's key is its public key, as Hypercore 10 made them, and not the hash of its
     /// manifest.
@@ -45,6 +41,11 @@ pub struct LogOptions {
     ///
     /// [`BLOCK_LEN_MAX`]: crate::BLOCK_LEN_MAX
     pub block_len_max: u64,
+    /// Memory for what is read. By default shared by all logs of the process, 64 MiB.
+    pub cache: Cache,
+    /// For tests of what waiting for the disk is good for: the one wait that is left out.
+    #[cfg(feature = "testing")]
+    pub without_barrier: Option<(Barrier, Part)>,
 }
 
 impl Default for LogOptions {
@@ -54,6 +55,9 @@ impl Default for LogOptions {
             compat: false,
             manifest: None,
             block_len_max: BLOCK_LEN_DEFAULT_MAX,
+            cache: Cache::shared(),
+            #[cfg(feature = "testing")]
+            without_barrier: None,
         }
     }
 }
@@ -78,12 +82,16 @@ pub(crate) struct Shared {
     pub(crate) tree: TreeStore,
     state: RwLock<State>,
     writer: Mutex<Writer>,
+    /// Held by the one who waits for the disk, for all who wait.
+    pub(crate) sync_turn: Mutex<()>,
+    /// Syncs later, where that is asked for.
+    pub(crate) pacemaker: OnceLock<Arc<Pacemaker>>,
 }
 
 /// What only the one who writes needs. Held during disk work.
 pub(crate) struct Writer {
     pub(crate) oplog: Oplog,
-    /// The last header written. Key, manifest, key pair, user data and reorgs are the current ones.
+    /// The last header written. Key, manifest, key pair and reorgs are the current ones.
     pub(crate) header: Header,
 }
 
@@ -124,7 +132,7 @@ impl Log {
         keys: Option<KeyPair>,
         options: LogOptions,
     ) -> Result<Self> {
-        let disk = Arc::new(Disk::new(storage));
+        let disk = options.disk(storage, keys.is_some());
         if Oplog::open(&disk)?.is_some() {
             return Err(Error::WrongStorage { what: "the storage holds a log already" });
         }
@@ -137,18 +145,22 @@ impl Log {
         if let Some(keys) = &keys {
             // The key first: a log without its key would be lost to its writer.
             disk.write_at(Part::Key, 0, keys.seed())?;
-            disk.sync(&[Part::Key])?;
+            disk.sync(Barrier::Create, &[Part::Key])?;
         }
         let oplog = Oplog::create(&disk, &header)?;
         disk.publish()?;
         let commit = Arc::new(Commit::default());
         let state = State {
             durable: commit.clone(),
-            commit,
+            accepted: commit,
+            shows_accepted: true,
+            change: 0,
+            durable_change: 0,
             bits: Default::default(),
             manifest: header.manifest.clone().map(Arc::new),
+            user_data: Arc::default(),
         };
-        let tree = TreeStore::open(disk.clone(), 0);
+        let tree = TreeStore::open(disk.clone(), options.cache.clone(), 0);
         tree.look_for_stale_nodes()?;
         let writer = Writer { oplog, header };
         Ok(Self::assemble(keys, options, disk, Recovered { tree, state, writer }))
@@ -163,16 +175,16 @@ impl Log {
     /// [`Error::WrongStorage`] if there is no log, [`Error::Corrupt`], [`Error::NewerFormat`],
     /// [`Error::Io`].
     pub fn open(storage: impl Storage, options: LogOptions) -> Result<Self> {
-        let disk = Arc::new(Disk::new(storage));
+        let disk = options.disk(storage, true);
         let Some(opened) = Oplog::open(&disk)? else {
             return Err(Error::WrongStorage { what: "the storage holds no log" });
         };
         let keys = recovery::find_keys(&disk, &opened.header)?;
-        let cut_anywhere = keys.is_none() || options.durability == Durability::Buffered;
-        let recovered = recovery::recover(&disk, opened, cut_anywhere)?;
+        let cut_anywhere = keys.is_none() || options.durability != Durability::Immediate;
+        let recovered = recovery::recover(&disk, &options.cache, opened, cut_anywhere)?;
         if keys.is_some() {
             // The program that wrote this may have ended before the disk had all of it.
-            disk.sync(&Part::ALL)?;
+            disk.sync(Barrier::Recovery, &Part::ALL)?;
         }
         Ok(Self::assemble(keys, options, disk, recovered))
     }
@@ -187,13 +199,14 @@ impl Log {
         Oplog::exists(storage)
     }
 
-    fn assemble(
+    pub(crate) fn assemble(
         keys: Option<KeyPair>,
         options: LogOptions,
         disk: Arc<Disk>,
         recovered: Recovered,
     ) -> Self {
-        let Recovered { tree, state, writer } = recovered;
+        let Recovered { tree, mut state, writer } = recovered;
+        state.shows_accepted = keys.is_none() || options.durability != Durability::Immediate;
         let key = writer.header.key;
         let shared = Shared {
             key,
@@ -204,8 +217,12 @@ impl Log {
             tree,
             state: RwLock::new(state),
             writer: Mutex::new(writer),
+            sync_turn: Mutex::new(()),
+            pacemaker: OnceLock::new(),
         };
-        Self { shared: Arc::new(shared) }
+        let log = Self { shared: Arc::new(shared) };
+        Pacemaker::start(&log);
+        log
     }
 
     /// Returns the log's key, which names it and lets anyone verify it.
@@ -287,17 +304,17 @@ impl Log {
 
     /// Returns the number of the first block that is not held.
     pub fn contiguous_len(&self) -> u64 {
-        self.shared.state().bits.contiguous()
+        self.shared.state().contiguous()
     }
 
     /// Returns whether a block is held.
     pub fn has(&self, seq: u64) -> bool {
-        self.shared.state().bits.get(seq)
+        self.shared.state().has(seq)
     }
 
     /// Returns the runs of blocks in `range` that are held, in order.
     pub fn held(&self, range: Range<u64>) -> Vec<Range<u64>> {
-        self.shared.state().bits.held(range)
+        self.shared.state().held(range)
     }
 
     /// Returns `words` times 32 bits from `first_block` on, a multiple of 32, the lowest bit of each
@@ -305,7 +322,7 @@ impl Log {
     pub fn bitfield_words(&self, first_block: u64, words: usize) -> Vec<u32> {
         let state = self.shared.state();
         let first = first_block / 32;
-        (first..first.saturating_add(words as u64)).map(|index| state.bits.word(index)).collect()
+        (first..first.saturating_add(words as u64)).map(|index| state.word(index)).collect()
     }
 
     /// Reads a block. `None` if it is not held.
@@ -315,18 +332,6 @@ impl Log {
     /// [`Error::Corrupt`] if what was read is not what the tree says; [`Error::Io`].
     pub fn get(&self, seq: u64) -> Result<Option<Bytes>> {
         self.shared.get(seq)
-    }
-
-    /// Makes durable all that was accepted so far; [`durable_len`](Self::durable_len) is then at
-    /// least the [`len`](Self::len) from before the call.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`], after which the log takes no more writes, and then
-    /// [`Error::ReadOnlyAfterFailedSync`].
-    pub fn sync(&self) -> Result<()> {
-        let _writer = self.shared.writer()?;
-        self.shared.sync()
     }
 }
 
@@ -351,7 +356,7 @@ impl Shared {
     }
 
     pub(crate) fn commit(&self) -> Arc<Commit> {
-        self.state().commit.clone()
+        self.state().commit().clone()
     }
 
     pub(crate) fn durable(&self) -> Arc<Commit> {
@@ -361,18 +366,35 @@ impl Shared {
     /// Waits for the right to write.
     pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
         // After a panic in the midst of a write nobody knows what it left, as after a failed sync.
-        let writer = self.writer.lock().map_err(|_| Error::ReadOnlyAfterFailedSync)?;
+        let writer = self.writer_lock().map_err(|_| Error::ReadOnlyAfterFailedSync)?;
         self.disk.check_writable()?;
         Ok(writer)
+    }
+
+    pub(crate) fn writer_lock(&self) -> LockResult<MutexGuard<'_, Writer>> {
+        self.writer.lock()
     }
 
     /// The longest block that may be appended.
     pub(crate) fn block_len_max(&self) -> u64 {
         self.options.block_len_max.min(BLOCK_LEN_MAX)
     }
+}
 
-    /// Whether a change is on disk before the call that made it returns.
-    pub(crate) fn is_immediate(&self) -> bool {
-        self.keys.is_some() && self.options.durability == Durability::Immediate
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl LogOptions {
+    fn disk(&self, storage: impl Storage, may_write_behind: bool) -> Arc<Disk> {
+        let mut disk = Disk::new(storage);
+        if may_write_behind && self.durability == Durability::None {
+            disk.write_behind();
+        }
+        #[cfg(feature = "testing")]
+        disk.leave_out(self.without_barrier);
+        Arc::new(disk)
     }
 }

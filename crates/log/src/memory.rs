@@ -90,4 +90,15 @@ impl Storage for MemoryStorage {
     fn sync(&self, _part: Part) -> io::Result<()> {
         Ok(())
     }
+
+    fn discard(&self, part: Part, offset: u64, len: u64) -> io::Result<()> {
+        let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        self.with_mut(part, |bytes| {
+            let range = at(offset)..at(offset.saturating_add(len)).min(bytes.len());
+            if let Some(bytes) = bytes.get_mut(range) {
+                bytes.fill(0);
+            }
+        });
+        Ok(())
+    }
 }

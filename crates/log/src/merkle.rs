@@ -51,20 +51,63 @@ impl Roots {
         hash::tree(&self.nodes)
     }
 
-    /// Adds a block at the end; its leaf and the parents it completes go to `created`, in the order
-    /// made.
+    /// Adds blocks at the end. Their leaves and the parents they complete go to `created`, level by
+    /// level.
     ///
     /// # Errors
     ///
     /// [`Error::LogTooLarge`]. The roots are then as before.
-    pub(crate) fn append(&mut self, block: &[u8], created: &mut Vec<Node>) -> Result<()> {
-        let leaf = Node::leaf(self.length, block).ok_or(Error::LogTooLarge)?;
-        created.push(leaf);
-        let merged = self.push(leaf, |_, _, parent| created.push(parent));
-        if merged.is_none() {
-            created.pop();
+    pub(crate) fn append_all(&mut self, blocks: &[&[u8]], created: &mut Vec<Node>) -> Result<()> {
+        let added = blocks.iter().map(|block| block.len() as u64).sum();
+        let byte_length = self.byte_length.checked_add(added).filter(|&len| len <= MAX_UINT);
+        let length = self.length.checked_add(blocks.len() as u64).filter(|&len| len <= LENGTH_MAX);
+        let (Some(byte_length), Some(length)) = (byte_length, length) else {
+            return Err(Error::LogTooLarge);
+        };
+        created.reserve(2 * blocks.len() + 64);
+        let mut level: Vec<Node> = Vec::with_capacity(blocks.len() + 1);
+        hash::leaves(blocks, |number, hash| {
+            let index = 2 * (self.length + number as u64);
+            let size = blocks.get(number).map_or(0, |block| block.len() as u64);
+            level.push(Node { index, size, hash });
+        });
+        // Roots of the new tree, right to left.
+        let mut ends = Vec::new();
+        while !level.is_empty() {
+            created.extend_from_slice(&level);
+            level = self.level_above(level, &mut ends);
         }
-        merged.ok_or(Error::LogTooLarge)
+        self.nodes.extend(ends.into_iter().rev());
+        self.length = length;
+        self.byte_length = byte_length;
+        Ok(())
+    }
+
+    /// Joins the neighbours of one level of the tree, with the old root before them if it is the
+    /// left one of a pair. One without a right neighbour is a root, and goes to `ends`.
+    fn level_above(&mut self, mut level: Vec<Node>, ends: &mut Vec<Node>) -> Vec<Node> {
+        let first_is_right =
+            level.first().is_some_and(|node| flat_tree::offset(node.index) % 2 == 1);
+        if first_is_right && let Some(left) = self.nodes.pop() {
+            level.insert(0, left);
+        }
+        let (pairs, last) = level.as_chunks::<2>();
+        ends.extend(last);
+        let inputs: Vec<_> = pairs
+            .iter()
+            .map(|[left, right]| (left.hash, right.hash, left.size.saturating_add(right.size)))
+            .collect();
+        let mut above = Vec::with_capacity(inputs.len() + 1);
+        hash::parents(&inputs, |number, hash| {
+            let (Some([left, _]), Some((_, _, size))) = (pairs.get(number), inputs.get(number))
+            else {
+                return;
+            };
+            // Its left child is whole, and no root by now, so there is a node above it.
+            let index = flat_tree::parent(left.index).unwrap_or(u64::MAX);
+            above.push(Node { index, size: *size, hash });
+        });
+        above
     }
 
     /// The next node that is needed on the way to a longer tree: what completes the last root or,
@@ -205,7 +248,7 @@ pub(crate) mod tests {
     fn tree(sizes: &[usize]) -> (MemoryTree, Roots) {
         let (mut roots, mut created) = (Roots::default(), Vec::new());
         for (block, &size) in sizes.iter().enumerate() {
-            roots.append(&vec![block as u8; size], &mut created).unwrap();
+            roots.append_all(&[&vec![block as u8; size]], &mut created).unwrap();
         }
         (created.into_iter().collect(), roots)
     }
@@ -226,6 +269,31 @@ pub(crate) mod tests {
             prop_assert_eq!(byte_offset(&source, &roots, 2 * sizes.len() as u64)?, sum);
             prop_assert!(byte_offset(&source, &roots, 2 * sizes.len() as u64 + 2).is_err());
             prop_assert_eq!(roots.byte_length(), sum);
+        }
+
+        /// However blocks come, one by one or in batches, the nodes and roots are the same, and the
+        /// roots are what they are if each node is pushed.
+        #[test]
+        fn batches_do_not_matter(cuts in proptest::collection::vec(1..40_usize, 1..6)) {
+            let count: usize = cuts.iter().sum();
+            let (single, roots) = tree(&vec![3; count]);
+            let (mut batched, mut created) = (Roots::default(), Vec::new());
+            let blocks: Vec<[u8; 3]> = (0..count).map(|block| [block as u8; 3]).collect();
+            let mut rest = blocks.as_slice();
+            for cut in cuts {
+                let (now, later) = rest.split_at(cut);
+                let now: Vec<&[u8]> = now.iter().map(|block| block.as_slice()).collect();
+                batched.append_all(&now, &mut created).unwrap();
+                rest = later;
+            }
+            prop_assert_eq!(&batched, &roots);
+            let created: MemoryTree = created.into_iter().collect();
+            prop_assert_eq!(created.0, single.0);
+            let mut pushed = Roots::default();
+            for (block, data) in blocks.iter().enumerate() {
+                pushed.push(Node::leaf(block as u64, data).unwrap(), |_, _, _| {}).unwrap();
+            }
+            prop_assert_eq!(pushed, roots);
         }
 
         /// With the roots alone, a climb from a leaf ends at the root above it.

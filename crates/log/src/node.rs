@@ -60,3 +60,6 @@ pub(crate) fn read_nodes(reader: &mut compact::Reader<'_>) -> Result<Vec<Node>, 
 
 /// Two numbers of at least a byte, and the hash.
 const NODE_LEN_MIN: usize = 34;
+
+/// Two numbers of at most nine bytes, and the hash.
+pub(crate) const NODE_LEN_MAX: usize = 50;

@@ -5,11 +5,13 @@
 
 use zeroize::Zeroizing;
 
+use crate::barrier::Barrier;
 use crate::disk::Disk;
 use crate::error::{DecodeError, Error, Result};
 use crate::limits::{ENTRY_LEN_MAX, EXTERNAL_HEADER_LEN_MAX};
 use crate::oplog_codec::{
     Entry, FRAME_HEAD_LEN, HEADER_VERSION, Header, Slot, frame_payload_len, parse_frame, put_frame,
+    put_frame_with,
 };
 use crate::storage::{Part, Storage};
 
@@ -39,6 +41,8 @@ pub(crate) struct Oplog {
 pub(crate) struct StoredEntry {
     pub(crate) entry: Entry,
     pub(crate) end: u64,
+    /// Number of the first entry that belongs to it: there are all or none of them.
+    pub(crate) batch_start: usize,
 }
 
 /// What an oplog was found to hold.
@@ -54,7 +58,7 @@ impl Oplog {
         // These bits make the first header go to slot 0 with bit 0, as Hypercore does.
         let mut oplog = Self { bits: [true, false], end: ENTRIES_AT, external: None };
         oplog.write_header(disk, header)?;
-        disk.sync(&[Part::Oplog])?;
+        disk.sync(Barrier::Create, &[Part::Oplog])?;
         Ok(oplog)
     }
 
@@ -66,6 +70,16 @@ impl Oplog {
         let mut bytes = Zeroizing::new(vec![0; SLOT_LEN as usize]);
         let count = storage.read_at(Part::Oplog, 0, &mut bytes)?;
         Ok(bytes.get(..count).and_then(parse_frame).is_some())
+    }
+
+    /// Reads the beginnings of both header slots, checksums and all: as long as they are the same, no
+    /// header was written.
+    pub(crate) fn slot_heads(disk: &Disk) -> Result<[[u8; FRAME_HEAD_LEN]; 2]> {
+        let mut heads = [[0; FRAME_HEAD_LEN]; 2];
+        for (head, at) in heads.iter_mut().zip([0, SLOT_LEN]) {
+            disk.read_at(Part::Oplog, at, head)?;
+        }
+        Ok(heads)
     }
 
     /// Reads the current header and the entries that follow it, or returns `None` if there is no
@@ -96,20 +110,20 @@ impl Oplog {
         self.end - ENTRIES_AT
     }
 
-    /// Writes entries in one write. Nothing is synced.
-    pub(crate) fn append(&mut self, disk: &Disk, entries: &[Entry]) -> Result<()> {
-        let mut frames = Vec::new();
-        for entry in entries {
-            let payload = entry.encode();
-            if payload.len() as u64 > ENTRY_LEN_MAX {
-                let len = payload.len() as u64;
-                return Err(Error::BatchTooLarge {
-                    len,
-                    limit: ENTRY_LEN_MAX,
-                    unit: "entry bytes",
-                });
+    /// Writes entries in one write. Nothing is synced. After a crash there are all or none of them
+    /// if they are `atomic`, and any number of the first ones otherwise.
+    pub(crate) fn append(&mut self, disk: &Disk, entries: &[Entry], atomic: bool) -> Result<()> {
+        let mut frames = Vec::with_capacity(entries.iter().map(Entry::len_max).sum());
+        for (number, entry) in entries.iter().enumerate() {
+            let start = frames.len() + FRAME_HEAD_LEN;
+            let partial = atomic && number + 1 < entries.len();
+            let header_bit = self.bits[0] != self.bits[1];
+            put_frame_with(&mut frames, header_bit, partial, |out| entry.put(out));
+            let len = (frames.len() - start) as u64;
+            if len > ENTRY_LEN_MAX {
+                let limit = ENTRY_LEN_MAX;
+                return Err(Error::BatchTooLarge { len, limit, unit: "entry bytes" });
             }
-            put_frame(&mut frames, &payload, self.bits[0] != self.bits[1]);
         }
         if let Err(error) = disk.write_at(Part::Oplog, self.end, &frames) {
             // Half an entry is dropped by any reader; without it the file is tidy as well.
@@ -128,7 +142,7 @@ impl Oplog {
         self.end = end.unwrap_or(ENTRIES_AT);
         if disk.len(Part::Oplog)? > self.end {
             disk.truncate(Part::Oplog, self.end)?;
-            disk.sync(&[Part::Oplog])?;
+            disk.sync(Barrier::Recovery, &[Part::Oplog])?;
         }
         Ok(())
     }
@@ -147,7 +161,7 @@ impl Oplog {
             }
             let start = external_start(self.external, length);
             disk.write_at(Part::Header, start, &payload)?;
-            disk.sync(&[Part::Header])?;
+            disk.sync(Barrier::Header, &[Part::Header])?;
             external = Some((start, length));
             Slot::External { start, length }.encode()
         } else {
@@ -162,7 +176,7 @@ impl Oplog {
         let mut frame = Zeroizing::new(Vec::with_capacity(SLOT_LEN as usize));
         put_frame(&mut frame, &payload, *bit);
         disk.write_at(Part::Oplog, slot as u64 * SLOT_LEN, &frame)?;
-        disk.sync(&[Part::Oplog])?;
+        disk.sync(Barrier::Header, &[Part::Oplog])?;
         *self = Self { bits, end: ENTRIES_AT, external };
         disk.truncate(Part::Oplog, ENTRIES_AT)
     }
@@ -240,7 +254,7 @@ fn read_entries(disk: &Disk, bit: bool) -> Result<Vec<StoredEntry>> {
             break;
         };
         at += wanted;
-        entries.push(StoredEntry { entry, end: at });
+        entries.push(StoredEntry { entry, end: at, batch_start: whole });
         if !frame.partial {
             whole = entries.len();
         }

@@ -20,7 +20,7 @@ use crate::compact::{self, Reader};
 use crate::error::DecodeError;
 use crate::keys::{Hash, LogKey};
 use crate::manifest::Manifest;
-use crate::node::{Node, put_nodes, read_nodes};
+use crate::node::{NODE_LEN_MAX, Node, put_nodes, read_nodes};
 
 /// The version of headers that are written, and the last that is read.
 pub(crate) const HEADER_VERSION: u64 = 1;
@@ -38,15 +38,33 @@ pub(crate) struct Frame<'a> {
 
 /// Appends a frame around `payload`.
 pub(crate) fn put_frame(out: &mut Vec<u8>, payload: &[u8], header_bit: bool) {
+    put_frame_with(out, header_bit, false, |out| out.extend_from_slice(payload));
+}
+
+/// Appends a frame around what `put` appends.
+pub(crate) fn put_frame_with(
+    out: &mut Vec<u8>,
+    header_bit: bool,
+    partial: bool,
+    put: impl FnOnce(&mut Vec<u8>),
+) {
+    let start = out.len();
+    out.extend_from_slice(&[0; FRAME_HEAD_LEN]);
+    put(out);
+    let Some((head, payload)) =
+        out.get_mut(start..).and_then(|frame| frame.split_first_chunk_mut::<FRAME_HEAD_LEN>())
+    else {
+        return;
+    };
     let len = u32::try_from(payload.len()).expect("payloads are limited to less than 1 GiB");
     assert!(len < 1 << 30, "a frame's length has 30 bits");
-    let word = (len << 2 | u32::from(header_bit)).to_le_bytes();
+    let word = (len << 2 | u32::from(partial) << 1 | u32::from(header_bit)).to_le_bytes();
     let mut crc = crc32fast::Hasher::new();
     crc.update(&word);
     crc.update(payload);
-    out.extend_from_slice(&crc.finalize().to_le_bytes());
-    out.extend_from_slice(&word);
-    out.extend_from_slice(payload);
+    let (to_crc, to_word) = head.split_at_mut(4);
+    to_crc.copy_from_slice(&crc.finalize().to_le_bytes());
+    to_word.copy_from_slice(&word);
 }
 
 /// Returns the payload length that the first eight bytes of a frame promise.
@@ -111,6 +129,22 @@ pub(crate) struct Reorg {
     pub(crate) from: u64,
     pub(crate) to: u64,
     pub(crate) ancestors: u64,
+}
+
+/// Notes on cuts that are kept.
+const REORGS_MAX: usize = 4;
+
+impl Reorg {
+    /// Adds the note to those kept, as Hypercore does.
+    pub(crate) fn note_in(self, reorgs: &mut Vec<Self>) {
+        while reorgs.last().is_some_and(|reorg| reorg.ancestors > self.ancestors) {
+            reorgs.pop();
+        }
+        if reorgs.len() >= REORGS_MAX {
+            reorgs.drain(..=reorgs.len() - REORGS_MAX);
+        }
+        reorgs.push(self);
+    }
 }
 
 const FLAG_EXTERNAL: u64 = 1;
@@ -348,9 +382,14 @@ const FLAG_UPGRADE: u64 = 4;
 const FLAG_BITFIELD: u64 = 8;
 
 impl Entry {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let nodes = self.nodes.as_ref().map_or(0, Vec::len);
-        let mut out = Vec::with_capacity(128 + nodes * 44);
+    /// Most bytes that [`put`](Self::put) appends.
+    pub(crate) fn len_max(&self) -> usize {
+        let user_data = self.user_data.as_ref().map_or(0, |(key, value)| key.len() + value.len());
+        let signature = self.upgrade.as_ref().map_or(0, |upgrade| upgrade.signature.len());
+        128 + user_data + signature + self.nodes.as_ref().map_or(0, Vec::len) * NODE_LEN_MAX
+    }
+
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
         let flags = [
             (self.user_data.is_some(), FLAG_USER_DATA),
             (self.nodes.is_some(), FLAG_NODES),
@@ -358,26 +397,25 @@ impl Entry {
             (self.bitfield.is_some(), FLAG_BITFIELD),
         ];
         let flags = flags.iter().filter(|(is_there, _)| *is_there).map(|(_, flag)| flag).sum();
-        compact::put_uint(&mut out, flags);
+        compact::put_uint(out, flags);
         if let Some((key, value)) = &self.user_data {
-            compact::put_string(&mut out, key);
-            compact::put_buffer(&mut out, value);
+            compact::put_string(out, key);
+            compact::put_buffer(out, value);
         }
         if let Some(nodes) = &self.nodes {
-            put_nodes(&mut out, nodes);
+            put_nodes(out, nodes);
         }
         if let Some(upgrade) = &self.upgrade {
-            compact::put_uint(&mut out, upgrade.fork);
-            compact::put_uint(&mut out, upgrade.ancestors);
-            compact::put_uint(&mut out, upgrade.length);
-            compact::put_buffer(&mut out, &upgrade.signature);
+            compact::put_uint(out, upgrade.fork);
+            compact::put_uint(out, upgrade.ancestors);
+            compact::put_uint(out, upgrade.length);
+            compact::put_buffer(out, &upgrade.signature);
         }
         if let Some(bitfield) = &self.bitfield {
             out.push(u8::from(bitfield.drop));
-            compact::put_uint(&mut out, bitfield.start);
-            compact::put_uint(&mut out, bitfield.length);
+            compact::put_uint(out, bitfield.start);
+            compact::put_uint(out, bitfield.length);
         }
-        out
     }
 
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, DecodeError> {

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 
+use crate::block_places::BlockPlace;
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::keys::Hash;
-use crate::limits::UNCHECKED_READ_BYTES;
+use crate::limits::{CACHED_BLOCK_BYTES_MAX, UNCHECKED_READ_BYTES};
 use crate::log::{Log, Shared};
-use crate::merkle::{self, NodeSource, roots_at};
+use crate::merkle::{self, roots_at};
 use crate::proof::Proof;
 use crate::prove::{ProvenHead, can_prove_upgrade, prove};
 use crate::request::Request;
@@ -59,44 +60,76 @@ impl Log {
     /// [`Error::InvalidRequest`] if nobody could answer it, and [`Error::NotAvailable`] if others
     /// could: what it takes is not held here. [`Error::Corrupt`] and [`Error::Io`].
     pub fn prove(&self, request: &Request) -> Result<Proof> {
-        let (commit, manifest) = {
-            let state = self.shared.state();
-            (state.durable.clone(), state.manifest.clone())
-        };
-        let source = self.shared.tree.at(commit.length());
-        let head = ProvenHead {
-            key: &self.shared.key,
-            manifest: manifest.as_deref(),
-            length: commit.length(),
-            fork: commit.fork,
-            signature: &commit.signature,
-        };
-        prove(&source, &head, request, |block| self.shared.get(block))
+        loop {
+            let (commit, manifest) = {
+                let state = self.shared.state();
+                (state.durable.clone(), state.manifest.clone())
+            };
+            let source = self.shared.tree.at(commit.length());
+            let head = ProvenHead {
+                key: &self.shared.key,
+                manifest: manifest.as_deref(),
+                length: commit.length(),
+                fork: commit.fork,
+                signature: &commit.signature,
+            };
+            let proof = prove(&source, &head, request, |block| self.shared.get(block));
+            // Should the log have been cut meanwhile, nodes of two histories may be in it.
+            if self.shared.durable().fork == commit.fork {
+                return proof;
+            }
+        }
     }
 }
 
 impl Shared {
     pub(crate) fn get(&self, block: u64) -> Result<Option<Bytes>> {
-        let commit = {
-            let state = self.state();
-            if !state.bits.get(block) {
-                return Ok(None);
+        loop {
+            let commit = {
+                let state = self.state();
+                if !state.has(block) {
+                    return Ok(None);
+                }
+                state.commit().clone()
+            };
+            let read = self.read_block(&commit, block);
+            // Cut or cleared while it was read: that is no damage.
+            let is_settled = read.is_ok() || {
+                if self.disk.is_read_only() {
+                    self.refresh()?;
+                }
+                let state = self.state();
+                state.has(block) && state.commit().fork == commit.fork
+            };
+            if is_settled {
+                return read.map(Some);
             }
-            state.commit.clone()
-        };
-        self.read_block(&commit, block).map(Some)
+        }
     }
 
     /// Reads a block that is held, and checks it.
     pub(crate) fn read_block(&self, commit: &Commit, block: u64) -> Result<Bytes> {
-        let view = self.tree.at(commit.length());
-        let (offset, size) = match self.tree.locate(&view, &commit.roots, block) {
+        let place = match self.tree.place(&commit.roots, block) {
             Err(Error::NotAvailable { index }) => {
                 let (part, what) = (Part::Tree, "a node above a held block is missing");
                 return Err(Error::Corrupt { part, offset: index.saturating_mul(40), what });
             }
             found => found?,
         };
+        if place.size <= CACHED_BLOCK_BYTES_MAX {
+            let pages = self.tree.pages();
+            let data = pages.read_data(place.offset, place.size as usize)?;
+            if let Some(data) = data.filter(|data| hash::leaf(data) == place.hash) {
+                return Ok(data);
+            }
+            // The pages may be older than the block.
+            pages.forget_data(place.offset..place.offset.saturating_add(place.size));
+        }
+        self.read_past_cache(&place)
+    }
+
+    fn read_past_cache(&self, place: &BlockPlace) -> Result<Bytes> {
+        let BlockPlace { offset, size, .. } = *place;
         let corrupt = |what| Error::Corrupt { part: Part::Data, offset, what };
         // A wrong size must not decide how much memory is asked for.
         if size > UNCHECKED_READ_BYTES && size > self.disk.len(Part::Data)?.saturating_sub(offset) {
@@ -104,8 +137,7 @@ impl Shared {
         }
         let len = usize::try_from(size).map_err(|_| corrupt("a block is larger than memory"))?;
         let data = self.disk.read_exact(Part::Data, offset, len)?;
-        let leaf = view.node(block.saturating_mul(2))?;
-        if leaf.is_none_or(|leaf| leaf.hash != hash::leaf(&data)) {
+        if hash::leaf(&data) != place.hash {
             return Err(corrupt("a block does not match its leaf"));
         }
         Ok(data.into())

@@ -2,24 +2,22 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use crate::bitfield::{Bitfield, PAGE_LEN};
-use crate::commit::{Commit, State};
+use crate::cache::Cache;
+use crate::commit::{Commit, State, UserData};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::key_pair::KeyPair;
 use crate::log::Writer;
-use crate::merkle::{NodeSource, Roots, roots_at};
+use crate::merkle::{Roots, roots_at};
 use crate::oplog::{Opened, Oplog, StoredEntry};
 use crate::oplog_codec::{Entry, EntryUpgrade, Header, Reorg};
 use crate::storage::Part;
 use crate::tree_store::TreeStore;
-
-/// Notes on cuts that are kept.
-const REORGS_MAX: usize = 4;
+use crate::user_data;
 
 /// What a log was found to be.
 pub(crate) struct Recovered {
@@ -56,19 +54,36 @@ pub(crate) fn find_keys(disk: &Disk, header: &Header) -> Result<Option<KeyPair>>
 /// An entry may have arrived without its blocks. If `cut_anywhere`, the log ends before the first
 /// such entry; otherwise all entries but the last were waited for, and only those at the very end
 /// can be such.
-pub(crate) fn recover(disk: &Arc<Disk>, opened: Opened, cut_anywhere: bool) -> Result<Recovered> {
+pub(crate) fn recover(
+    disk: &Arc<Disk>,
+    cache: &Cache,
+    opened: Opened,
+    cut_anywhere: bool,
+) -> Result<Recovered> {
     let Opened { mut oplog, header, mut entries } = opened;
     let bits = read_bits(disk, header.length)?;
     let replay = loop {
-        let (replay, count) = Replay::run(disk, &bits, &header, &entries)?;
+        let (replay, count) = Replay::run(disk, cache, &bits, &header, &entries)?;
         entries.truncate(count);
         match replay.first_without_blocks(disk, &entries, cut_anywhere)? {
             Some(count) => entries.truncate(count),
             None => break replay,
         }
     };
-    oplog.cut(disk, entries.last().map(|stored| stored.end))?;
+    if !disk.is_read_only() {
+        oplog.cut(disk, entries.last().map(|stored| stored.end))?;
+    }
     replay.finish(oplog, header)
+}
+
+/// The commit that a header tells of, as far as the log has not been cut since: all that is certain
+/// to be on disk.
+pub(crate) fn commit_of_header(tree: &TreeStore, header: &Header) -> Result<Commit> {
+    let roots = roots_at(&tree.at(header.length), header.length)?.unwrap_or_default();
+    Ok(match check_hash(header, roots) {
+        Ok(roots) => Commit { fork: header.fork, roots, signature: header.signature.clone() },
+        Err(_) => Commit::default(),
+    })
 }
 
 /// Reads which of the first `length` blocks are held. Bits beyond are left from a newer header that
@@ -94,7 +109,7 @@ struct Replay {
     tree: TreeStore,
     bits: Bitfield,
     commit: Commit,
-    user_data: Vec<(String, Bytes)>,
+    user_data: UserData,
     reorgs: Vec<Reorg>,
 }
 
@@ -102,11 +117,12 @@ impl Replay {
     /// Replays `entries` until one that cannot follow. Returns how many did.
     fn run(
         disk: &Arc<Disk>,
+        cache: &Cache,
         bits: &Bitfield,
         header: &Header,
         entries: &[StoredEntry],
     ) -> Result<(Self, usize)> {
-        let tree = TreeStore::open(disk.clone(), header.length);
+        let tree = TreeStore::open(disk.clone(), cache.clone(), header.length);
         let mut replay = Self {
             tree,
             bits: bits.clone(),
@@ -132,7 +148,7 @@ impl Replay {
             // keeping up can make it look current.
             let now = (replay.commit.fork, length);
             if upgrade.is_some_and(|upgrade| (upgrade.fork, upgrade.length) <= now) {
-                return Ok((replay.checked(length)?, count));
+                return Ok((replay.checked(length)?, stored.batch_start.min(count)));
             }
             replay.apply(&stored.entry, &mut length)?;
         }
@@ -149,10 +165,7 @@ impl Replay {
 
     fn apply(&mut self, entry: &Entry, length: &mut u64) -> Result<()> {
         if let Some((key, value)) = &entry.user_data {
-            self.user_data.retain(|(other, _)| other != key);
-            if !value.is_empty() {
-                self.user_data.push((key.clone(), value.clone()));
-            }
+            user_data::put(&mut self.user_data, key, value);
         }
         if let Some(upgrade) = &entry.upgrade
             && upgrade.ancestors < *length
@@ -160,7 +173,7 @@ impl Replay {
             self.tree.truncate(upgrade.ancestors);
         }
         let nodes = entry.nodes.as_deref().unwrap_or(&[]);
-        self.tree.insert(nodes.iter().copied());
+        self.tree.insert(nodes);
         if let Some(bits) = entry.bitfield {
             let end = bits.start.saturating_add(bits.length);
             // Each block that is added brings its leaf, so the entry's own size bounds the memory.
@@ -180,17 +193,9 @@ impl Replay {
             return Err(corrupt(Part::Oplog, "an entry's lengths do not fit each other"));
         }
         if upgrade.fork != self.commit.fork && *length > 0 {
-            while self.reorgs.last().is_some_and(|reorg| reorg.ancestors > upgrade.ancestors) {
-                self.reorgs.pop();
-            }
-            if self.reorgs.len() >= REORGS_MAX {
-                self.reorgs.drain(..=self.reorgs.len() - REORGS_MAX);
-            }
-            self.reorgs.push(Reorg {
-                from: self.commit.fork,
-                to: upgrade.fork,
-                ancestors: upgrade.ancestors,
-            });
+            let from = self.commit.fork;
+            let reorg = Reorg { from, to: upgrade.fork, ancestors: upgrade.ancestors };
+            reorg.note_in(&mut self.reorgs);
         }
         self.commit = Commit {
             fork: upgrade.fork,
@@ -227,7 +232,7 @@ impl Replay {
                 }
             }
             if !is_whole {
-                cut = Some(number);
+                cut = Some(stored.batch_start.min(number));
             } else if !cut_anywhere {
                 break;
             }
@@ -240,21 +245,19 @@ impl Replay {
         if block >= self.commit.length() {
             return Ok(true);
         }
-        let view = self.tree.at(self.commit.length());
-        let (offset, size) = match self.tree.locate(&view, &self.commit.roots, block) {
+        let place = match self.tree.place(&self.commit.roots, block) {
             Err(Error::NotAvailable { .. }) => return Ok(false),
             found => found?,
         };
         // An empty block may lie beyond the end of the part, since nothing was written for it.
-        if size > disk.len(Part::Data)?.saturating_sub(offset) {
+        if place.size > disk.len(Part::Data)?.saturating_sub(place.offset) {
             return Ok(false);
         }
-        let Ok(len) = usize::try_from(size) else {
+        let Ok(len) = usize::try_from(place.size) else {
             return Ok(false);
         };
-        let data = disk.read_exact(Part::Data, offset, len)?;
-        let leaf = view.node(block.saturating_mul(2))?;
-        Ok(leaf.is_some_and(|leaf| leaf.hash == hash::leaf(&data)))
+        let data = disk.read_exact(Part::Data, place.offset, len)?;
+        Ok(place.hash == hash::leaf(&data))
     }
 
     fn finish(mut self, oplog: Oplog, header: Header) -> Result<Recovered> {
@@ -265,11 +268,15 @@ impl Replay {
         let commit = Arc::new(self.commit);
         let state = State {
             durable: commit.clone(),
-            commit,
+            accepted: commit,
+            shows_accepted: true,
+            change: 0,
+            durable_change: 0,
             bits: self.bits,
             manifest: header.manifest.clone().map(Arc::new),
+            user_data: Arc::new(self.user_data),
         };
-        let header = Header { user_data: self.user_data, reorgs: self.reorgs, ..header };
+        let header = Header { reorgs: self.reorgs, ..header };
         Ok(Recovered { tree: self.tree, state, writer: Writer { oplog, header } })
     }
 }

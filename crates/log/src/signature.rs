@@ -246,12 +246,12 @@ mod tests {
         let keys = [KeyPair::from_seed([1; 32]), KeyPair::from_seed([2; 32])];
         let (mut roots, mut created) = (Roots::default(), Vec::new());
         for block in 0..6_u8 {
-            roots.append(&[block], &mut created).unwrap();
+            roots.append_all(&[&[block]], &mut created).unwrap();
         }
         let short = roots.clone();
         created.clear();
         for block in 6..9_u8 {
-            roots.append(&[block], &mut created).unwrap();
+            roots.append_all(&[&[block]], &mut created).unwrap();
         }
         // From 6 to 9 blocks: the node over 6 and 7, and leaf 8.
         let between: Vec<Node> =

@@ -50,8 +50,8 @@ impl fmt::Display for Part {
 /// Blocking, positional access to the parts of one log.
 ///
 /// A part that was never written is empty, not missing. Calls may come from several threads at
-/// once; those that write come from one thread at a time, except that several parts may be synced
-/// side by side.
+/// once; those that write come from one thread at a time, and a part may be synced while another
+/// thread writes.
 pub trait Storage: Send + Sync + 'static {
     /// Fills `buf` from `offset` on and returns how many bytes there were.
     ///
@@ -69,6 +69,17 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Returns once all that was written to a part before this call survives a power cut.
     fn sync(&self, part: Part) -> io::Result<()>;
+
+    /// Gives back the room of bytes that nobody needs any more. From then on they read as zeros, or
+    /// as before where the system knows no way.
+    fn discard(&self, _part: Part, _offset: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Returns how many bytes of disk a part takes up. Less than its length if it has holes.
+    fn allocated(&self, part: Part) -> io::Result<u64> {
+        self.len(part)
+    }
 
     /// Tells that the parts of a new log are complete and synced.
     ///
@@ -98,6 +109,14 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     fn sync(&self, part: Part) -> io::Result<()> {
         (**self).sync(part)
+    }
+
+    fn discard(&self, part: Part, offset: u64, len: u64) -> io::Result<()> {
+        (**self).discard(part, offset, len)
+    }
+
+    fn allocated(&self, part: Part) -> io::Result<u64> {
+        (**self).allocated(part)
     }
 
     fn publish(&self) -> io::Result<()> {

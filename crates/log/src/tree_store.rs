@@ -3,29 +3,17 @@
 use std::collections::HashMap;
 use std::iter;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use quick_cache::sync::Cache;
-
+use crate::cache::{Cache, Kind};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::flat_tree;
-use crate::keys::Hash;
-use crate::limits::{OFFSET_CACHE_ITEMS, TREE_CACHE_BYTES};
-use crate::merkle::{self, NodeSource, Roots};
+use crate::merkle::{NodeSource, Roots, roots_at};
 use crate::node::Node;
+use crate::pages::Pages;
 use crate::storage::Part;
-
-/// Size, 8 bytes little-endian, and hash. All zeros: no node.
-const NODE_LEN: u64 = 40;
-
-/// Nodes in one page of the cache: a subtree of 64 blocks and the node to its right.
-const PAGE_NODES: u64 = 128;
-
-const PAGE_LEN: u64 = PAGE_NODES * NODE_LEN;
-
-/// Depth of the node above the blocks of one page.
-const GROUP_DEPTH: u32 = 6;
+use crate::unflushed::{NODE_LEN, PAGE_LEN, PAGE_NODES, Unflushed, decode};
 
 /// `file_limit` of a part `Tree` that has no node which must not be believed.
 const UNLIMITED: u64 = u64::MAX;
@@ -34,10 +22,8 @@ const UNLIMITED: u64 = u64::MAX;
 pub(crate) struct TreeStore {
     disk: Arc<Disk>,
     /// Nodes that only the oplog has. A node leaves only once it can be read from the part.
-    unflushed: RwLock<HashMap<u64, Node>>,
-    pages: Cache<u64, Arc<Vec<u8>>>,
-    /// Where the data of a group of 64 blocks begins, for groups whose top node is stored.
-    offsets: Cache<u64, u64>,
+    unflushed: RwLock<Unflushed>,
+    pages: Pages,
     /// Nodes in the part count only if they are whole below this length. Those beyond are left
     /// from a longer or another history.
     file_limit: AtomicU64,
@@ -45,12 +31,11 @@ pub(crate) struct TreeStore {
 
 impl TreeStore {
     /// Opens the nodes of a log whose last header tells of `length` blocks.
-    pub(crate) fn open(disk: Arc<Disk>, length: u64) -> Self {
+    pub(crate) fn open(disk: Arc<Disk>, cache: Cache, length: u64) -> Self {
         Self {
+            pages: Pages::new(disk.clone(), cache),
             disk,
             unflushed: RwLock::default(),
-            pages: Cache::new((TREE_CACHE_BYTES / PAGE_LEN) as usize),
-            offsets: Cache::new(OFFSET_CACHE_ITEMS),
             file_limit: AtomicU64::new(length),
         }
     }
@@ -60,31 +45,47 @@ impl TreeStore {
         TreeView { store: self, length }
     }
 
-    /// Adds verified nodes.
-    pub(crate) fn insert(&self, nodes: impl IntoIterator<Item = Node>) {
-        let mut unflushed = self.unflushed.write().unwrap_or_else(PoisonError::into_inner);
-        unflushed.extend(nodes.into_iter().map(|node| (node.index, node)));
+    /// The roots that a log of `len` blocks had which has `now` blocks, on the same fork.
+    pub(crate) fn roots(&self, len: u64, now: u64) -> Result<Roots> {
+        let what = "the roots of the tree are missing";
+        let missing = Error::Corrupt { part: Part::Tree, offset: 0, what };
+        roots_at(&self.at(now), len)?.ok_or(missing)
     }
 
-    /// Forgets where groups begin, because a stored size turned out to be wrong.
-    pub(crate) fn forget_offsets(&self) {
-        self.offsets.clear();
+    pub(crate) fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
+    /// Adds verified nodes.
+    pub(crate) fn insert(&self, nodes: &[Node]) {
+        if !nodes.is_empty() {
+            self.unflushed_mut().insert(nodes);
+        }
+    }
+
+    /// Forgets where blocks lie, because a stored size turned out to be wrong.
+    pub(crate) fn forget_places(&self) {
+        self.pages.forget_all();
     }
 
     /// Forgets unflushed nodes that a log of `length` blocks cannot have.
     pub(crate) fn drop_beyond(&self, length: u64) {
-        let mut unflushed = self.unflushed.write().unwrap_or_else(PoisonError::into_inner);
-        unflushed.retain(|index, _| is_whole(*index, length));
+        self.unflushed_mut().retain(|index| is_whole(index, length));
     }
 
     /// Forgets the nodes that are not whole below `length`, which the log was cut to.
-    ///
-    /// Only while nobody else reads, as when opening.
     pub(crate) fn truncate(&self, length: u64) {
         self.file_limit.fetch_min(length, Ordering::AcqRel);
         self.drop_beyond(length);
-        self.pages.clear();
-        self.offsets.clear();
+        self.pages.forget_all();
+    }
+
+    /// Takes over what another store of the same disk has found.
+    pub(crate) fn become_as(&self, other: Self) {
+        let mut unflushed = self.unflushed_mut();
+        *unflushed = std::mem::take(&mut *other.unflushed_mut());
+        self.file_limit.store(other.file_limit.load(Ordering::Acquire), Ordering::Release);
+        self.pages.forget_all();
     }
 
     /// Finds out whether the part holds nodes that must not be believed; if not, all are from here
@@ -103,21 +104,9 @@ impl TreeStore {
     /// They stay in memory until [`retire`](Self::retire).
     pub(crate) fn write(&self) -> Result<()> {
         self.remove_stale_nodes()?;
-        let mut nodes: Vec<Node> = {
-            let unflushed = self.unflushed.read().unwrap_or_else(PoisonError::into_inner);
-            unflushed.values().copied().collect()
-        };
-        nodes.sort_unstable_by_key(|node| node.index);
-        for run in nodes.chunk_by(|a, b| a.index + 1 == b.index) {
-            let Some(first) = run.first() else { continue };
-            let mut bytes = Vec::with_capacity(run.len() * NODE_LEN as usize);
-            for node in run {
-                bytes.extend_from_slice(&node.size.to_le_bytes());
-                bytes.extend_from_slice(node.hash.as_bytes());
-            }
-            self.disk.write_at(Part::Tree, first.index.saturating_mul(NODE_LEN), &bytes)?;
-        }
-        Ok(())
+        self.unflushed().write_runs(|first, bytes| {
+            self.disk.write_at(Part::Tree, first.saturating_mul(NODE_LEN as u64), bytes)
+        })
     }
 
     /// Forgets that the nodes are unflushed, after [`write`](Self::write) and all that must follow.
@@ -125,88 +114,17 @@ impl TreeStore {
         // Order matters: a reader who does not find a node among the unflushed ones must not find
         // a page from before the node was written. Removing a page that is being read just now
         // keeps what was read out of the cache.
-        let nodes = {
-            let unflushed = self.unflushed.read().unwrap_or_else(PoisonError::into_inner);
-            let mut pages: Vec<u64> = unflushed.keys().map(|index| index / PAGE_NODES).collect();
-            pages.sort_unstable();
-            pages.dedup();
-            pages.iter().for_each(|page| drop(self.pages.remove(page)));
-            unflushed.len()
-        };
-        let mut unflushed = self.unflushed.write().unwrap_or_else(PoisonError::into_inner);
-        debug_assert_eq!(unflushed.len(), nodes, "only the writer adds nodes, and it is here");
-        *unflushed = HashMap::new();
-    }
-
-    /// Returns offset and size in bytes of a block that is held.
-    ///
-    /// `source` may have more nodes than are stored here, but none that differ.
-    pub(crate) fn locate(
-        &self,
-        source: &dyn NodeSource,
-        roots: &Roots,
-        block: u64,
-    ) -> Result<(u64, u64)> {
-        let leaf = source.expect_node(block.saturating_mul(2))?;
-        if let Some(offset) = self.offset_by_group(source, roots, leaf.index)? {
-            return Ok((offset, leaf.size));
-        }
-        Ok((merkle::byte_offset(source, roots, leaf.index)?, leaf.size))
-    }
-
-    /// The short way for long logs: from where the block's group begins, which is remembered, down
-    /// a few nodes of one page. `None` if nodes are missing on it.
-    fn offset_by_group(
-        &self,
-        source: &dyn NodeSource,
-        roots: &Roots,
-        leaf: u64,
-    ) -> Result<Option<u64>> {
-        let group = leaf / PAGE_NODES;
-        let top = group * PAGE_NODES + (1 << GROUP_DEPTH) - 1;
-        if !is_whole(top, roots.length()) {
-            return Ok(None);
-        }
-        let mut offset = match self.offsets.get(&group) {
-            Some(offset) => offset,
-            None => {
-                let offset = match merkle::byte_offset(source, roots, top) {
-                    Err(Error::NotAvailable { .. }) => return Ok(None),
-                    offset => offset?,
-                };
-                self.offsets.insert(group, offset);
-                offset
-            }
-        };
-        let mut at = top;
-        while let Some((left, right)) = flat_tree::children(at) {
-            if leaf <= flat_tree::right_span(left) {
-                at = left;
-                continue;
-            }
-            let Some(left) = source.node(left)? else {
-                return Ok(None);
-            };
-            offset = offset.saturating_add(left.size);
-            at = right;
-        }
-        Ok(Some(offset))
+        let numbers = self.unflushed().page_numbers();
+        numbers.into_iter().for_each(|number| self.pages.forget(Kind::Nodes, number));
+        *self.unflushed_mut() = Unflushed::default();
     }
 
     /// Reads a node from the part, by way of the cache.
     fn read(&self, index: u64) -> Result<Option<Node>> {
         let number = index / PAGE_NODES;
-        let page = self.pages.get_or_insert_with(&number, || self.read_page(number))?;
-        let at = (index % PAGE_NODES * NODE_LEN) as usize;
+        let page = self.pages.read(Kind::Nodes, number, Part::Tree, PAGE_LEN)?;
+        let at = (index % PAGE_NODES) as usize * NODE_LEN;
         Ok(page.get(at..).and_then(|bytes| decode(index, bytes)))
-    }
-
-    fn read_page(&self, number: u64) -> Result<Arc<Vec<u8>>> {
-        let mut bytes = vec![0; PAGE_LEN as usize];
-        let count = self.disk.read_at(Part::Tree, number.saturating_mul(PAGE_LEN), &mut bytes)?;
-        bytes.truncate(count);
-        bytes.shrink_to_fit();
-        Ok(Arc::new(bytes))
     }
 
     /// Makes the part hold only nodes that count, so that those written next are not mixed up with
@@ -220,9 +138,10 @@ impl TreeStore {
             self.disk.truncate(Part::Tree, file_len(limit))?;
         }
         for index in self.stale_ancestors(limit)? {
-            self.disk.write_at(Part::Tree, index * NODE_LEN, &[0; NODE_LEN as usize])?;
+            self.disk.write_at(Part::Tree, index * NODE_LEN as u64, &[0; NODE_LEN])?;
         }
-        self.pages.clear();
+        // Before the limit is lifted: who sees it lifted must not see pages from before.
+        self.pages.forget_all();
         self.file_limit.store(UNLIMITED, Ordering::Release);
         Ok(())
     }
@@ -240,24 +159,25 @@ impl TreeStore {
         }
         Ok(stale)
     }
+
+    // A panic cannot leave the nodes half changed.
+    fn unflushed(&self) -> RwLockReadGuard<'_, Unflushed> {
+        self.unflushed.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unflushed_mut(&self) -> RwLockWriteGuard<'_, Unflushed> {
+        self.unflushed.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Length of the part `Tree` for a log of `length` blocks.
 fn file_len(length: u64) -> u64 {
-    length.saturating_mul(2).saturating_sub(1).saturating_mul(NODE_LEN)
+    length.saturating_mul(2).saturating_sub(1).saturating_mul(NODE_LEN as u64)
 }
 
 /// Whether all blocks below node `index` are among the first `length` ones.
-fn is_whole(index: u64, length: u64) -> bool {
+pub(crate) fn is_whole(index: u64, length: u64) -> bool {
     flat_tree::right_span(index) / 2 < length
-}
-
-fn decode(index: u64, bytes: &[u8]) -> Option<Node> {
-    let (size, rest) = bytes.split_first_chunk::<8>()?;
-    let hash = rest.first_chunk::<32>()?;
-    let size = u64::from_le_bytes(*size);
-    let is_there = size != 0 || hash.iter().any(|&byte| byte != 0);
-    is_there.then_some(Node { index, size, hash: Hash::from_bytes(*hash) })
 }
 
 /// The nodes that a log of some length may have: none that reach past its end.
@@ -271,11 +191,9 @@ impl NodeSource for TreeView<'_> {
         if !is_whole(index, self.length) {
             return Ok(None);
         }
-        let unflushed = self.store.unflushed.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(node) = unflushed.get(&index) {
-            return Ok(Some(*node));
+        if let Some(node) = self.store.unflushed().get(index) {
+            return Ok(Some(node));
         }
-        drop(unflushed);
         if !is_whole(index, self.store.file_limit.load(Ordering::Acquire)) {
             return Ok(None);
         }

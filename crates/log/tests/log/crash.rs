@@ -161,6 +161,7 @@ fn stale_entries_do_not_set_the_log_back() {
     storage.read_at(Part::Oplog, 8192, &mut stale).unwrap();
     for _ in 0..2 {
         log.append(&vec!["block"; 1000]).unwrap();
+        log.flush().unwrap();
         assert_eq!(storage.len(Part::Oplog).unwrap(), 8192, "the entries were flushed");
     }
     let head = log.head();

@@ -55,7 +55,7 @@ impl Source {
     pub(crate) fn append(&mut self, blocks: &[Bytes]) {
         let mut created = Vec::new();
         for block in blocks {
-            self.roots.append(block, &mut created).unwrap();
+            self.roots.append_all(&[block], &mut created).unwrap();
             self.blocks.push(block.clone());
         }
         self.tree.0.extend(created.into_iter().map(|node| (node.index, node)));

@@ -1,0 +1,148 @@
+//! Where blocks lie in the part `Data`.
+
+use std::sync::Arc;
+
+use crate::cache::{Item, Kind};
+use crate::error::{Error, Result};
+use crate::flat_tree;
+use crate::keys::Hash;
+use crate::merkle::{self, NodeSource, Roots};
+use crate::tree_store::{TreeStore, TreeView, is_whole};
+use crate::unflushed::PAGE_NODES;
+
+/// Blocks in one group, and the depth of the node above them.
+const GROUP_BLOCKS: u64 = 64;
+const GROUP_DEPTH: u32 = 6;
+
+/// Where a block lies, and what it must hash to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlockPlace {
+    pub(crate) offset: u64,
+    pub(crate) size: u64,
+    pub(crate) hash: Hash,
+}
+
+/// The places of 64 neighbouring blocks, all of whose leaves are stored.
+pub(crate) struct Group {
+    places: [BlockPlace; GROUP_BLOCKS as usize],
+}
+
+impl TreeStore {
+    /// Returns the place of a block that is held.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAvailable`] if a node on the way to it is missing.
+    pub(crate) fn place(&self, roots: &Roots, block: u64) -> Result<BlockPlace> {
+        let view = self.at(roots.length());
+        let number = block / GROUP_BLOCKS;
+        if is_whole(top(number), roots.length()) {
+            let group = match self.pages().get(Kind::Group, number) {
+                Some(Item::Group(group)) => Some(group),
+                _ => self.make_group(&view, roots, number)?,
+            };
+            let inner = (block % GROUP_BLOCKS) as usize;
+            if let Some(place) = group.as_ref().and_then(|group| group.places.get(inner)) {
+                return Ok(*place);
+            }
+        }
+        let leaf = view.expect_node(block.saturating_mul(2))?;
+        let offset = self.offset(&view, roots, block)?;
+        Ok(BlockPlace { offset, size: leaf.size, hash: leaf.hash })
+    }
+
+    /// Returns the places of a group of blocks, or `None` if not all its leaves are stored.
+    fn make_group(
+        &self,
+        view: &TreeView<'_>,
+        roots: &Roots,
+        number: u64,
+    ) -> Result<Option<Arc<Group>>> {
+        let none = BlockPlace { offset: 0, size: 0, hash: Hash::from_bytes([0; 32]) };
+        let mut places = [none; GROUP_BLOCKS as usize];
+        let mut sum = 0_u64;
+        for (place, block) in places.iter_mut().zip(number * GROUP_BLOCKS..) {
+            let Some(leaf) = view.node(2 * block)? else {
+                return Ok(None);
+            };
+            *place = BlockPlace { offset: sum, size: leaf.size, hash: leaf.hash };
+            sum = sum.saturating_add(leaf.size);
+        }
+        let Some(start) = self.group_offset(view, roots, number)? else {
+            return Ok(None);
+        };
+        places.iter_mut().for_each(|place| place.offset = place.offset.saturating_add(start));
+        let group = Arc::new(Group { places });
+        self.pages().insert(Kind::Group, number, Item::Group(group.clone()));
+        Ok(Some(group))
+    }
+
+    /// Returns where a block begins, or the byte length for the block behind the last.
+    pub(crate) fn byte_offset(&self, roots: &Roots, block: u64) -> Result<u64> {
+        self.offset(&self.at(roots.length()), roots, block)
+    }
+
+    /// Returns where a block begins, also of one that `source` knows of before it is stored here.
+    /// `source` may have more nodes than are stored, but none that differ.
+    pub(crate) fn offset(&self, source: &dyn NodeSource, roots: &Roots, block: u64) -> Result<u64> {
+        let leaf = block.saturating_mul(2);
+        match self.offset_by_group(source, roots, block)? {
+            Some(offset) => Ok(offset),
+            None => merkle::byte_offset(source, roots, leaf),
+        }
+    }
+
+    /// The short way in long logs: from where the block's group begins, which is remembered, down a
+    /// few nodes. `None` if nodes are missing on it.
+    fn offset_by_group(
+        &self,
+        source: &dyn NodeSource,
+        roots: &Roots,
+        block: u64,
+    ) -> Result<Option<u64>> {
+        let number = block / GROUP_BLOCKS;
+        if !is_whole(top(number), roots.length()) {
+            return Ok(None);
+        }
+        let Some(mut offset) = self.group_offset(source, roots, number)? else {
+            return Ok(None);
+        };
+        let (mut at, leaf) = (top(number), 2 * block);
+        while let Some((left, right)) = flat_tree::children(at) {
+            if leaf <= flat_tree::right_span(left) {
+                at = left;
+                continue;
+            }
+            let Some(left) = source.node(left)? else {
+                return Ok(None);
+            };
+            offset = offset.saturating_add(left.size);
+            at = right;
+        }
+        Ok(Some(offset))
+    }
+
+    fn group_offset(
+        &self,
+        source: &dyn NodeSource,
+        roots: &Roots,
+        number: u64,
+    ) -> Result<Option<u64>> {
+        if let Some(Item::Offset(offset)) = self.pages().get(Kind::GroupOffset, number) {
+            return Ok(Some(offset));
+        }
+        match merkle::byte_offset(source, roots, top(number)) {
+            Ok(offset) => {
+                self.pages().insert(Kind::GroupOffset, number, Item::Offset(offset));
+                Ok(Some(offset))
+            }
+            Err(Error::NotAvailable { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The node above a group of blocks. The group's nodes are one page of the part `Tree`.
+const fn top(number: u64) -> u64 {
+    number.saturating_mul(PAGE_NODES).saturating_add((1 << GROUP_DEPTH) - 1)
+}

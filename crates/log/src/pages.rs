@@ -1,0 +1,107 @@
+//! Pages of a log's tree and data, read by way of the cache.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::cache::{Cache, Item, Key, Kind, new_owner};
+use crate::disk::Disk;
+use crate::error::Result;
+use crate::storage::Part;
+
+/// Bytes of a page of the part `Data`.
+const DATA_PAGE_LEN: u64 = 4096;
+
+/// What one log has in the cache.
+pub(crate) struct Pages {
+    disk: Arc<Disk>,
+    cache: Cache,
+    owner: AtomicU64,
+}
+
+impl Pages {
+    pub(crate) fn new(disk: Arc<Disk>, cache: Cache) -> Self {
+        Self { disk, cache, owner: AtomicU64::new(new_owner()) }
+    }
+
+    /// Forgets all, also what is being read just now.
+    pub(crate) fn forget_all(&self) {
+        self.owner.store(new_owner(), Ordering::Release);
+    }
+
+    pub(crate) fn get(&self, kind: Kind, number: u64) -> Option<Item> {
+        self.cache.get(&self.key(kind, number))
+    }
+
+    pub(crate) fn insert(&self, kind: Kind, number: u64, item: Item) {
+        self.cache.insert(self.key(kind, number), item);
+    }
+
+    pub(crate) fn forget(&self, kind: Kind, number: u64) {
+        self.cache.remove(&self.key(kind, number));
+    }
+
+    /// Reads a page of `len` bytes, fewer where the part ends.
+    pub(crate) fn read(&self, kind: Kind, number: u64, part: Part, len: usize) -> Result<Bytes> {
+        let item = self.cache.get_or_make(&self.key(kind, number), || {
+            let mut bytes = vec![0; len];
+            let offset = number.saturating_mul(len as u64);
+            let count = self.disk.read_at(part, offset, &mut bytes)?;
+            bytes.truncate(count);
+            bytes.shrink_to_fit();
+            Ok(Item::Page(bytes.into()))
+        })?;
+        match item {
+            Item::Page(bytes) => Ok(bytes),
+            _ => Ok(Bytes::new()),
+        }
+    }
+
+    /// Reads a few bytes of the part `Data`. `None` if they are not all in their pages, which may be
+    /// older than they are.
+    pub(crate) fn read_data(&self, offset: u64, len: usize) -> Result<Option<Bytes>> {
+        let mut number = offset / DATA_PAGE_LEN;
+        let mut at = (offset % DATA_PAGE_LEN) as usize;
+        let read = |number| self.read(Kind::Data, number, Part::Data, DATA_PAGE_LEN as usize);
+        let first = read(number)?;
+        if let Some(bytes) = first.get(at..at.saturating_add(len)) {
+            return Ok(Some(Bytes::copy_from_slice(bytes)));
+        }
+        let mut joined = BytesMut::with_capacity(len);
+        let mut page = first;
+        loop {
+            let Some(rest) = page.get(at..) else {
+                return Ok(None);
+            };
+            let wanted = len - joined.len();
+            joined.extend_from_slice(rest.get(..wanted).unwrap_or(rest));
+            if joined.len() == len {
+                return Ok(Some(joined.freeze()));
+            }
+            if (page.len() as u64) < DATA_PAGE_LEN {
+                return Ok(None);
+            }
+            number += 1;
+            at = 0;
+            page = read(number)?;
+        }
+    }
+
+    /// Forgets the pages that touch these bytes of the part `Data`.
+    pub(crate) fn forget_data(&self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let pages = range.start / DATA_PAGE_LEN..=(range.end - 1) / DATA_PAGE_LEN;
+        if pages.end() - pages.start() > 4096 {
+            return self.forget_all();
+        }
+        pages.for_each(|number| self.forget(Kind::Data, number));
+    }
+
+    fn key(&self, kind: Kind, number: u64) -> Key {
+        Key { owner: self.owner.load(Ordering::Acquire), kind, number }
+    }
+}

@@ -1,0 +1,95 @@
+//! Reading a log that another process writes.
+
+use std::sync::{Arc, PoisonError};
+use std::thread;
+
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::limits::READ_ATTEMPTS;
+use crate::log::{Log, LogOptions, Shared};
+use crate::oplog::Oplog;
+use crate::recovery::{self, Recovered};
+use crate::storage::Storage;
+
+impl Log {
+    /// Opens a log for reading only, also while another process writes it: nothing is locked,
+    /// written or mended. What is seen is the log as it is now; [`refresh`](Self::refresh) looks
+    /// again.
+    ///
+    /// Blocks that the writer cuts off or clears later are gone here as well. Only what the writer
+    /// has moved out of its oplog is proven to others, since the rest may not be on disk yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and [`Error::Busy`] if the writer changes the log faster than it can
+    /// be read.
+    pub fn open_read_only(storage: impl Storage, options: LogOptions) -> Result<Self> {
+        let disk = Arc::new(Disk::read_only(storage));
+        let recovered = read_consistently(&disk, &options)?;
+        Ok(Self::assemble(None, options, disk, recovered))
+    }
+
+    /// Looks whether the writer of a log that is [open for reading](Self::open_read_only) has
+    /// changed it. Returns whether it has. On any other log does nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_read_only`](Self::open_read_only). The log is then as before.
+    pub fn refresh(&self) -> Result<bool> {
+        if !self.shared.disk.is_read_only() {
+            return Ok(false);
+        }
+        self.shared.refresh()
+    }
+}
+
+impl Shared {
+    /// Reads the log anew. The caller knows that it is read only.
+    pub(crate) fn refresh(&self) -> Result<bool> {
+        // A panic has left nothing half changed: all is assigned below.
+        let mut writer = self.writer_unchecked();
+        let recovered = read_consistently(&self.disk, &self.options)?;
+        let mut state = self.state_mut();
+        let new = &recovered.state;
+        let is_same = (new.accepted.fork, new.accepted.length(), &new.accepted.signature)
+            == (state.accepted.fork, state.accepted.length(), &state.accepted.signature)
+            && new.bits.held(0..u64::MAX) == state.bits.held(0..u64::MAX)
+            && new.user_data == state.user_data;
+        if is_same {
+            return Ok(false);
+        }
+        self.tree.become_as(recovered.tree);
+        *writer = recovered.writer;
+        *state = recovered.state;
+        Ok(true)
+    }
+
+    fn writer_unchecked(&self) -> std::sync::MutexGuard<'_, crate::log::Writer> {
+        self.writer_lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads the log until no header was written while it was read.
+///
+/// Without a new header, the writer only adds: blocks and entries behind those that are read.
+fn read_consistently(disk: &Arc<Disk>, options: &LogOptions) -> Result<Recovered> {
+    for _ in 0..READ_ATTEMPTS {
+        let before = Oplog::slot_heads(disk)?;
+        let read = read_once(disk, options);
+        if Oplog::slot_heads(disk)? == before {
+            return read;
+        }
+        thread::yield_now();
+    }
+    Err(Error::Busy)
+}
+
+fn read_once(disk: &Arc<Disk>, options: &LogOptions) -> Result<Recovered> {
+    let Some(opened) = Oplog::open(disk)? else {
+        return Err(Error::WrongStorage { what: "the storage holds no log" });
+    };
+    let header = opened.header.clone();
+    let mut recovered = recovery::recover(disk, &options.cache, opened, true)?;
+    recovered.state.durable = Arc::new(recovery::commit_of_header(&recovered.tree, &header)?);
+    Ok(recovered)
+}

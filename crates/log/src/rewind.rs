@@ -1,0 +1,116 @@
+//! Going back to a shorter length, on another fork.
+
+use std::sync::Arc;
+
+use crate::commit::Commit;
+use crate::error::{Error, Result};
+use crate::log::{Log, Shared, Writer};
+use crate::node::Node;
+use crate::oplog_codec::{Entry, EntryBitfield, EntryUpgrade, Reorg};
+use crate::signature::Signers;
+
+impl Log {
+    /// Cuts the log off behind its first `len` blocks, and signs that with the next fork number.
+    /// Returns the fork.
+    ///
+    /// Others who hold the blocks that are cut off will drop them when they meet the new fork. What
+    /// is appended from here on takes the numbers of the blocks that are gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotWritable`]; [`Error::InvalidRequest`] if the log is shorter than `len`;
+    /// [`Error::Io`], after which the log is as before, unless a sync failed.
+    pub fn truncate(&self, len: u64) -> Result<u64> {
+        self.shared.truncate(len, None)
+    }
+
+    /// As [`truncate`](Self::truncate), to a fork number of one's own choice. Returns it.
+    ///
+    /// # Errors
+    ///
+    /// As [`truncate`](Self::truncate), and [`Error::InvalidFork`] if `fork` is not above the
+    /// current one.
+    pub fn truncate_to_fork(&self, len: u64, fork: u64) -> Result<u64> {
+        self.shared.truncate(len, Some(fork))
+    }
+}
+
+impl Shared {
+    fn truncate(&self, len: u64, fork: Option<u64>) -> Result<u64> {
+        let Some(keys) = &self.keys else {
+            self.disk.check_writable()?;
+            return Err(Error::NotWritable);
+        };
+        let mut writer = self.writer()?;
+        let (before, manifest) = {
+            let state = self.state();
+            (state.accepted.clone(), state.manifest.clone())
+        };
+        if len > before.length() {
+            return Err(Error::InvalidRequest { what: "the log is shorter than that" });
+        }
+        let fork = fork.unwrap_or(before.fork.saturating_add(1));
+        if fork <= before.fork || fork > crate::compact::MAX_UINT {
+            return Err(Error::InvalidFork { ours: before.fork, asked: fork });
+        }
+        let roots = self.tree.roots(len, before.length())?;
+        let manifest = manifest.ok_or(Error::NotWritable)?;
+        let signers = Signers { key: &self.key, manifest: &manifest };
+        let signature = signers.sign(keys, &roots.tree_hash(), len, fork)?;
+        self.rewind(&mut writer, len, Commit { fork, roots, signature }, Vec::new())?;
+        Ok(fork)
+    }
+
+    /// Forgets all blocks and nodes that are not whole below `shared_len`, and goes on from there
+    /// with `after`, to which `nodes` lead. Durable when it returns.
+    pub(crate) fn rewind(
+        &self,
+        writer: &mut Writer,
+        shared_len: u64,
+        after: Commit,
+        nodes: Vec<Node>,
+    ) -> Result<()> {
+        let before = self.state().accepted.clone();
+        let dropped = before.length().saturating_sub(shared_len);
+        let entry = Entry {
+            user_data: None,
+            nodes: Some(nodes),
+            upgrade: Some(EntryUpgrade {
+                fork: after.fork,
+                ancestors: shared_len,
+                length: after.length(),
+                signature: after.signature.clone(),
+            }),
+            bitfield: (dropped > 0).then_some(EntryBitfield {
+                drop: true,
+                start: shared_len,
+                length: dropped,
+            }),
+        };
+        let entries = [entry];
+        writer.oplog.append(&self.disk, &entries, true)?;
+        let [entry] = entries;
+        if before.length() > 0 {
+            let reorg = Reorg { from: before.fork, to: after.fork, ancestors: shared_len };
+            reorg.note_in(&mut writer.header.reorgs);
+        }
+        let is_replica = self.keys.is_none();
+        let after = Arc::new(after);
+        let change = {
+            // One step for readers: who finds a node missing looks again, and sees the new fork.
+            let mut state = self.state_mut();
+            self.tree.truncate(shared_len);
+            self.tree.insert(entry.nodes.as_deref().unwrap_or(&[]));
+            state.bits.set(shared_len..u64::MAX, false);
+            if is_replica {
+                state.durable = after.clone();
+            }
+            state.accept(after)
+        };
+        // Hypercore cannot go on from a cut that was not flushed.
+        if let Err(error) = self.flush(writer) {
+            tracing::warn!(key = %self.key, %error, "flushing the log failed");
+        }
+        self.wait_durable(change)
+    }
+}
