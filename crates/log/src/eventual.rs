@@ -1,11 +1,11 @@
 //! The thread that brings changes to disk within a delay.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::durability::Durability;
-use crate::log::{Log, Shared};
+use crate::log::Shared;
 
 /// Wakes the thread, and ends it.
 #[derive(Debug, Default)]
@@ -21,23 +21,43 @@ struct Wishes {
     is_closing: bool,
 }
 
+/// Ends the thread when the last handle of a log goes, and waits for that: the log's storage is
+/// free when its last handle is gone.
+pub(crate) struct Closer {
+    pacemaker: Arc<Pacemaker>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.pacemaker.close();
+        if let Some(thread) = self.thread.take() {
+            // It has said so itself if it panicked.
+            let _ = thread.join();
+        }
+    }
+}
+
 impl Pacemaker {
     /// Starts the thread for a log whose durability asks for one.
-    pub(crate) fn start(log: &Log) {
-        let Durability::Eventual { max_delay } = log.shared.options.durability else {
-            return;
+    pub(crate) fn start(shared: &Arc<Shared>) -> Option<Arc<Closer>> {
+        let Durability::Eventual { max_delay } = shared.options.durability else {
+            return None;
         };
-        if log.shared.keys.is_none() {
-            return;
-        }
+        shared.keys.as_ref()?;
         let pacemaker = Arc::new(Self::default());
-        let shared = Arc::downgrade(&log.shared);
-        let ours = pacemaker.clone();
+        let (ours, weak) = (pacemaker.clone(), Arc::downgrade(shared));
         let name = "multibee-log-sync".to_owned();
-        match thread::Builder::new().name(name).spawn(move || ours.run(&shared, max_delay)) {
-            Ok(_) => drop(log.shared.pacemaker.set(pacemaker)),
-            // Each change is then synced at once: more than what was asked for.
-            Err(error) => tracing::warn!(%error, "no thread for syncing could be started"),
+        match thread::Builder::new().name(name).spawn(move || ours.run(&weak, max_delay)) {
+            Ok(thread) => {
+                let _ = shared.pacemaker.set(pacemaker.clone());
+                Some(Arc::new(Closer { pacemaker, thread: Some(thread) }))
+            }
+            Err(error) => {
+                // Each change is then synced at once: more than what was asked for.
+                tracing::warn!(%error, "no thread for syncing could be started");
+                None
+            }
         }
     }
 
@@ -49,7 +69,7 @@ impl Pacemaker {
         }
     }
 
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         self.wishes().is_closing = true;
         self.changed.notify_one();
     }
@@ -96,10 +116,9 @@ impl Shared {
         }
     }
 
-    /// Ends what goes on in the background, when the last handle goes.
+    /// Syncs what would have been synced later, when the last handle goes.
     pub(crate) fn close(&self) {
-        if let Some(pacemaker) = self.pacemaker.get() {
-            pacemaker.close();
+        if self.pacemaker.get().is_some() {
             self.sync_or_warn();
         }
     }

@@ -15,7 +15,7 @@ use crate::commit::{Commit, State};
 use crate::disk::Disk;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
-use crate::eventual::Pacemaker;
+use crate::eventual::{Closer, Pacemaker};
 use crate::head::Head;
 use crate::key_pair::KeyPair;
 use crate::keys::{DiscoveryKey, LogKey};
@@ -68,6 +68,8 @@ impl Default for LogOptions {
 /// wait for each other, and those that read wait for nobody's disk work but their own.
 #[derive(Clone)]
 pub struct Log {
+    /// Dropped before the rest, see there.
+    _closer: Option<Arc<Closer>>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -220,9 +222,8 @@ impl Log {
             sync_turn: Mutex::new(()),
             pacemaker: OnceLock::new(),
         };
-        let log = Self { shared: Arc::new(shared) };
-        Pacemaker::start(&log);
-        log
+        let shared = Arc::new(shared);
+        Self { _closer: Pacemaker::start(&shared), shared }
     }
 
     /// Returns the log's key, which names it and lets anyone verify it.

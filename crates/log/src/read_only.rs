@@ -9,7 +9,7 @@ use crate::limits::READ_ATTEMPTS;
 use crate::log::{Log, LogOptions, Shared};
 use crate::oplog::Oplog;
 use crate::recovery::{self, Recovered};
-use crate::storage::Storage;
+use crate::storage::{Part, Storage};
 
 impl Log {
     /// Opens a log for reading only, also while another process writes it: nothing is locked,
@@ -54,7 +54,8 @@ impl Shared {
         let is_same = (new.accepted.fork, new.accepted.length(), &new.accepted.signature)
             == (state.accepted.fork, state.accepted.length(), &state.accepted.signature)
             && new.bits.held(0..u64::MAX) == state.bits.held(0..u64::MAX)
-            && new.user_data == state.user_data;
+            && new.user_data == state.user_data
+            && new.durable.length() == state.durable.length();
         if is_same {
             return Ok(false);
         }
@@ -74,9 +75,12 @@ impl Shared {
 /// Without a new header, the writer only adds: blocks and entries behind those that are read.
 fn read_consistently(disk: &Arc<Disk>, options: &LogOptions) -> Result<Recovered> {
     for _ in 0..READ_ATTEMPTS {
-        let before = Oplog::slot_heads(disk)?;
+        let (heads, len) = (Oplog::slot_heads(disk)?, disk.len(Part::Oplog)?);
         let read = read_once(disk, options);
-        if Oplog::slot_heads(disk)? == before {
+        // Before what a cut takes goes, there is an entry that tells of it; before that entry goes,
+        // there is a header.
+        let is_sure = read.is_ok() || disk.len(Part::Oplog)? == len;
+        if is_sure && Oplog::slot_heads(disk)? == heads {
             return read;
         }
         thread::yield_now();

@@ -63,8 +63,12 @@ pub(crate) fn recover(
     let Opened { mut oplog, header, mut entries } = opened;
     let bits = read_bits(disk, header.length)?;
     let replay = loop {
-        let (replay, count) = Replay::run(disk, cache, &bits, &header, &entries)?;
-        entries.truncate(count);
+        // A stale entry, left from before the header: two changes of header without the disk
+        // keeping up can make it look current.
+        if let Some(count) = first_stale(&header, &entries) {
+            entries.truncate(count);
+        }
+        let replay = Replay::run(disk, cache, &bits, &header, &entries)?;
         match replay.first_without_blocks(disk, &entries, cut_anywhere)? {
             Some(count) => entries.truncate(count),
             None => break replay,
@@ -104,6 +108,21 @@ fn read_bits(disk: &Disk, length: u64) -> Result<Bitfield> {
     Ok(bits)
 }
 
+/// Returns where to cut the entries off because one does not lead on from those before.
+fn first_stale(header: &Header, entries: &[StoredEntry]) -> Option<usize> {
+    let mut now = (header.fork, header.length);
+    for stored in entries {
+        if let Some(upgrade) = &stored.entry.upgrade {
+            let new = (upgrade.fork, upgrade.length);
+            if new <= now {
+                return Some(stored.batch_start);
+            }
+            now = new;
+        }
+    }
+    None
+}
+
 /// A log in the midst of having its entries replayed.
 struct Replay {
     tree: TreeStore,
@@ -114,53 +133,39 @@ struct Replay {
 }
 
 impl Replay {
-    /// Replays `entries` until one that cannot follow. Returns how many did.
+    /// Replays `entries`.
     fn run(
         disk: &Arc<Disk>,
         cache: &Cache,
         bits: &Bitfield,
         header: &Header,
         entries: &[StoredEntry],
-    ) -> Result<(Self, usize)> {
+    ) -> Result<Self> {
         let tree = TreeStore::open(disk.clone(), cache.clone(), header.length);
         let mut replay = Self {
             tree,
             bits: bits.clone(),
-            commit: Commit::default(),
+            commit: Commit {
+                fork: header.fork,
+                signature: header.signature.clone(),
+                ..Commit::default()
+            },
             user_data: header.user_data.clone(),
             reorgs: header.reorgs.clone(),
         };
-        // A log that was cut since may have lost the header's roots to a flush that did not finish.
+        // A cut that was being moved to its place may have taken the roots of all lengths before.
         let was_cut = entries.iter().any(|stored| {
             stored.entry.upgrade.as_ref().is_some_and(|upgrade| upgrade.ancestors < header.length)
         });
-        match replay.roots(header.length).and_then(|roots| check_hash(header, roots)) {
-            Ok(roots) => replay.commit.roots = roots,
-            Err(error) if !was_cut => return Err(error),
-            Err(_) => {}
+        if !was_cut {
+            check_hash(header, replay.roots(header.length)?)?;
         }
-        replay.commit.fork = header.fork;
-        replay.commit.signature = header.signature.clone();
         let mut length = header.length;
-        for (count, stored) in entries.iter().enumerate() {
-            let upgrade = stored.entry.upgrade.as_ref();
-            // A stale entry, left from before the header: two changes of header without the disk
-            // keeping up can make it look current.
-            let now = (replay.commit.fork, length);
-            if upgrade.is_some_and(|upgrade| (upgrade.fork, upgrade.length) <= now) {
-                return Ok((replay.checked(length)?, stored.batch_start.min(count)));
-            }
+        for stored in entries {
             replay.apply(&stored.entry, &mut length)?;
         }
-        Ok((replay.checked(length)?, entries.len()))
-    }
-
-    /// Fails if the roots that were missing did not come with an entry.
-    fn checked(self, length: u64) -> Result<Self> {
-        if self.commit.length() != length {
-            return Err(corrupt(Part::Tree, "the roots of the tree are missing"));
-        }
-        Ok(self)
+        replay.commit.roots = replay.roots(length)?;
+        Ok(replay)
     }
 
     fn apply(&mut self, entry: &Entry, length: &mut u64) -> Result<()> {
@@ -197,11 +202,8 @@ impl Replay {
             let reorg = Reorg { from, to: upgrade.fork, ancestors: upgrade.ancestors };
             reorg.note_in(&mut self.reorgs);
         }
-        self.commit = Commit {
-            fork: upgrade.fork,
-            roots: self.roots(upgrade.length)?,
-            signature: upgrade.signature.clone(),
-        };
+        self.commit.fork = upgrade.fork;
+        self.commit.signature = upgrade.signature.clone();
         *length = upgrade.length;
         Ok(())
     }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::barrier::Barrier;
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::log::{Log, Shared, Writer};
 use crate::node::Node;
 use crate::oplog_codec::{Entry, EntryBitfield, EntryUpgrade, Reorg};
 use crate::signature::Signers;
+use crate::storage::Part;
 
 impl Log {
     /// Cuts the log off behind its first `len` blocks, and signs that with the next fork number.
@@ -94,23 +96,20 @@ impl Shared {
             let reorg = Reorg { from: before.fork, to: after.fork, ancestors: shared_len };
             reorg.note_in(&mut writer.header.reorgs);
         }
-        let is_replica = self.keys.is_none();
+        // Readers go on with what was before until this cannot be lost any more.
+        self.disk.sync(Barrier::Commit, &[Part::Data, Part::Oplog])?;
         let after = Arc::new(after);
-        let change = {
+        {
             // One step for readers: who finds a node missing looks again, and sees the new fork.
             let mut state = self.state_mut();
             self.tree.truncate(shared_len);
             self.tree.insert(entry.nodes.as_deref().unwrap_or(&[]));
             state.bits.set(shared_len..u64::MAX, false);
-            if is_replica {
-                state.durable = after.clone();
-            }
-            state.accept(after)
-        };
-        // Hypercore cannot go on from a cut that was not flushed.
-        if let Err(error) = self.flush(writer) {
-            tracing::warn!(key = %self.key, %error, "flushing the log failed");
+            let change = state.accept(after.clone());
+            state.note_durable(change, after);
         }
-        self.wait_durable(change)
+        // Hypercore cannot go on from a cut that was not flushed.
+        self.flush_or_warn(writer);
+        Ok(())
     }
 }

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod crash;
+mod cuts;
+mod durability;
 mod files;
 mod manifests;
 mod model;
+mod reading;
 mod replica;
 mod unsafe_disk;
 

@@ -1,4 +1,9 @@
-use multibee_log::{Durability, FileStorage, KeyPair, Log, LogOptions, MemoryStorage, Storage};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use multibee_log::{
+    Cache, Durability, Error, FileStorage, Head, KeyPair, Log, LogOptions, MemoryStorage, Storage,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -7,99 +12,218 @@ use crate::keys;
 #[derive(Debug, Clone)]
 enum Step {
     Append(Vec<Vec<u8>>),
-    /// So many blocks that the entries are moved to their places.
     AppendMany(usize),
+    /// Blocks and values together.
+    Batch(Vec<Vec<u8>>, Vec<(u8, Vec<u8>)>),
+    /// To this share of the length.
+    Truncate(f64),
+    /// From this share of the length on, so many blocks.
+    Clear(f64, u64),
+    SetUserData(u8, Vec<u8>),
     Sync,
+    Flush,
+    Reclaim,
     Reopen,
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    let bytes = || vec(any::<u8>(), 0..20);
+    let blocks = || vec(bytes(), 0..5);
+    let value = || (0..4_u8, vec(any::<u8>(), 0..6));
     prop_oneof![
-        4 => vec(vec(any::<u8>(), 0..20), 0..5).prop_map(Step::Append),
-        1 => (300..900_usize).prop_map(Step::AppendMany),
+        6 => blocks().prop_map(Step::Append),
+        2 => (300..900_usize).prop_map(Step::AppendMany),
+        2 => (blocks(), vec(value(), 0..4)).prop_map(|(blocks, data)| Step::Batch(blocks, data)),
+        2 => (0.0..1.2).prop_map(Step::Truncate),
+        2 => (0.0..1.0, 0..400_u64).prop_map(|(at, count)| Step::Clear(at, count)),
+        1 => value().prop_map(|(key, value)| Step::SetUserData(key, value)),
         1 => Just(Step::Sync),
-        2 => Just(Step::Reopen),
+        2 => Just(Step::Flush),
+        1 => Just(Step::Reclaim),
+        3 => Just(Step::Reopen),
     ]
 }
 
-/// Asserts that a log holds exactly these blocks.
-fn assert_is(log: &Log, model: &[Vec<u8>]) {
-    assert_eq!(log.len(), model.len() as u64);
-    assert_eq!(log.is_empty(), model.is_empty());
-    assert_eq!(log.byte_len(), model.iter().map(|block| block.len() as u64).sum::<u64>());
-    assert_eq!(log.contiguous_len(), log.len());
-    for (number, block) in model.iter().enumerate() {
-        assert_eq!(log.get(number as u64).unwrap().as_deref(), Some(block.as_slice()));
-    }
-    assert_eq!(log.get(log.len()).unwrap(), None);
-    assert_eq!(log.get(u64::MAX).unwrap(), None);
-    assert_eq!(log.head().map(|head| head.length), (!model.is_empty()).then(|| log.len()));
+/// What a log should be.
+#[derive(Default)]
+struct Model {
+    /// Bytes of each block, and whether it is held.
+    blocks: Vec<(Vec<u8>, bool)>,
+    user_data: BTreeMap<u8, Vec<u8>>,
+    fork: u64,
 }
 
-fn assert_follows_model<S: Storage>(steps: &[Step], options: &LogOptions, reopen: impl Fn() -> S) {
-    let mut log = Log::create(reopen(), keys(), options.clone()).unwrap();
-    let mut model: Vec<Vec<u8>> = Vec::new();
-    let mut heads = Vec::new();
-    for step in steps {
+impl Model {
+    fn append(&mut self, blocks: &[Vec<u8>]) {
+        self.blocks.extend(blocks.iter().map(|block| (block.clone(), true)));
+    }
+
+    fn set(&mut self, key: u8, value: &[u8]) {
+        if value.is_empty() {
+            self.user_data.remove(&key);
+        } else {
+            self.user_data.insert(key, value.to_vec());
+        }
+    }
+
+    /// The block at a share of the length.
+    fn at(&self, share: f64) -> u64 {
+        (self.blocks.len() as f64 * share) as u64
+    }
+
+    /// Asserts that a log is as this model.
+    fn assert_is(&self, log: &Log) {
+        let len = self.blocks.len() as u64;
+        assert_eq!((log.len(), log.fork()), (len, self.fork));
+        assert_eq!(log.is_empty(), len == 0);
+        assert_eq!(log.byte_len(), self.blocks.iter().map(|(b, _)| b.len() as u64).sum::<u64>());
+        let first_gap = self.blocks.iter().position(|(_, held)| !held);
+        assert_eq!(log.contiguous_len(), first_gap.map_or(len, |gap| gap as u64));
+        for (number, (block, held)) in self.blocks.iter().enumerate() {
+            let read = log.get(number as u64).unwrap();
+            assert_eq!(read.as_deref(), held.then_some(block.as_slice()), "block {number}");
+        }
+        assert_eq!(log.get(len).unwrap(), None);
+        assert_eq!(log.get(u64::MAX).unwrap(), None);
+        let held: Vec<u64> = log.held(0..u64::MAX).into_iter().flatten().collect();
+        let expected = (0..len).filter(|number| self.blocks[*number as usize].1);
+        assert!(held.iter().copied().eq(expected));
+        assert_eq!(log.head().map(|head| head.length), (len > 0).then_some(len));
+        for key in 0..4_u8 {
+            let expected = self.user_data.get(&key).map(Vec::as_slice);
+            assert_eq!(log.user_data(&key.to_string()).as_deref(), expected, "user data {key}");
+        }
+        assert_eq!(log.info().unwrap().held_blocks, held.len() as u64);
+    }
+
+    /// Does to a log what it does to itself.
+    fn take(&mut self, log: &Log, step: &Step) {
         match step {
             Step::Append(blocks) => {
-                model.extend_from_slice(blocks);
-                assert_eq!(log.append(blocks).unwrap(), model.len() as u64);
+                self.append(blocks);
+                assert_eq!(log.append(blocks).unwrap(), self.blocks.len() as u64);
             }
             Step::AppendMany(count) => {
                 let blocks: Vec<_> = (0..*count).map(|n| n.to_le_bytes()[..3].to_vec()).collect();
                 log.append(&blocks).unwrap();
-                model.extend(blocks);
+                self.append(&blocks);
+            }
+            Step::Batch(blocks, user_data) => {
+                let mut batch = log.batch();
+                for block in blocks {
+                    batch.append(block.clone());
+                }
+                for (key, value) in user_data {
+                    batch.set_user_data(key.to_string(), value.clone());
+                    self.set(*key, value);
+                }
+                self.append(blocks);
+                assert_eq!(batch.commit().unwrap(), self.blocks.len() as u64);
+            }
+            Step::Truncate(share) => {
+                let len = self.at(*share);
+                match log.truncate(len) {
+                    Ok(fork) => {
+                        self.fork += 1;
+                        assert_eq!(fork, self.fork);
+                        self.blocks.truncate(len as usize);
+                    }
+                    Err(error) => {
+                        assert!(matches!(error, Error::InvalidRequest { .. }), "{error}");
+                        assert!(len > self.blocks.len() as u64);
+                    }
+                }
+            }
+            Step::Clear(share, count) => {
+                let start = self.at(*share);
+                log.clear(start..start + count).unwrap();
+                let cleared = self.blocks.iter_mut().skip(start as usize).take(*count as usize);
+                cleared.for_each(|(_, held)| *held = false);
+            }
+            Step::SetUserData(key, value) => {
+                log.set_user_data(&key.to_string(), value).unwrap();
+                self.set(*key, value);
             }
             Step::Sync => {
                 log.sync().unwrap();
                 assert_eq!(log.durable_len(), log.len());
             }
-            Step::Reopen => {
-                drop(log);
-                log = Log::open(reopen(), options.clone()).unwrap();
-                assert_eq!(log.durable_len(), log.len());
+            Step::Flush => {
+                log.flush().unwrap();
+                assert_eq!((log.durable_len(), log.info().unwrap().entry_bytes), (log.len(), 0));
             }
+            Step::Reclaim => drop(log.reclaim().unwrap()),
+            Step::Reopen => unreachable!("the caller reopens"),
         }
-        assert_is(&log, &model);
+    }
+}
+
+fn assert_follows_model<S: Storage>(steps: &[Step], options: &LogOptions, reopen: impl Fn() -> S) {
+    let mut log = Log::create(reopen(), keys(), options.clone()).unwrap();
+    let mut model = Model::default();
+    let mut heads: Vec<Head> = Vec::new();
+    for step in steps {
+        if let Step::Reopen = step {
+            drop(log);
+            log = Log::open(reopen(), options.clone()).unwrap();
+            assert_eq!(log.durable_len(), log.len());
+        } else {
+            model.take(&log, step);
+        }
+        model.assert_is(&log);
         if options.durability == Durability::Immediate {
             assert_eq!(log.durable_len(), log.len());
         }
+        heads.retain(|head| head.length <= log.len());
         heads.extend(log.head());
     }
     for head in heads {
         let hash = log.tree_hash_at(head.length).unwrap();
-        assert_eq!(hash, Some(head.tree_hash), "the past does not change");
+        assert!(hash == Some(head.tree_hash) || head.fork < log.fork(), "the past does not change");
     }
-    assert_eq!(log.tree_hash_at(model.len() as u64 + 1).unwrap(), None);
+    assert_eq!(log.tree_hash_at(log.len() + 1).unwrap(), None);
+}
+
+fn durability() -> impl Strategy<Value = Durability> {
+    prop_oneof![
+        Just(Durability::Immediate),
+        Just(Durability::Eventual { max_delay: Duration::from_micros(10) }),
+        Just(Durability::Buffered),
+        Just(Durability::None),
+    ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// Whatever is appended, and however often the log is reopened, it reads as a `Vec` of blocks.
+    /// Whatever is done to a log, and however often it is reopened, it reads as a `Vec` of blocks
+    /// of which some are not held, with a map of values beside it. In every durability, with a
+    /// cache that has room and one that has none.
     #[test]
-    fn a_log_in_memory_is_a_vec(steps in vec(step(), 0..14), compat: bool, is_buffered: bool) {
-        let durability = if is_buffered { Durability::Buffered } else { Durability::Immediate };
+    fn a_log_in_memory_is_a_vec(
+        steps in vec(step(), 0..16), compat: bool, durability in durability(), is_cached: bool,
+    ) {
         let storage = MemoryStorage::new();
-        let options = LogOptions { durability, compat, ..LogOptions::default() };
+        let cache = Cache::new(if is_cached { 1 << 20 } else { 1 });
+        let options = LogOptions { durability, compat, cache, ..LogOptions::default() };
         assert_follows_model(&steps, &options, || storage.clone());
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(8))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     /// The same in files.
     #[test]
-    fn a_log_in_files_is_a_vec(steps in vec(step(), 0..14)) {
+    fn a_log_in_files_is_a_vec(steps in vec(step(), 0..14), durability in durability()) {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("log");
         let storage = || {
             let exists = FileStorage::exists(&dir).unwrap();
             if exists { FileStorage::open(&dir) } else { FileStorage::create(&dir) }.unwrap()
         };
-        assert_follows_model(&steps, &LogOptions::default(), storage);
+        let options = LogOptions { durability, ..LogOptions::default() };
+        assert_follows_model(&steps, &options, storage);
     }
 }
 
@@ -140,9 +264,9 @@ fn too_large_appends_change_nothing() {
     let options = LogOptions { block_len_max: 10, ..LogOptions::default() };
     let log = Log::create(MemoryStorage::new(), keys(), options).unwrap();
     let error = log.append(&[vec![1; 10], vec![1; 11]]).unwrap_err();
-    assert!(matches!(error, multibee_log::Error::BlockTooLarge { len: 11, limit: 10 }));
+    assert!(matches!(error, Error::BlockTooLarge { len: 11, limit: 10 }));
     let error = log.append(&vec![[1]; 70_000]).unwrap_err();
-    assert!(matches!(error, multibee_log::Error::BatchTooLarge { .. }));
+    assert!(matches!(error, Error::BatchTooLarge { .. }));
     assert_eq!(log.len(), 0);
     assert_eq!(log.append::<&[u8]>(&[]).unwrap(), 0);
 }
