@@ -11,9 +11,19 @@ const PAGE_BITS: u64 = PAGE_LEN as u64 * 8;
 
 const PAGE_WORDS: usize = PAGE_LEN / 4;
 
-type Page = Box<[u32; PAGE_WORDS]>;
+/// The bits of some blocks, of which at least one is held.
+#[derive(Debug, Clone)]
+enum Page {
+    /// All are held: in most logs all pages but the last, so these take no memory.
+    Full,
+    Some {
+        words: Box<[u32; PAGE_WORDS]>,
+        /// How many are held.
+        ones: u64,
+    },
+}
 
-/// A set of block numbers. Pages without a bit take no memory.
+/// A set of block numbers. Pages of which all bits are the same take no memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bitfield {
     pages: BTreeMap<u64, Page>,
@@ -36,9 +46,13 @@ impl Bitfield {
 
     /// Returns the 32 bits of the blocks from `32 * index` on, the lowest bit first.
     pub(crate) fn word(&self, index: u64) -> u32 {
-        let page = self.pages.get(&(index / PAGE_WORDS as u64));
-        let at = index % PAGE_WORDS as u64;
-        page.and_then(|page| page.get(at as usize)).copied().unwrap_or(0)
+        match self.pages.get(&(index / PAGE_WORDS as u64)) {
+            None => 0,
+            Some(Page::Full) => u32::MAX,
+            Some(Page::Some { words, .. }) => {
+                words.get((index % PAGE_WORDS as u64) as usize).copied().unwrap_or(0)
+            }
+        }
     }
 
     /// Adds the blocks of `range`, or removes them.
@@ -57,18 +71,39 @@ impl Bitfield {
     fn change(&mut self, range: Range<u64>, held: bool) {
         let numbers = range.start / PAGE_BITS..=(range.end - 1) / PAGE_BITS;
         if held {
-            for number in numbers.clone() {
-                self.pages.entry(number).or_insert_with(|| Box::new([0; PAGE_WORDS]));
+            for number in numbers {
+                self.change_page(number, &range, true);
             }
+            return;
         }
         // A page that does not exist has nothing to lose: only those that do are visited.
-        for (&number, page) in self.pages.range_mut(numbers) {
-            let base = number * PAGE_BITS;
-            let first = range.start.saturating_sub(base);
-            let end = (range.end - base).min(PAGE_BITS);
-            if set_in_page(page, first..end, held) {
-                self.dirty.insert(number);
+        let existing: Vec<u64> = self.pages.range(numbers).map(|(number, _)| *number).collect();
+        existing.into_iter().for_each(|number| self.change_page(number, &range, false));
+    }
+
+    fn change_page(&mut self, number: u64, range: &Range<u64>, held: bool) {
+        let base = number.saturating_mul(PAGE_BITS);
+        let first = range.start.saturating_sub(base);
+        let end = (range.end - base).min(PAGE_BITS);
+        let page = self.pages.remove(&number);
+        let (mut words, ones) = match page {
+            Some(Page::Full) if held => {
+                self.pages.insert(number, Page::Full);
+                return;
             }
+            Some(Page::Full) => (Box::new([u32::MAX; PAGE_WORDS]), PAGE_BITS),
+            Some(Page::Some { words, ones }) => (words, ones),
+            None => (Box::new([0; PAGE_WORDS]), 0),
+        };
+        let changed = set_in_page(&mut words, first..end, held);
+        let ones = if held { ones + changed } else { ones - changed };
+        if changed > 0 {
+            self.dirty.insert(number);
+        }
+        match ones {
+            0 => {}
+            PAGE_BITS => drop(self.pages.insert(number, Page::Full)),
+            _ => drop(self.pages.insert(number, Page::Some { words, ones })),
         }
     }
 
@@ -77,17 +112,19 @@ impl Bitfield {
         let mut block = from;
         while block < end {
             let number = block / PAGE_BITS;
-            let Some(page) = self.pages.get(&number) else {
-                if !held {
-                    return block;
-                }
-                // On to the next page that exists.
-                let next = self.pages.range(number..).next();
-                block = next.map_or(end, |(number, _)| number * PAGE_BITS);
-                continue;
-            };
             let first = block - number * PAGE_BITS;
-            if let Some(bit) = next_in_page(page, first, held) {
+            let bit = match self.pages.get(&number) {
+                None if held => {
+                    // On to the next page that exists.
+                    let next = self.pages.range(number..).next();
+                    block = next.map_or(end, |(number, _)| number * PAGE_BITS);
+                    continue;
+                }
+                None => Some(first),
+                Some(Page::Full) => held.then_some(first),
+                Some(Page::Some { words, .. }) => next_in_page(words, first, held),
+            };
+            if let Some(bit) = bit {
                 return (number * PAGE_BITS + bit).min(end);
             }
             block = (number + 1).saturating_mul(PAGE_BITS);
@@ -122,6 +159,9 @@ impl Bitfield {
         for (&number, page) in self.pages.range(..=last / PAGE_BITS).rev() {
             let base = number * PAGE_BITS;
             let bits = (end - base).min(PAGE_BITS);
+            let Page::Some { words: page, .. } = page else {
+                return Some(base + bits - 1);
+            };
             for (index, word) in page.iter().enumerate().rev() {
                 let first = index as u64 * 32;
                 let Some(below) = bits.checked_sub(first).filter(|&below| below > 0) else {
@@ -140,14 +180,15 @@ impl Bitfield {
     ///
     /// [`finish_loading`]: Self::finish_loading
     pub(crate) fn load_page(&mut self, number: u64, bytes: &[u8]) {
-        if bytes.iter().all(|&byte| byte == 0) {
-            return;
-        }
-        let mut page: Page = Box::new([0; PAGE_WORDS]);
-        for (word, bytes) in page.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        let mut words = Box::new([0; PAGE_WORDS]);
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
             *word = u32::from_le_bytes(*bytes);
         }
-        self.pages.insert(number, page);
+        match words.iter().map(|word: &u32| u64::from(word.count_ones())).sum() {
+            0 => {}
+            PAGE_BITS => drop(self.pages.insert(number, Page::Full)),
+            ones => drop(self.pages.insert(number, Page::Some { words, ones })),
+        }
     }
 
     /// Must follow the last [`load_page`](Self::load_page).
@@ -158,7 +199,8 @@ impl Bitfield {
     /// Returns the pages to be written: offset in the part `Bitfield`, and bytes.
     pub(crate) fn dirty_pages(&self) -> Vec<(u64, Vec<u8>)> {
         let bytes = |number: &u64| match self.pages.get(number) {
-            Some(page) => page.iter().flat_map(|word| word.to_le_bytes()).collect(),
+            Some(Page::Some { words, .. }) => words.iter().flat_map(|w| w.to_le_bytes()).collect(),
+            Some(Page::Full) => vec![0xff; PAGE_LEN],
             None => vec![0; PAGE_LEN],
         };
         self.dirty.iter().map(|number| (number * PAGE_LEN as u64, bytes(number))).collect()
@@ -171,13 +213,13 @@ impl Bitfield {
 
     #[cfg(test)]
     fn pages_in_memory(&self) -> usize {
-        self.pages.len()
+        self.pages.values().filter(|page| matches!(page, Page::Some { .. })).count()
     }
 }
 
-/// Sets the bits of `range` in a page. Returns whether any changed.
-fn set_in_page(page: &mut [u32; PAGE_WORDS], range: Range<u64>, held: bool) -> bool {
-    let mut changed = false;
+/// Sets the bits of `range` in a page. Returns how many changed.
+fn set_in_page(page: &mut [u32; PAGE_WORDS], range: Range<u64>, held: bool) -> u64 {
+    let mut changed = 0;
     for (index, word) in page.iter_mut().enumerate().skip((range.start / 32) as usize) {
         let first = index as u64 * 32;
         if first >= range.end {
@@ -187,7 +229,7 @@ fn set_in_page(page: &mut [u32; PAGE_WORDS], range: Range<u64>, held: bool) -> b
         let to = (range.end - first).min(32);
         let mask = (u32::MAX >> (32 - (to - from))) << from;
         let new = if held { *word | mask } else { *word & !mask };
-        changed |= new != *word;
+        changed += u64::from((new ^ *word).count_ones());
         *word = new;
     }
     changed
@@ -229,6 +271,10 @@ mod tests {
             }
             let from_runs: BTreeSet<u64> = bits.held(0..u64::MAX).into_iter().flatten().collect();
             prop_assert_eq!(&from_runs, &model);
+            let wide = bits.gap_around(35_000..35_000, 100_000);
+            let before = model.range(..35_000).next_back().map_or(0, |last| last + 1);
+            let behind = model.range(35_000..).next().map_or(100_000, |first| *first);
+            prop_assert_eq!(wide, before..behind.min(100_000));
             let gap = (0..).find(|block| !model.contains(block)).unwrap();
             prop_assert_eq!(bits.contiguous(), gap);
             for block in (0..120_000).step_by(97) {
@@ -265,6 +311,23 @@ mod tests {
         assert_eq!(bits.held(0..u64::MAX).len(), 2);
         bits.set(0..u64::MAX, false);
         assert_eq!(bits.held(0..u64::MAX), []);
+    }
+
+    /// Full pages take no memory, and clearing a bit of one leaves the others.
+    #[test]
+    fn full_pages_take_no_memory() {
+        let mut bits = Bitfield::default();
+        for block in 0..2 * PAGE_BITS {
+            bits.set(block..block + 1, true);
+        }
+        bits.set(2 * PAGE_BITS..10 * PAGE_BITS, true);
+        assert_eq!((bits.pages_in_memory(), bits.contiguous()), (0, 10 * PAGE_BITS));
+        bits.set(40_000..40_001, false);
+        assert_eq!((bits.pages_in_memory(), bits.contiguous()), (1, 40_000));
+        assert_eq!(bits.held(0..u64::MAX), [0..40_000, 40_001..10 * PAGE_BITS]);
+        assert_eq!(bits.gap_around(40_000..40_001, u64::MAX), 40_000..40_001);
+        bits.set(40_000..40_001, true);
+        assert_eq!((bits.pages_in_memory(), bits.contiguous()), (0, 10 * PAGE_BITS));
     }
 
     /// Only pages that changed are written.

@@ -1,5 +1,6 @@
 //! Storage in a directory, one file for each part.
 
+mod handles;
 mod hole;
 
 use std::ffi::OsString;
@@ -7,12 +8,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Error;
 
 use crate::lock;
 use crate::storage::{Part, Storage};
+use handles::Handle;
 
 /// Storage in a directory, locked against other processes for as long as this value lives.
 ///
@@ -23,7 +25,9 @@ use crate::storage::{Part, Storage};
 pub struct FileStorage {
     dir: Mutex<Dir>,
     access: Access,
-    files: [OnceLock<File>; Part::ALL.len()],
+    /// Open as long as this lives, since the lock is on it.
+    oplog: Arc<Handle>,
+    others: [Arc<Handle>; Part::ALL.len() - 1],
     /// Whether a file was made since the directory was last synced.
     dir_is_dirty: AtomicBool,
 }
@@ -116,57 +120,71 @@ impl FileStorage {
         Self {
             dir: Mutex::new(Dir { path, rename_to }),
             access,
-            files: Default::default(),
+            oplog: Arc::default(),
+            others: Default::default(),
             dir_is_dirty: AtomicBool::new(false),
         }
     }
 
     fn lock_in(path: PathBuf, rename_to: Option<PathBuf>) -> Result<Self, Error> {
         let storage = Self::new(path.clone(), rename_to, Access::Write);
-        if !lock::try_lock(storage.file_for_writing(Part::Oplog)?)? {
+        let is_locked = storage.with_file_for_writing(Part::Oplog, lock::try_lock)?;
+        if !is_locked {
             return Err(Error::Locked { path });
         }
+        // Never closed, and so never unlocked.
+        storage.oplog.mark_unsynced();
         Ok(storage)
     }
 
-    /// Returns the file of a part, or `None` if it was never written.
-    fn file(&self, part: Part) -> io::Result<Option<&File>> {
-        let slot = self.slot(part);
-        if let Some(file) = slot.get() {
-            return Ok(Some(file));
-        }
-        let dir = self.dir();
-        match open_options(self.access).open(dir.path.join(part.name())) {
+    /// Hands the file of a part to `run`. `None` if it was never written.
+    fn with_file<R>(
+        &self,
+        part: Part,
+        run: impl FnOnce(&File) -> io::Result<R>,
+    ) -> io::Result<Option<R>> {
+        self.handle(part).with(|| self.open_file(part), run)
+    }
+
+    /// Hands the file of a part to `run`, made if it does not exist.
+    fn with_file_for_writing<R>(
+        &self,
+        part: Part,
+        run: impl FnOnce(&File) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let open = || match self.open_file(part)? {
+            Some(file) => Ok(Some(file)),
+            None => {
+                let path = self.dir().path.join(part.name());
+                let file = open_options(self.access).create(true).open(path)?;
+                self.dir_is_dirty.store(true, Ordering::Release);
+                Ok(Some(file))
+            }
+        };
+        let handle = self.handle(part);
+        handle.mark_unsynced();
+        let result = handle.with(open, run);
+        handle.mark_unsynced();
+        result?.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn open_file(&self, part: Part) -> io::Result<Option<File>> {
+        match open_options(self.access).open(self.dir().path.join(part.name())) {
             Ok(file) => {
                 if part == Part::Key {
                     refuse_if_others_can_read(&file)?;
                 }
-                Ok(Some(slot.get_or_init(|| file)))
+                Ok(Some(file))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Returns the file of a part, made if it does not exist.
-    fn file_for_writing(&self, part: Part) -> io::Result<&File> {
-        if let Some(file) = self.file(part)? {
-            return Ok(file);
-        }
-        let dir = self.dir();
-        let slot = self.slot(part);
-        if let Some(file) = slot.get() {
-            return Ok(file);
-        }
-        let file = open_options(self.access).create(true).open(dir.path.join(part.name()))?;
-        self.dir_is_dirty.store(true, Ordering::Release);
-        Ok(slot.get_or_init(|| file))
-    }
-
-    fn slot(&self, part: Part) -> &OnceLock<File> {
-        let [oplog, tree, data, bitfield, header, key] = &self.files;
+    fn handle(&self, part: Part) -> &Arc<Handle> {
+        let [tree, data, bitfield, header, key] = &self.others;
         match part {
-            Part::Oplog => oplog,
+            Part::Oplog => &self.oplog,
             Part::Tree => tree,
             Part::Data => data,
             Part::Bitfield => bitfield,
@@ -182,43 +200,46 @@ impl FileStorage {
 
 impl Storage for FileStorage {
     fn read_at(&self, part: Part, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let Some(file) = self.file(part)? else {
-            return Ok(0);
-        };
-        let mut done = 0;
-        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match positional::read(file, rest, offset.saturating_add(done as u64)) {
-                Ok(0) => break,
-                Ok(count) => done += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        let read = |file: &File| {
+            let mut done = 0;
+            while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+                match positional::read(file, rest, offset.saturating_add(done as u64)) {
+                    Ok(0) => break,
+                    Ok(count) => done += count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
             }
-        }
-        Ok(done)
+            Ok(done)
+        };
+        Ok(self.with_file(part, read)?.unwrap_or(0))
     }
 
     fn write_at(&self, part: Part, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
-        positional::write_all(self.file_for_writing(part)?, bytes, offset)
+        self.with_file_for_writing(part, |file| positional::write_all(file, bytes, offset))
     }
 
     fn len(&self, part: Part) -> io::Result<u64> {
-        self.file(part)?.map_or(Ok(0), |file| Ok(file.metadata()?.len()))
+        Ok(self.with_file(part, |file| Ok(file.metadata()?.len()))?.unwrap_or(0))
     }
 
     fn truncate(&self, part: Part, len: u64) -> io::Result<()> {
-        if len == 0 && self.file(part)?.is_none() {
+        if len == 0 && self.with_file(part, |_| Ok(()))?.is_none() {
             return Ok(());
         }
-        self.file_for_writing(part)?.set_len(len)
+        self.with_file_for_writing(part, |file| file.set_len(len))
     }
 
     fn sync(&self, part: Part) -> io::Result<()> {
-        if let Some(file) = self.file(part)? {
-            file.sync_data()?;
+        let handle = self.handle(part);
+        if part != Part::Oplog {
+            handle.mark_synced();
         }
+        let synced = self.with_file(part, File::sync_data);
+        synced.inspect_err(|_| handle.mark_unsynced())?;
         // The name of a new file must last too. Cleared first: a file made meanwhile sets it again.
         if self.dir_is_dirty.swap(false, Ordering::AcqRel) {
             let path = self.dir().path.clone();
@@ -228,14 +249,14 @@ impl Storage for FileStorage {
     }
 
     fn discard(&self, part: Part, offset: u64, len: u64) -> io::Result<()> {
-        match self.file(part)? {
-            Some(file) => hole::punch(file, offset, len),
-            None => Ok(()),
+        if self.with_file(part, |_| Ok(()))?.is_none() {
+            return Ok(());
         }
+        self.with_file_for_writing(part, |file| hole::punch(file, offset, len))
     }
 
     fn allocated(&self, part: Part) -> io::Result<u64> {
-        self.file(part)?.map_or(Ok(0), hole::allocated)
+        Ok(self.with_file(part, hole::allocated)?.unwrap_or(0))
     }
 
     fn publish(&self) -> io::Result<()> {

@@ -52,3 +52,7 @@ pub(crate) const USER_DATA_BYTES_MAX: u64 = 1024 * 1024;
 
 /// How often a log that another process writes is read before that is given up.
 pub(crate) const READ_ATTEMPTS: u32 = 100;
+
+/// Open files of all logs of a process together, besides one of each log for its lock. More are
+/// open only while they wait for a sync.
+pub(crate) const OPEN_FILES_MAX: usize = 256;

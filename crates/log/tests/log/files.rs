@@ -134,3 +134,35 @@ fn the_secret_stays_in_its_part() {
     assert!(matches!(log.append(&["more"]), Err(Error::NotWritable)));
     assert_eq!(log.sign(b"message"), None);
 }
+
+/// However many logs are open, few files are: two for each log at most once the limit is reached,
+/// of which one is the locked one. All logs go on reading and writing.
+#[cfg(target_os = "linux")]
+#[test]
+fn few_files_are_open() {
+    let temp = tempfile::tempdir().unwrap();
+    let open_files = || {
+        let links = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| {
+            fs::read_link(entry.unwrap().path()).ok().filter(|path| path.starts_with(temp.path()))
+        });
+        links.count()
+    };
+    let logs: Vec<Log> = (0..300_u64)
+        .map(|number| {
+            let storage = FileStorage::create(temp.path().join(number.to_string())).unwrap();
+            let log = Log::create(storage, keys(), LogOptions::default()).unwrap();
+            log.append(&[number.to_le_bytes()]).unwrap();
+            log.flush().unwrap();
+            log
+        })
+        .collect();
+    assert!(open_files() <= 300 + 256, "{} open files", open_files());
+    for (number, log) in logs.iter().enumerate() {
+        log.append(&["more"]).unwrap();
+        let error = FileStorage::open(temp.path().join(number.to_string())).unwrap_err();
+        assert!(matches!(error, Error::Locked { .. }), "closing others never unlocks");
+        assert_eq!(log.get(0).unwrap().unwrap(), (number as u64).to_le_bytes().as_slice());
+        assert_eq!(log.get(1).unwrap().unwrap(), "more");
+    }
+    assert!(open_files() <= 300 + 256, "{} open files", open_files());
+}
