@@ -198,12 +198,30 @@ impl Bitfield {
 
     /// Returns the pages to be written: offset in the part `Bitfield`, and bytes.
     pub(crate) fn dirty_pages(&self) -> Vec<(u64, Vec<u8>)> {
-        let bytes = |number: &u64| match self.pages.get(number) {
+        let pages = self.dirty.iter();
+        pages.map(|&number| (number * PAGE_LEN as u64, self.bytes(number))).collect()
+    }
+
+    /// Returns the pages that should be in the part `Bitfield` as they are here: first block, offset
+    /// in the part, and bytes.
+    pub(crate) fn clean_pages(&self) -> Vec<(u64, u64, Vec<u8>)> {
+        let clean = self.pages.iter().filter(|(number, _)| !self.dirty.contains(number));
+        clean
+            .map(|(&number, _)| (number * PAGE_BITS, number * PAGE_LEN as u64, self.bytes(number)))
+            .collect()
+    }
+
+    fn bytes(&self, number: u64) -> Vec<u8> {
+        match self.pages.get(&number) {
             Some(Page::Some { words, .. }) => words.iter().flat_map(|w| w.to_le_bytes()).collect(),
             Some(Page::Full) => vec![0xff; PAGE_LEN],
             None => vec![0; PAGE_LEN],
-        };
-        self.dirty.iter().map(|number| (number * PAGE_LEN as u64, bytes(number))).collect()
+        }
+    }
+
+    /// Has all pages written anew.
+    pub(crate) fn mark_dirty(&mut self) {
+        self.dirty.extend(self.pages.keys());
     }
 
     /// Tells that the dirty pages are written.

@@ -37,6 +37,7 @@ pub mod flat_tree;
 
 mod append;
 mod apply;
+mod audit;
 mod barrier;
 mod batch;
 mod bitfield;
@@ -70,6 +71,7 @@ mod prove;
 mod read;
 mod read_only;
 mod recovery;
+mod repair;
 mod request;
 mod rewind;
 mod seek;
@@ -82,6 +84,7 @@ mod verify;
 mod write_behind;
 
 pub use apply::Applied;
+pub use audit::{Audit, Finding, Progress};
 #[cfg(feature = "testing")]
 pub use barrier::Barrier;
 pub use batch::Batch;
@@ -99,6 +102,7 @@ pub use manifest::{Manifest, Prologue, Signer};
 pub use memory::MemoryStorage;
 pub use node::Node;
 pub use proof::{Proof, ProofBlock, ProofHash, ProofSeek, ProofUpgrade};
+pub use repair::{Repair, Restored};
 pub use request::{Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade};
 pub use seek::Seek;
 pub use storage::{Part, Storage};

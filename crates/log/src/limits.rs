@@ -56,3 +56,15 @@ pub(crate) const READ_ATTEMPTS: u32 = 100;
 /// Open files of all logs of a process together, besides one of each log for its lock. More are
 /// open only while they wait for a sync.
 pub(crate) const OPEN_FILES_MAX: usize = 256;
+
+/// Most findings of an audit that are told.
+pub(crate) const FINDINGS_MAX: usize = 10_000;
+
+/// Blocks that an audit reads before it tells of its progress.
+pub(crate) const AUDIT_STEP_BLOCKS: u64 = 4096;
+
+/// Blocks that are fetched for a restoration before its progress is told.
+pub(crate) const REPAIR_BATCH: usize = 256;
+
+/// Most audits of one repair: each round mends at least one level of the tree.
+pub(crate) const REPAIR_ROUNDS_MAX: usize = 64;

@@ -177,7 +177,10 @@ impl Log {
     /// [`Error::WrongStorage`] if there is no log, [`Error::Corrupt`], [`Error::NewerFormat`],
     /// [`Error::Io`].
     pub fn open(storage: impl Storage, options: LogOptions) -> Result<Self> {
-        let disk = options.disk(storage, true);
+        Self::open_disk(options.disk(storage, true), options)
+    }
+
+    pub(crate) fn open_disk(disk: Arc<Disk>, options: LogOptions) -> Result<Self> {
         let Some(opened) = Oplog::open(&disk)? else {
             return Err(Error::WrongStorage { what: "the storage holds no log" });
         };
@@ -389,7 +392,7 @@ impl Drop for Shared {
 }
 
 impl LogOptions {
-    fn disk(&self, storage: impl Storage, may_write_behind: bool) -> Arc<Disk> {
+    pub(crate) fn disk(&self, storage: impl Storage, may_write_behind: bool) -> Arc<Disk> {
         let mut disk = Disk::new(storage);
         if may_write_behind && self.durability == Durability::None {
             disk.write_behind();

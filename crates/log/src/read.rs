@@ -128,7 +128,8 @@ impl Shared {
         self.read_past_cache(&place)
     }
 
-    fn read_past_cache(&self, place: &BlockPlace) -> Result<Bytes> {
+    /// Reads a block from storage, and checks it.
+    pub(crate) fn read_past_cache(&self, place: &BlockPlace) -> Result<Bytes> {
         let BlockPlace { offset, size, .. } = *place;
         let corrupt = |what| Error::Corrupt { part: Part::Data, offset, what };
         // A wrong size must not decide how much memory is asked for.

@@ -42,11 +42,13 @@ pub(crate) fn find_keys(disk: &Disk, header: &Header) -> Result<Option<KeyPair>>
     if header.key_pair.as_ref().is_some_and(|pair| pair.public_key != public_key) {
         return Err(Error::Corrupt { part: Part::Key, offset: 0, what: "another log's key" });
     }
+    // A restored log of which it is not known how long it was names none.
+    let is_named = header.key_pair.is_some();
     let may_sign = match &header.manifest {
         Some(manifest) => manifest.lets_sign_alone(&public_key),
         None => *header.key.as_bytes() == public_key,
     };
-    Ok(may_sign.then_some(keys))
+    Ok((is_named && may_sign).then_some(keys))
 }
 
 /// Replays the entries on the header, and drops those at the end that did not reach the disk whole.
@@ -61,7 +63,8 @@ pub(crate) fn recover(
     cut_anywhere: bool,
 ) -> Result<Recovered> {
     let Opened { mut oplog, header, mut entries } = opened;
-    let bits = read_bits(disk, header.length)?;
+    let mut bits = read_bits(disk, header.length)?;
+    find_lost_bits(disk, cache, &header, &mut bits)?;
     let replay = loop {
         // A stale entry, left from before the header: two changes of header without the disk
         // keeping up can make it look current.
@@ -93,7 +96,7 @@ pub(crate) fn commit_of_header(tree: &TreeStore, header: &Header) -> Result<Comm
 /// Reads which of the first `length` blocks are held. Bits beyond are left from a newer header that
 /// was lost or never written, or from a batch that was never signed: there is no knowing whether
 /// they fit to what comes there next.
-fn read_bits(disk: &Disk, length: u64) -> Result<Bitfield> {
+pub(crate) fn read_bits(disk: &Disk, length: u64) -> Result<Bitfield> {
     let mut bits = Bitfield::default();
     // Hypercore writes whole words.
     let len = disk.len(Part::Bitfield)? & !3;
@@ -123,6 +126,43 @@ fn first_stale(header: &Header, entries: &[StoredEntry]) -> Option<usize> {
     None
 }
 
+/// Adds the blocks before the first gap that the header tells of. Bits are synced before a header,
+/// so that if there is another gap before, bits have rotted or were lost. Other programs tell of too
+/// many blocks, so each is looked at.
+fn find_lost_bits(
+    disk: &Arc<Disk>,
+    cache: &Cache,
+    header: &Header,
+    bits: &mut Bitfield,
+) -> Result<()> {
+    let end = header.contiguous_length.min(header.length);
+    let mut block = bits.contiguous();
+    if block >= end {
+        return Ok(());
+    }
+    let mut replay = Replay::new(disk, cache, bits, header);
+    let Ok(roots) = replay.roots(header.length) else {
+        return Ok(());
+    };
+    replay.commit.roots = roots;
+    let mut found = 0_u64;
+    while block < end {
+        let next = bits.next(block, true, end);
+        for lost in block..next {
+            if replay.is_there(disk, lost)? {
+                bits.set(lost..lost + 1, true);
+                found += 1;
+            }
+        }
+        block = bits.next(next, false, end);
+    }
+    if found > 0 {
+        bits.mark_dirty();
+        tracing::warn!(key = %header.key, found, "found blocks again whose bits were lost");
+    }
+    Ok(())
+}
+
 /// A log in the midst of having its entries replayed.
 struct Replay {
     tree: TreeStore,
@@ -133,17 +173,9 @@ struct Replay {
 }
 
 impl Replay {
-    /// Replays `entries`.
-    fn run(
-        disk: &Arc<Disk>,
-        cache: &Cache,
-        bits: &Bitfield,
-        header: &Header,
-        entries: &[StoredEntry],
-    ) -> Result<Self> {
-        let tree = TreeStore::open(disk.clone(), cache.clone(), header.length);
-        let mut replay = Self {
-            tree,
+    fn new(disk: &Arc<Disk>, cache: &Cache, bits: &Bitfield, header: &Header) -> Self {
+        Self {
+            tree: TreeStore::open(disk.clone(), cache.clone(), header.length),
             bits: bits.clone(),
             commit: Commit {
                 fork: header.fork,
@@ -152,7 +184,18 @@ impl Replay {
             },
             user_data: header.user_data.clone(),
             reorgs: header.reorgs.clone(),
-        };
+        }
+    }
+
+    /// Replays `entries`.
+    fn run(
+        disk: &Arc<Disk>,
+        cache: &Cache,
+        bits: &Bitfield,
+        header: &Header,
+        entries: &[StoredEntry],
+    ) -> Result<Self> {
+        let mut replay = Self::new(disk, cache, bits, header);
         // A cut that was being moved to its place may have taken the roots of all lengths before.
         let was_cut = entries.iter().any(|stored| {
             stored.entry.upgrade.as_ref().is_some_and(|upgrade| upgrade.ancestors < header.length)

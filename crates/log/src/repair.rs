@@ -1,0 +1,237 @@
+//! Mending a damaged log, by itself and with the help of any other copy.
+
+use crate::audit::{Audit, Damage, Progress};
+use crate::barrier::Barrier;
+use crate::error::{Error, Result};
+use crate::flat_tree;
+use crate::keys::LogKey;
+use crate::limits::{REPAIR_BATCH, REPAIR_ROUNDS_MAX};
+use crate::log::{Log, LogOptions, Shared};
+use crate::memory::MemoryStorage;
+use crate::oplog::{Opened, Oplog};
+use crate::oplog_codec::{Entry, Header};
+use crate::proof::Proof;
+use crate::recovery;
+use crate::request::{Request, RequestBlock, RequestUpgrade};
+use crate::storage::{Part, Storage};
+
+/// What a repair has done. Made by [`Log::repair`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Repair {
+    /// Tree nodes that were computed anew from what is stored.
+    pub mended_nodes: u64,
+    /// Blocks, with the nodes on the way to them, that were taken from the other copy.
+    pub fetched_blocks: u64,
+    /// What is left.
+    pub remaining: Audit,
+}
+
+/// What a restoration has done. Made by [`Log::restore`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restored {
+    /// Blocks that were taken from the other copy.
+    pub fetched_blocks: u64,
+    /// Blocks that the other copy does not have.
+    pub missing_blocks: u64,
+}
+
+impl Log {
+    /// Audits the log and mends what is wrong: from what is stored, and where that does not do, from
+    /// `source`, which answers requests as [`prove`](Self::prove) of another copy does, or as a peer
+    /// does. What it says is verified.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] and [`Error::ReadOnly`]. What cannot be mended is no error, but is told in the
+    /// result; nor are errors of `source`.
+    pub fn repair(
+        &self,
+        mut source: impl FnMut(&Request) -> Result<Proof>,
+        mut on_progress: impl FnMut(Progress),
+    ) -> Result<Repair> {
+        self.shared.disk.check_writable()?;
+        let mut repair = Repair::default();
+        for _ in 0..REPAIR_ROUNDS_MAX {
+            let damage = self.shared.audit(&mut on_progress)?;
+            let is_clean = damage.audit.is_clean();
+            let mended = self.shared.mend(&damage)?;
+            let fetched = if is_clean { 0 } else { self.fetch(&damage, &mut source)? };
+            repair.mended_nodes += mended;
+            repair.fetched_blocks += fetched;
+            repair.remaining = damage.audit;
+            if is_clean || mended + fetched == 0 {
+                break;
+            }
+        }
+        Ok(repair)
+    }
+
+    /// Makes a log that cannot be [opened](Self::open) any more readable again, with what another
+    /// copy has. `source` is asked as in [`repair`](Self::repair).
+    ///
+    /// `key` is needed if not even that can be read. A log of one's own stays writable only if its
+    /// oplog can still be read and the other copy is no older: to go on from an older one would be
+    /// to sign a second history.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongStorage`] if the key is needed, [`Error::ForkMismatch`] and [`Error::Outdated`]
+    /// if the other copy is older than this one: nothing is changed then. [`Error::Io`], and the
+    /// errors of `source` when it is asked for the head.
+    pub fn restore(
+        storage: impl Storage,
+        key: Option<LogKey>,
+        options: LogOptions,
+        mut source: impl FnMut(&Request) -> Result<Proof>,
+        mut on_progress: impl FnMut(Progress),
+    ) -> Result<(Self, Restored)> {
+        let disk = options.disk(storage, false);
+        let opened = Oplog::open(&disk).unwrap_or(None);
+        let known = opened.as_ref().map(Known::of);
+        let old = opened.map(|opened| opened.header);
+        let key = old.as_ref().map(|header| header.key).or(key);
+        let what = "not even the log's key can be read from the storage; give it";
+        let key = key.ok_or(Error::WrongStorage { what })?;
+        let proof = source(&Request {
+            upgrade: Some(RequestUpgrade { start: 0, length: 1 }),
+            manifest: true,
+            ..Request::default()
+        })?;
+        // Checked where it does no harm.
+        let check = Self::create_replica(MemoryStorage::new(), key, LogOptions::default())?;
+        check.apply(&proof)?;
+        if let Some(known) = known {
+            known.check_not_newer_than(&check)?;
+        }
+        let wanted = recovery::read_bits(&disk, check.len())?.held(0..check.len());
+        let header = Header {
+            manifest: check.manifest(),
+            key_pair: old.as_ref().and_then(|header| header.key_pair.clone()),
+            user_data: old.map(|header| header.user_data).unwrap_or_default(),
+            ..Header::empty(key)
+        };
+        for part in [Part::Oplog, Part::Tree, Part::Bitfield, Part::Header] {
+            disk.truncate(part, 0)?;
+        }
+        Oplog::create(&disk, &header)?;
+        disk.sync(Barrier::Create, &Part::ALL)?;
+        let log = Self::open_disk(disk, options)?;
+        log.apply(&proof)?;
+        // Which blocks there were may be lost as well.
+        let wanted: Vec<u64> = match wanted.as_slice() {
+            [] => (0..log.len()).collect(),
+            runs => runs.iter().cloned().flatten().collect(),
+        };
+        let total = wanted.len() as u64;
+        let mut restored = Restored::default();
+        for (number, blocks) in wanted.chunks(REPAIR_BATCH).enumerate() {
+            on_progress(Progress { done: (number * REPAIR_BATCH) as u64, total });
+            for &block in blocks {
+                let nodes = log.missing_nodes(block.saturating_mul(2))?;
+                match log.fetch_block(block, nodes, &mut source)? {
+                    true => restored.fetched_blocks += 1,
+                    false => restored.missing_blocks += 1,
+                }
+            }
+        }
+        on_progress(Progress { done: total, total });
+        log.flush()?;
+        Ok((log, restored))
+    }
+
+    /// Fetches what is damaged. Returns how many blocks came.
+    fn fetch(
+        &self,
+        damage: &Damage,
+        source: &mut impl FnMut(&Request) -> Result<Proof>,
+    ) -> Result<u64> {
+        let mut fetched = 0;
+        for &(index, trusted) in &damage.bad_nodes {
+            let levels = u64::from(flat_tree::depth(trusted));
+            // Any block below brings all nodes on the way to it.
+            for leaf in [flat_tree::left_span(index), flat_tree::right_span(index)] {
+                if self.fetch_block(leaf / 2, levels, source)? {
+                    fetched += 1;
+                    break;
+                }
+            }
+        }
+        for &block in &damage.bad_blocks {
+            let nodes = self.missing_nodes(block.saturating_mul(2))?;
+            fetched += u64::from(self.fetch_block(block, nodes, source)?);
+        }
+        Ok(fetched)
+    }
+
+    /// Fetches one block. Returns whether it came, and was right.
+    fn fetch_block(
+        &self,
+        index: u64,
+        nodes: u64,
+        source: &mut impl FnMut(&Request) -> Result<Proof>,
+    ) -> Result<bool> {
+        let block = Some(RequestBlock { index, nodes });
+        let Ok(proof) = source(&Request { block, ..Request::default() }) else {
+            return Ok(false);
+        };
+        match self.apply(&proof) {
+            Ok(applied) => Ok(applied.block == Some(index)),
+            Err(error @ (Error::Io(_) | Error::ReadOnly | Error::ReadOnlyAfterFailedSync)) => {
+                Err(error)
+            }
+            Err(error) => {
+                tracing::debug!(%error, index, "what came for a repair is of no use");
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// What is known of a log that cannot be opened: how far it was.
+struct Known {
+    fork: u64,
+    length: u64,
+}
+
+impl Known {
+    fn of(opened: &Opened) -> Self {
+        let newest = opened.entries.iter().rev().find_map(|stored| stored.entry.upgrade.as_ref());
+        match newest {
+            Some(upgrade) => Self { fork: upgrade.fork, length: upgrade.length },
+            None => Self { fork: opened.header.fork, length: opened.header.length },
+        }
+    }
+
+    fn check_not_newer_than(&self, copy: &Log) -> Result<()> {
+        if copy.fork() != self.fork {
+            return Err(Error::ForkMismatch { ours: self.fork, theirs: copy.fork() });
+        }
+        if copy.len() < self.length {
+            return Err(Error::Outdated { start: copy.len(), ours: self.length });
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Writes what could be computed, and the bits. Returns how many nodes.
+    fn mend(&self, damage: &Damage) -> Result<u64> {
+        if damage.audit.is_clean() {
+            return Ok(0);
+        }
+        let mut writer = self.writer()?;
+        let mut nodes = damage.mended.clone();
+        nodes.sort_unstable_by_key(|node| node.index);
+        if !nodes.is_empty() {
+            let entry = Entry { nodes: Some(nodes.clone()), ..Entry::default() };
+            writer.oplog.append(&self.disk, &[entry], true)?;
+            self.tree.insert(&nodes);
+            self.tree.forget_places();
+        }
+        self.state_mut().bits.mark_dirty();
+        self.flush(&mut writer)?;
+        Ok(nodes.len() as u64)
+    }
+}
