@@ -1,12 +1,13 @@
 //! Adding blocks.
 
+use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::commit::Commit;
 use crate::error::{Error, Result};
-use crate::limits::{BATCH_BLOCKS_MAX, BATCH_BYTES_MAX};
+use crate::limits::{BATCH_BLOCKS_MAX, BATCH_BYTES_MAX, SCRATCH_BYTES_MAX};
 use crate::log::{Log, Shared, Writer};
 use crate::node::Node;
 use crate::oplog_codec::{Entry, EntryBitfield, EntryUpgrade};
@@ -113,7 +114,16 @@ impl Shared {
         let offset = before.roots.byte_length();
         match blocks {
             [only] => self.disk.write_at(Part::Data, offset, only)?,
-            many => self.disk.write_at(Part::Data, offset, &many.concat())?,
+            many => {
+                let mut data = mem::take(&mut writer.data);
+                data.clear();
+                data.reserve(many.iter().map(|block| block.len()).sum());
+                many.iter().for_each(|block| data.extend_from_slice(block));
+                self.disk.write_at(Part::Data, offset, &data)?;
+                if data.capacity() <= SCRATCH_BYTES_MAX {
+                    writer.data = data;
+                }
+            }
         }
         let mut entries: Vec<Entry> = user_data
             .iter()

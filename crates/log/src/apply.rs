@@ -1,6 +1,5 @@
 //! Taking in what peers prove: a newer head, blocks, nodes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use crate::node::Node;
 use crate::oplog_codec::{Entry, EntryBitfield, EntryUpgrade};
 use crate::proof::Proof;
 use crate::storage::Part;
-use crate::tree_store::Overlaid;
+use crate::tree_store::{Nodes, Overlaid};
 use crate::verify::{LocalState, Verified, verify};
 
 /// What a valid proof has brought.
@@ -137,7 +136,7 @@ struct Stage<'a> {
     manifest: Option<Arc<Manifest>>,
     /// The manifest, if a proof brought it.
     learnt: Option<Arc<Manifest>>,
-    nodes: HashMap<u64, Node>,
+    nodes: Nodes,
     blocks: Vec<StagedBlock>,
     entries: Vec<Entry>,
     /// Whether a node has another size than the one stored at its place.
@@ -158,7 +157,7 @@ impl<'a> Stage<'a> {
             commit: state.accepted.clone(),
             manifest: state.manifest.clone(),
             learnt: None,
-            nodes: HashMap::new(),
+            nodes: Nodes::default(),
             blocks: Vec::new(),
             entries: Vec::new(),
             has_mended_sizes: false,
@@ -189,9 +188,21 @@ impl<'a> Stage<'a> {
         let commit = commit.unwrap_or_else(|| self.commit.clone());
         self.drop_known(&mut nodes, commit.length())?;
         let number = block.as_ref().map(|(number, _)| *number);
-        let new_block = match block {
-            Some((number, value)) => self.place(&nodes, &commit, number, value)?,
-            None => None,
+        // In the order in which they would be found: a later one replaces an earlier one.
+        let replaced: Vec<_> =
+            nodes.iter().map(|n| (n.index, self.nodes.insert(n.index, *n))).collect();
+        let new_block = block.map(|(number, value)| self.place(&commit, number, value)).transpose();
+        let new_block = match new_block {
+            Ok(block) => block.flatten(),
+            Err(error) => {
+                for (index, old) in replaced.into_iter().rev() {
+                    match old {
+                        Some(old) => self.nodes.insert(index, old),
+                        None => self.nodes.remove(&index),
+                    };
+                }
+                return Err(error);
+            }
         };
 
         // Nothing fails from here on.
@@ -199,7 +210,7 @@ impl<'a> Stage<'a> {
         if new_block.is_some() || upgraded.is_some() || !nodes.is_empty() {
             self.entries.push(Entry {
                 user_data: None,
-                nodes: Some(nodes.clone()),
+                nodes: Some(nodes),
                 upgrade: upgrade.map(|upgrade| EntryUpgrade {
                     fork: upgrade.fork,
                     ancestors: upgrade.ancestors,
@@ -213,7 +224,6 @@ impl<'a> Stage<'a> {
                 }),
             });
         }
-        self.nodes.extend(nodes.into_iter().map(|node| (node.index, node)));
         self.blocks.extend(new_block);
         self.commit = commit;
         if let Some(manifest) = manifest.map(Arc::new) {
@@ -243,13 +253,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Finds the place of a verified block. `None` if its data is there already.
-    fn place(
-        &self,
-        nodes: &[Node],
-        commit: &Commit,
-        number: u64,
-        value: Bytes,
-    ) -> Result<Option<StagedBlock>> {
+    fn place(&self, commit: &Commit, number: u64, value: Bytes) -> Result<Option<StagedBlock>> {
         if self.blocks.iter().rev().take(64).any(|block| block.number == number) {
             return Ok(None);
         }
@@ -259,10 +263,8 @@ impl<'a> Stage<'a> {
         {
             return Ok(None);
         }
-        let new: HashMap<u64, Node> = nodes.iter().map(|node| (node.index, *node)).collect();
         let stored = self.shared.tree.at(commit.length());
         let staged = Overlaid { new: &self.nodes, below: &stored };
-        let staged = Overlaid { new: &new, below: &staged };
         staged.expect_node(number.saturating_mul(2))?;
         let offset = self.shared.tree.offset(&staged, &commit.roots, number)?;
         Ok(Some(StagedBlock { number, offset, value }))

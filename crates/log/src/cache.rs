@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Items;
 
@@ -90,10 +89,13 @@ pub(crate) enum Kind {
     Data,
 }
 
+/// Bytes that are read by many at once.
+pub(crate) type Page = Arc<Vec<u8>>;
+
 #[derive(Clone)]
 pub(crate) enum Item {
     /// A page of the part `Tree` or `Data`, shorter where the part ended.
-    Page(Bytes),
+    Page(Page),
     Group(Arc<Group>),
     /// Where the data of a group of blocks begins.
     Offset(u64),

@@ -1,8 +1,9 @@
 //! Moving what the oplog's entries tell to its places, so that the entries can go.
 
 use crate::barrier::Barrier;
+use crate::durability::Durability;
 use crate::error::Result;
-use crate::limits::FLUSH_BYTES;
+use crate::limits::{FLUSH_BYTES, FLUSH_BYTES_BUFFERED};
 use crate::log::{Log, Shared, Writer};
 use crate::oplog_codec::Header;
 use crate::storage::Part;
@@ -28,7 +29,11 @@ impl Shared {
     /// What was accepted stays accepted if that fails. The next flush tries again, unless a sync
     /// failed: then the next write says so.
     pub(crate) fn flush_if_due(&self, writer: &mut Writer) {
-        if writer.oplog.entry_bytes() >= FLUSH_BYTES {
+        let limit = match self.options.durability {
+            Durability::Immediate if self.keys.is_some() => FLUSH_BYTES,
+            _ => FLUSH_BYTES_BUFFERED,
+        };
+        if writer.oplog.entry_bytes() >= limit {
             self.flush_or_warn(writer);
         }
     }
@@ -75,6 +80,7 @@ impl Shared {
         };
         writer.oplog.write_header(&self.disk, &header)?;
         writer.header = header;
+        writer.data = Vec::new();
         self.tree.retire();
         self.state_mut().bits.mark_clean();
         Ok(())

@@ -14,9 +14,15 @@ pub(crate) const BATCH_BYTES_MAX: u64 = 1 << 30;
 
 /// Bytes of oplog entries at which a log moves them to their places.
 ///
-/// Each time costs two waits for the disk, and reading them on opening costs about 5 ms for each
-/// MiB.
+/// Each time costs two waits for the disk, and reading the entries on opening costs some 5 ms for
+/// each MiB.
 pub(crate) const FLUSH_BYTES: u64 = 1024 * 1024;
+
+/// The same for a log that waits for the disk at no other time.
+pub(crate) const FLUSH_BYTES_BUFFERED: u64 = 4 * 1024 * 1024;
+
+/// Most bytes of memory that are kept for the next append.
+pub(crate) const SCRATCH_BYTES_MAX: usize = 512 * 1024;
 
 /// Most bytes of one part that are kept in memory by [`Durability::None`](crate::Durability::None).
 pub(crate) const WRITE_BEHIND_BYTES: usize = 1024 * 1024;
@@ -43,7 +49,7 @@ pub(crate) const JOINED_WRITE_BYTES: usize = 1024 * 1024;
 /// Blocks up to this many bytes are read without asking first how long the part is.
 pub(crate) const UNCHECKED_READ_BYTES: u64 = 64 * 1024;
 
-const _: () = assert!(FLUSH_BYTES < ENTRY_LEN_MAX);
+const _: () = assert!(FLUSH_BYTES_BUFFERED < ENTRY_LEN_MAX);
 // A batch of the largest size, two nodes of at most 50 bytes for each block, is one entry.
 const _: () = assert!((BATCH_BLOCKS_MAX as u64) * 100 + 4096 <= ENTRY_LEN_MAX);
 

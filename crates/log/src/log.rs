@@ -95,6 +95,8 @@ pub(crate) struct Writer {
     pub(crate) oplog: Oplog,
     /// The last header written. Key, manifest, key pair and reorgs are the current ones.
     pub(crate) header: Header,
+    /// Memory for the blocks of the next append.
+    pub(crate) data: Vec<u8>,
 }
 
 impl Log {
@@ -164,7 +166,7 @@ impl Log {
         };
         let tree = TreeStore::open(disk.clone(), options.cache.clone(), 0);
         tree.look_for_stale_nodes()?;
-        let writer = Writer { oplog, header };
+        let writer = Writer { oplog, header, data: Vec::new() };
         Ok(Self::assemble(keys, options, disk, Recovered { tree, state, writer }))
     }
 

@@ -3,12 +3,14 @@
 //! Each new header goes to the other slot with its bit flipped. Entries carry the bit of the header
 //! they follow, so writing a header outdates all entries at once, before they are cut off.
 
+use std::mem;
+
 use zeroize::Zeroizing;
 
 use crate::barrier::Barrier;
 use crate::disk::Disk;
 use crate::error::{DecodeError, Error, Result};
-use crate::limits::{ENTRY_LEN_MAX, EXTERNAL_HEADER_LEN_MAX};
+use crate::limits::{ENTRY_LEN_MAX, EXTERNAL_HEADER_LEN_MAX, SCRATCH_BYTES_MAX};
 use crate::oplog_codec::{
     Entry, FRAME_HEAD_LEN, HEADER_VERSION, Header, Slot, frame_payload_len, parse_frame, put_frame,
     put_frame_with,
@@ -35,6 +37,8 @@ pub(crate) struct Oplog {
     end: u64,
     /// Start and length of the current header in the part `Header`. Once there, always there.
     external: Option<(u64, u64)>,
+    /// Memory for the next entries.
+    frames: Vec<u8>,
 }
 
 /// An entry and the offset behind it.
@@ -56,7 +60,8 @@ impl Oplog {
     /// Writes the first header of a new log and syncs it.
     pub(crate) fn create(disk: &Disk, header: &Header) -> Result<Self> {
         // These bits make the first header go to slot 0 with bit 0, as Hypercore does.
-        let mut oplog = Self { bits: [true, false], end: ENTRIES_AT, external: None };
+        let mut oplog =
+            Self { bits: [true, false], end: ENTRIES_AT, external: None, frames: Vec::new() };
         oplog.write_header(disk, header)?;
         disk.sync(Barrier::Create, &[Part::Oplog])?;
         Ok(oplog)
@@ -102,7 +107,11 @@ impl Oplog {
         };
         let entries = read_entries(disk, bits[0] != bits[1])?;
         let end = entries.last().map_or(ENTRIES_AT, |entry| entry.end);
-        Ok(Some(Opened { oplog: Self { bits, end, external }, header, entries }))
+        Ok(Some(Opened {
+            oplog: Self { bits, end, external, frames: Vec::new() },
+            header,
+            entries,
+        }))
     }
 
     /// Bytes of entries since the last header.
@@ -113,7 +122,9 @@ impl Oplog {
     /// Writes entries in one write. Nothing is synced. After a crash there are all or none of them
     /// if they are `atomic`, and any number of the first ones otherwise.
     pub(crate) fn append(&mut self, disk: &Disk, entries: &[Entry], atomic: bool) -> Result<()> {
-        let mut frames = Vec::with_capacity(entries.iter().map(Entry::len_max).sum());
+        let mut frames = mem::take(&mut self.frames);
+        frames.clear();
+        frames.reserve(entries.iter().map(Entry::len_max).sum());
         for (number, entry) in entries.iter().enumerate() {
             let start = frames.len() + FRAME_HEAD_LEN;
             let partial = atomic && number + 1 < entries.len();
@@ -131,6 +142,9 @@ impl Oplog {
             return Err(error);
         }
         self.end += frames.len() as u64;
+        if frames.capacity() <= SCRATCH_BYTES_MAX {
+            self.frames = frames;
+        }
         Ok(())
     }
 
@@ -177,7 +191,8 @@ impl Oplog {
         put_frame(&mut frame, &payload, *bit);
         disk.write_at(Part::Oplog, slot as u64 * SLOT_LEN, &frame)?;
         disk.sync(Barrier::Header, &[Part::Oplog])?;
-        *self = Self { bits, end: ENTRIES_AT, external };
+        // An idle log keeps no memory for entries.
+        *self = Self { bits, end: ENTRIES_AT, external, frames: Vec::new() };
         disk.truncate(Part::Oplog, ENTRIES_AT)
     }
 }

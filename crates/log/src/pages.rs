@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::cache::{Cache, Item, Key, Kind, new_owner};
+use crate::cache::{Cache, Item, Key, Kind, Page, new_owner};
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::storage::Part;
@@ -44,18 +44,18 @@ impl Pages {
     }
 
     /// Reads a page of `len` bytes, fewer where the part ends.
-    pub(crate) fn read(&self, kind: Kind, number: u64, part: Part, len: usize) -> Result<Bytes> {
+    pub(crate) fn read(&self, kind: Kind, number: u64, part: Part, len: usize) -> Result<Page> {
         let item = self.cache.get_or_make(&self.key(kind, number), || {
             let mut bytes = vec![0; len];
             let offset = number.saturating_mul(len as u64);
             let count = self.disk.read_at(part, offset, &mut bytes)?;
             bytes.truncate(count);
             bytes.shrink_to_fit();
-            Ok(Item::Page(bytes.into()))
+            Ok(Item::Page(Arc::new(bytes)))
         })?;
         match item {
             Item::Page(bytes) => Ok(bytes),
-            _ => Ok(Bytes::new()),
+            _ => Ok(Page::default()),
         }
     }
 

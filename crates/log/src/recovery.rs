@@ -322,7 +322,7 @@ impl Replay {
             user_data: Arc::new(self.user_data),
         };
         let header = Header { reorgs: self.reorgs, ..header };
-        Ok(Recovered { tree: self.tree, state, writer: Writer { oplog, header } })
+        Ok(Recovered { tree: self.tree, state, writer: Writer { oplog, header, data: Vec::new() } })
     }
 }
 

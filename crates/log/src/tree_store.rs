@@ -1,11 +1,13 @@
 //! The nodes of a log's tree: those not yet written to the part `Tree`, and pages of those that are.
 
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::iter;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::cache::{Cache, Kind};
+use rustc_hash::FxHashMap;
+
+use crate::cache::{Cache, Kind, Page};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::flat_tree;
@@ -23,6 +25,8 @@ pub(crate) struct TreeStore {
     disk: Arc<Disk>,
     /// Nodes that only the oplog has. A node leaves only once it can be read from the part.
     unflushed: RwLock<Unflushed>,
+    /// `false`: there are none to look for.
+    has_unflushed: AtomicBool,
     pages: Pages,
     /// Nodes in the part count only if they are whole below this length. Those beyond are left
     /// from a longer or another history.
@@ -36,13 +40,14 @@ impl TreeStore {
             pages: Pages::new(disk.clone(), cache),
             disk,
             unflushed: RwLock::default(),
+            has_unflushed: AtomicBool::new(false),
             file_limit: AtomicU64::new(length),
         }
     }
 
     /// The nodes that a log of `length` blocks may have.
     pub(crate) fn at(&self, length: u64) -> TreeView<'_> {
-        TreeView { store: self, length }
+        TreeView { store: self, length, last_page: Cell::default() }
     }
 
     /// The roots that a log of `len` blocks had which has `now` blocks, on the same fork.
@@ -59,7 +64,9 @@ impl TreeStore {
     /// Adds verified nodes.
     pub(crate) fn insert(&self, nodes: &[Node]) {
         if !nodes.is_empty() {
-            self.unflushed_mut().insert(nodes);
+            let mut unflushed = self.unflushed_mut();
+            unflushed.insert(nodes);
+            self.has_unflushed.store(true, Ordering::Release);
         }
     }
 
@@ -84,6 +91,7 @@ impl TreeStore {
     pub(crate) fn become_as(&self, other: Self) {
         let mut unflushed = self.unflushed_mut();
         *unflushed = std::mem::take(&mut *other.unflushed_mut());
+        self.has_unflushed.store(true, Ordering::Release);
         self.file_limit.store(other.file_limit.load(Ordering::Acquire), Ordering::Release);
         self.pages.forget_all();
     }
@@ -116,15 +124,19 @@ impl TreeStore {
         // keeps what was read out of the cache.
         let numbers = self.unflushed().page_numbers();
         numbers.into_iter().for_each(|number| self.pages.forget(Kind::Nodes, number));
-        *self.unflushed_mut() = Unflushed::default();
+        let mut unflushed = self.unflushed_mut();
+        *unflushed = Unflushed::default();
+        self.has_unflushed.store(false, Ordering::Release);
     }
 
     /// Reads a node from the part, by way of the cache.
     fn read(&self, index: u64) -> Result<Option<Node>> {
-        let number = index / PAGE_NODES;
-        let page = self.pages.read(Kind::Nodes, number, Part::Tree, PAGE_LEN)?;
-        let at = (index % PAGE_NODES) as usize * NODE_LEN;
-        Ok(page.get(at..).and_then(|bytes| decode(index, bytes)))
+        let page = self.page(index / PAGE_NODES)?;
+        Ok(node_in(&page, index))
+    }
+
+    fn page(&self, number: u64) -> Result<Page> {
+        self.pages.read(Kind::Nodes, number, Part::Tree, PAGE_LEN)
     }
 
     /// Makes the part hold only nodes that count, so that those written next are not mixed up with
@@ -180,10 +192,36 @@ pub(crate) fn is_whole(index: u64, length: u64) -> bool {
     flat_tree::right_span(index) / 2 < length
 }
 
+/// The node of this index in its page.
+fn node_in(page: &Page, index: u64) -> Option<Node> {
+    let at = (index % PAGE_NODES) as usize * NODE_LEN;
+    page.get(at..).and_then(|bytes| decode(index, bytes))
+}
+
 /// The nodes that a log of some length may have: none that reach past its end.
 pub(crate) struct TreeView<'a> {
     store: &'a TreeStore,
     length: u64,
+    /// The page that was read last: most walks through the tree stay in one for a while.
+    last_page: Cell<Option<(u64, Page)>>,
+}
+
+impl TreeView<'_> {
+    fn read(&self, index: u64) -> Result<Option<Node>> {
+        let number = index / PAGE_NODES;
+        if let Some((last, page)) = self.last_page.take() {
+            let node = if last == number { node_in(&page, index) } else { None };
+            self.last_page.set(Some((last, page)));
+            // A node that is not in it may have been written since.
+            if node.is_some() {
+                return Ok(node);
+            }
+        }
+        let page = self.store.page(number)?;
+        let node = node_in(&page, index);
+        self.last_page.set(Some((number, page)));
+        Ok(node)
+    }
 }
 
 impl NodeSource for TreeView<'_> {
@@ -191,19 +229,24 @@ impl NodeSource for TreeView<'_> {
         if !is_whole(index, self.length) {
             return Ok(None);
         }
-        if let Some(node) = self.store.unflushed().get(index) {
+        if self.store.has_unflushed.load(Ordering::Acquire)
+            && let Some(node) = self.store.unflushed().get(index)
+        {
             return Ok(Some(node));
         }
         if !is_whole(index, self.store.file_limit.load(Ordering::Acquire)) {
             return Ok(None);
         }
-        self.store.read(index)
+        self.read(index)
     }
 }
 
+/// Nodes by index.
+pub(crate) type Nodes = FxHashMap<u64, Node>;
+
 /// Nodes that are not stored yet, before those of another source.
 pub(crate) struct Overlaid<'a> {
-    pub(crate) new: &'a HashMap<u64, Node>,
+    pub(crate) new: &'a Nodes,
     pub(crate) below: &'a dyn NodeSource,
 }
 

@@ -76,7 +76,7 @@ pub(crate) fn verify(
         block: proof.block.as_ref().map(|block| (block.index, block.value.clone())),
         ..Verified::default()
     };
-    let mut top = climb(proof, &mut verified.nodes)?;
+    let mut top = climb(source, proof, &mut verified.nodes)?;
     if let Some(upgrade) = &proof.upgrade {
         let base = base_roots(source, local, upgrade)?;
         let roots = grow(base, upgrade, &mut top, &mut verified.nodes)?;
@@ -125,8 +125,8 @@ impl Claim {
 }
 
 /// Combines block, hash and seek to the topmost node that they lead to. Bound nodes below it go to
-/// `nodes`.
-fn climb(proof: &Proof, nodes: &mut Vec<Node>) -> Result<Option<Claim>> {
+/// `nodes`. `None` if there is nothing left to check: no such part, or all of the rest is held.
+fn climb(source: &dyn NodeSource, proof: &Proof, nodes: &mut Vec<Node>) -> Result<Option<Claim>> {
     let mut seek_top = match proof.seek.as_ref().map(|seek| seek.nodes.as_slice()) {
         Some([first, path @ ..]) => {
             let first = Claim::stated(*first);
@@ -148,6 +148,9 @@ fn climb(proof: &Proof, nodes: &mut Vec<Node>) -> Result<Option<Claim>> {
     };
     let mut path = path.iter();
     while path.len() > 0 || seek_top.is_some() {
+        if proof.upgrade.is_none() && seek_top.is_none() && is_held(source, &at, path.as_slice())? {
+            return Ok(None);
+        }
         let sibling = flat_tree::sibling(at.node.index);
         let next = match seek_top.take_if(|seek| Some(seek.node.index) == sibling) {
             Some(seek) => seek,
@@ -159,6 +162,26 @@ fn climb(proof: &Proof, nodes: &mut Vec<Node>) -> Result<Option<Claim>> {
         at = at.join(next, nodes)?;
     }
     Ok(Some(at))
+}
+
+/// Whether a node and all of the path above it are held as they are stated, so that no hash need be
+/// computed to know that they fit.
+fn is_held(source: &dyn NodeSource, at: &Claim, path: &[Node]) -> Result<bool> {
+    let mut index = at.node.index;
+    if !at.is_bound || source.node(index)? != Some(at.node) {
+        return Ok(false);
+    }
+    for node in path {
+        let is_next = flat_tree::sibling(index) == Some(node.index);
+        if !is_next || source.node(node.index)? != Some(*node) {
+            return Ok(false);
+        }
+        let Some(parent) = flat_tree::parent(index) else {
+            return Ok(false);
+        };
+        index = parent;
+    }
+    Ok(source.node(index)?.is_some())
 }
 
 /// The node that a hash proof starts from, and the path above it.
