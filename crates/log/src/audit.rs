@@ -28,6 +28,11 @@ pub enum Finding {
         /// The block's number.
         seq: u64,
     },
+    /// This block counts as not held, though nobody has dropped it and its data is there.
+    LostBlock {
+        /// The block's number.
+        seq: u64,
+    },
     /// The stored bits of these blocks, a page of them, are not what the log goes by.
     BadBits {
         /// The first of them.
@@ -89,6 +94,7 @@ pub(crate) struct Damage {
     /// Nodes that are wrong or missing, each with the one above it that is right.
     pub(crate) bad_nodes: Vec<(u64, u64)>,
     pub(crate) bad_blocks: Vec<u64>,
+    pub(crate) lost_blocks: Vec<u64>,
 }
 
 impl Damage {
@@ -128,6 +134,7 @@ impl Shared {
         }
         self.audit_nodes(&commit, &mut damage)?;
         self.audit_bits(&mut damage)?;
+        self.find_lost_blocks(&commit, &mut damage)?;
         let total = commit.length();
         let mut from = 0;
         while from < total {
@@ -281,6 +288,25 @@ impl Shared {
             if differs {
                 damage.note(Finding::BadBits { first_block });
             }
+        }
+        Ok(())
+    }
+
+    /// Looks for blocks among those that the last header counts, whose bits were lost. Programs that
+    /// tell of too many blocks there are no problem, since the data must be there.
+    fn find_lost_blocks(&self, commit: &Commit, damage: &mut Damage) -> Result<()> {
+        let end = self.writer_lock().map_or(0, |writer| writer.header.contiguous_length);
+        let end = end.min(commit.length());
+        let mut seq = self.state().bits.contiguous();
+        while seq < end {
+            let place = self.tree.place(&commit.roots, seq).ok().filter(|place| place.size > 0);
+            if place.is_some_and(|place| self.read_past_cache(&place).is_ok()) {
+                damage.note(Finding::LostBlock { seq });
+                if damage.lost_blocks.len() < FINDINGS_MAX {
+                    damage.lost_blocks.push(seq);
+                }
+            }
+            seq = self.state().bits.next(seq + 1, false, end);
         }
         Ok(())
     }

@@ -40,6 +40,8 @@ impl Shared {
         let bitfield = EntryBitfield { drop: true, start, length: end - start };
         let entry = Entry { bitfield: Some(bitfield), ..Entry::default() };
         writer.oplog.append(&self.disk, &[entry], true)?;
+        let hint = &mut writer.header.contiguous_length;
+        *hint = start.min(*hint);
         let (change, hole) = {
             let mut state = self.state_mut();
             state.bits.set(start..end, false);

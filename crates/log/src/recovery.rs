@@ -63,8 +63,7 @@ pub(crate) fn recover(
     cut_anywhere: bool,
 ) -> Result<Recovered> {
     let Opened { mut oplog, header, mut entries } = opened;
-    let mut bits = read_bits(disk, header.length)?;
-    find_lost_bits(disk, cache, &header, &mut bits)?;
+    let bits = read_bits(disk, header.length)?;
     let replay = loop {
         // A stale entry, left from before the header: two changes of header without the disk
         // keeping up can make it look current.
@@ -126,49 +125,14 @@ fn first_stale(header: &Header, entries: &[StoredEntry]) -> Option<usize> {
     None
 }
 
-/// Adds the blocks before the first gap that the header tells of. Bits are synced before a header,
-/// so that if there is another gap before, bits have rotted or were lost. Other programs tell of too
-/// many blocks, so each is looked at.
-fn find_lost_bits(
-    disk: &Arc<Disk>,
-    cache: &Cache,
-    header: &Header,
-    bits: &mut Bitfield,
-) -> Result<()> {
-    let end = header.contiguous_length.min(header.length);
-    let mut block = bits.contiguous();
-    if block >= end {
-        return Ok(());
-    }
-    let mut replay = Replay::new(disk, cache, bits, header);
-    let Ok(roots) = replay.roots(header.length) else {
-        return Ok(());
-    };
-    replay.commit.roots = roots;
-    let mut found = 0_u64;
-    while block < end {
-        let next = bits.next(block, true, end);
-        for lost in block..next {
-            if replay.is_there(disk, lost)? {
-                bits.set(lost..lost + 1, true);
-                found += 1;
-            }
-        }
-        block = bits.next(next, false, end);
-    }
-    if found > 0 {
-        bits.mark_dirty();
-        tracing::warn!(key = %header.key, found, "found blocks again whose bits were lost");
-    }
-    Ok(())
-}
-
 /// A log in the midst of having its entries replayed.
 struct Replay {
     tree: TreeStore,
     bits: Bitfield,
     commit: Commit,
     user_data: UserData,
+    /// What the header says of it, as far as nothing was dropped since.
+    contiguous_length: u64,
     reorgs: Vec<Reorg>,
 }
 
@@ -183,6 +147,7 @@ impl Replay {
                 ..Commit::default()
             },
             user_data: header.user_data.clone(),
+            contiguous_length: header.contiguous_length,
             reorgs: header.reorgs.clone(),
         }
     }
@@ -229,6 +194,9 @@ impl Replay {
                 return Err(corrupt(Part::Oplog, "an entry holds blocks without their leaves"));
             }
             self.bits.set(bits.start..end, !bits.drop);
+            if bits.drop {
+                self.contiguous_length = self.contiguous_length.min(bits.start);
+            }
         }
         match &entry.upgrade {
             Some(upgrade) => self.upgrade(upgrade, length),
@@ -321,7 +289,8 @@ impl Replay {
             manifest: header.manifest.clone().map(Arc::new),
             user_data: Arc::new(self.user_data),
         };
-        let header = Header { reorgs: self.reorgs, ..header };
+        let Self { contiguous_length, reorgs, .. } = self;
+        let header = Header { contiguous_length, reorgs, ..header };
         Ok(Recovered { tree: self.tree, state, writer: Writer { oplog, header, data: Vec::new() } })
     }
 }

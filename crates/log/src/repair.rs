@@ -19,8 +19,8 @@ use crate::storage::{Part, Storage};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Repair {
-    /// Tree nodes that were computed anew from what is stored.
-    pub mended_nodes: u64,
+    /// Tree nodes that were computed anew from what is stored, and blocks that were found again.
+    pub mended: u64,
     /// Blocks, with the nodes on the way to them, that were taken from the other copy.
     pub fetched_blocks: u64,
     /// What is left.
@@ -58,7 +58,7 @@ impl Log {
             let is_clean = damage.audit.is_clean();
             let mended = self.shared.mend(&damage)?;
             let fetched = if is_clean { 0 } else { self.fetch(&damage, &mut source)? };
-            repair.mended_nodes += mended;
+            repair.mended += mended;
             repair.fetched_blocks += fetched;
             repair.remaining = damage.audit;
             if is_clean || mended + fetched == 0 {
@@ -216,7 +216,7 @@ impl Known {
 }
 
 impl Shared {
-    /// Writes what could be computed, and the bits. Returns how many nodes.
+    /// Writes what could be computed, and the bits. Returns how many nodes and blocks.
     fn mend(&self, damage: &Damage) -> Result<u64> {
         if damage.audit.is_clean() {
             return Ok(0);
@@ -230,8 +230,14 @@ impl Shared {
             self.tree.insert(&nodes);
             self.tree.forget_places();
         }
-        self.state_mut().bits.mark_dirty();
+        {
+            let mut state = self.state_mut();
+            for &seq in &damage.lost_blocks {
+                state.bits.set(seq..seq + 1, true);
+            }
+            state.bits.mark_dirty();
+        }
         self.flush(&mut writer)?;
-        Ok(nodes.len() as u64)
+        Ok((nodes.len() + damage.lost_blocks.len()) as u64)
     }
 }

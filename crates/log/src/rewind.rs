@@ -92,6 +92,8 @@ impl Shared {
         let entries = [entry];
         writer.oplog.append(&self.disk, &entries, true)?;
         let [entry] = entries;
+        let hint = &mut writer.header.contiguous_length;
+        *hint = shared_len.min(*hint);
         if before.length() > 0 {
             let reorg = Reorg { from: before.fork, to: after.fork, ancestors: shared_len };
             reorg.note_in(&mut writer.header.reorgs);

@@ -73,7 +73,7 @@ fn nodes_are_mended_from_what_is_stored() {
         let audit = log.audit(|_| ()).unwrap();
         assert!(audit.findings.contains(&Finding::BadNode { index }), "{index}: {audit:?}");
         let repair = log.repair(nobody, |_| ()).unwrap();
-        assert!(repair.remaining.is_clean() && repair.mended_nodes > 0, "{index}: {repair:?}");
+        assert!(repair.remaining.is_clean() && repair.mended > 0, "{index}: {repair:?}");
         assert_whole(&log, 20);
         drop(log);
         assert_whole(&open(&storage).unwrap(), 20);
@@ -130,6 +130,14 @@ fn lost_files_come_back() {
             }
             Err(error) => panic!("{part}: {error}"),
         };
+        if part == Part::Bitfield {
+            // There is no telling a lost empty block from a dropped one.
+            for index in (0..300).filter(|index| !log.has(*index)) {
+                assert_eq!(block(index), []);
+                let block = Some(multibee_log::RequestBlock { index, nodes: 0 });
+                log.apply(&answer(&Request { block, ..Request::default() }).unwrap()).unwrap();
+            }
+        }
         assert_whole(&log, 300);
         assert!(log.audit(|_| ()).unwrap().is_clean());
         assert_eq!(log.is_writable(), part != Part::Oplog && part != Part::Key, "{part}");
