@@ -90,7 +90,7 @@ impl Shared {
             }),
         };
         let entries = [entry];
-        writer.oplog.append(&self.disk, &entries, true)?;
+        self.write_entries(writer, &entries, true)?;
         let [entry] = entries;
         if before.length() > 0 {
             let reorg = Reorg { from: before.fork, to: after.fork, ancestors: shared_len };
