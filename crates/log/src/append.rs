@@ -146,7 +146,20 @@ impl Shared {
                 }),
             });
         }
-        writer.oplog.append(&self.disk, &entries, true)?;
+        self.write_entries(writer, &entries, true)?;
         Ok(entries.pop().and_then(|entry| entry.nodes).unwrap_or_default())
+    }
+    /// Writes entries behind those in the oplog. Nothing is synced.
+    pub(crate) fn write_entries(
+        &self,
+        writer: &mut Writer,
+        entries: &[Entry],
+        atomic: bool,
+    ) -> Result<()> {
+        let hastily = self.keys.is_some() && {
+            let state = self.state();
+            state.durable_change < state.change
+        };
+        writer.oplog.append(&self.disk, entries, atomic, hastily)
     }
 }

@@ -73,7 +73,7 @@ impl Shared {
     fn store(&self, writer: &mut Writer, stage: Stage<'_>) -> Result<u64> {
         let Stage { commit, learnt, nodes, blocks, entries, has_mended_sizes, .. } = stage;
         self.write_blocks(&blocks)?;
-        writer.oplog.append(&self.disk, &entries, false)?;
+        self.write_entries(writer, &entries, false)?;
         let mut nodes: Vec<Node> = nodes.into_values().collect();
         nodes.sort_unstable_by_key(|node| node.index);
         self.tree.insert(&nodes);

@@ -39,7 +39,7 @@ impl Shared {
         let (start, end) = (first.start, last.end);
         let bitfield = EntryBitfield { drop: true, start, length: end - start };
         let entry = Entry { bitfield: Some(bitfield), ..Entry::default() };
-        writer.oplog.append(&self.disk, &[entry], true)?;
+        self.write_entries(writer, &[entry], true)?;
         let hint = &mut writer.header.contiguous_length;
         *hint = start.min(*hint);
         let (change, hole) = {

@@ -1,6 +1,7 @@
 //! Moving what the oplog's entries tell to its places, so that the entries can go.
 
 use crate::barrier::Barrier;
+use crate::bitfield::PAGE_LEN;
 use crate::durability::Durability;
 use crate::error::Result;
 use crate::limits::{FLUSH_BYTES, FLUSH_BYTES_BUFFERED};
@@ -60,12 +61,20 @@ impl Shared {
                 state.user_data.clone(),
             )
         };
+        // A replica's old header may cover blocks that came since. Their bits must not be there
+        // without their data, or without the entries that have their nodes.
+        self.disk.sync(Barrier::Flush, &[Part::Data, Part::Oplog])?;
         self.tree.write()?;
         for (offset, page) in &pages {
             self.disk.write_at(Part::Bitfield, *offset, page)?;
         }
-        let parts = [Part::Tree, Part::Bitfield, Part::Data, Part::Oplog];
-        self.disk.sync(Barrier::Flush, &parts)?;
+        // Bits that nobody wrote yet are zeros, and stay so if a power cut tears the first that
+        // are: the part reaches as far as the header will.
+        let covered = commit.length().div_ceil(8 * PAGE_LEN as u64).saturating_mul(PAGE_LEN as u64);
+        if self.disk.len(Part::Bitfield)? < covered {
+            self.disk.truncate(Part::Bitfield, covered)?;
+        }
+        self.disk.sync(Barrier::Flush, &[Part::Tree, Part::Bitfield])?;
         // What was only buffered, or is waited for by others, is on disk as well.
         self.state_mut().note_durable(change, commit.clone());
         let is_empty = commit.length() == 0;

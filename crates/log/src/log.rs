@@ -187,8 +187,7 @@ impl Log {
             return Err(Error::WrongStorage { what: "the storage holds no log" });
         };
         let keys = recovery::find_keys(&disk, &opened.header)?;
-        let cut_anywhere = keys.is_none() || options.durability != Durability::Immediate;
-        let recovered = recovery::recover(&disk, &options.cache, opened, cut_anywhere)?;
+        let recovered = recovery::recover(&disk, &options.cache, opened, keys.is_none())?;
         if keys.is_some() {
             // The program that wrote this may have ended before the disk had all of it.
             disk.sync(Barrier::Recovery, &Part::ALL)?;

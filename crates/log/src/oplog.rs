@@ -121,14 +121,27 @@ impl Oplog {
 
     /// Writes entries in one write. Nothing is synced. After a crash there are all or none of them
     /// if they are `atomic`, and any number of the first ones otherwise.
-    pub(crate) fn append(&mut self, disk: &Disk, entries: &[Entry], atomic: bool) -> Result<()> {
+    ///
+    /// `hastily`: entries before them may not be on disk yet. An entry that says nothing goes ahead
+    /// to tell that, since recovery must look for the blocks of all entries that nobody waited for,
+    /// and of no others: those whose blocks are gone have been shared, perhaps.
+    pub(crate) fn append(
+        &mut self,
+        disk: &Disk,
+        entries: &[Entry],
+        atomic: bool,
+        hastily: bool,
+    ) -> Result<()> {
+        let header_bit = self.bits[0] != self.bits[1];
         let mut frames = mem::take(&mut self.frames);
         frames.clear();
         frames.reserve(entries.iter().map(Entry::len_max).sum());
+        if hastily {
+            put_frame_with(&mut frames, header_bit, true, |out| Entry::default().put(out));
+        }
         for (number, entry) in entries.iter().enumerate() {
             let start = frames.len() + FRAME_HEAD_LEN;
             let partial = atomic && number + 1 < entries.len();
-            let header_bit = self.bits[0] != self.bits[1];
             put_frame_with(&mut frames, header_bit, partial, |out| entry.put(out));
             let len = (frames.len() - start) as u64;
             if len > ENTRY_LEN_MAX {

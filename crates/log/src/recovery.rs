@@ -54,8 +54,7 @@ pub(crate) fn find_keys(disk: &Disk, header: &Header) -> Result<Option<KeyPair>>
 /// Replays the entries on the header, and drops those at the end that did not reach the disk whole.
 ///
 /// An entry may have arrived without its blocks. If `cut_anywhere`, the log ends before the first
-/// such entry; otherwise all entries but the last were waited for, and only those at the very end
-/// can be such.
+/// such entry; otherwise only those are looked at that nobody waited for, as the entries tell.
 pub(crate) fn recover(
     disk: &Arc<Disk>,
     cache: &Cache,
@@ -231,6 +230,10 @@ impl Replay {
         entries: &[StoredEntry],
         cut_anywhere: bool,
     ) -> Result<Option<usize>> {
+        // Written when those before it may not have been on disk; see `Oplog::append`.
+        let is_hasty = |stored: &StoredEntry| {
+            entries.get(stored.batch_start).is_some_and(|first| first.entry == Entry::default())
+        };
         let mut later = Bitfield::default();
         let mut cut = None;
         for (number, stored) in entries.iter().enumerate().rev() {
@@ -246,7 +249,7 @@ impl Replay {
             }
             if !is_whole {
                 cut = Some(stored.batch_start.min(number));
-            } else if !cut_anywhere {
+            } else if !cut_anywhere && !is_hasty(stored) {
                 break;
             }
         }

@@ -226,7 +226,7 @@ impl Shared {
         nodes.sort_unstable_by_key(|node| node.index);
         if !nodes.is_empty() {
             let entry = Entry { nodes: Some(nodes.clone()), ..Entry::default() };
-            writer.oplog.append(&self.disk, &[entry], true)?;
+            self.write_entries(&mut writer, &[entry], true)?;
             self.tree.insert(&nodes);
             self.tree.forget_places();
         }

@@ -90,7 +90,7 @@ impl Shared {
             }),
         };
         let entries = [entry];
-        writer.oplog.append(&self.disk, &entries, true)?;
+        self.write_entries(writer, &entries, true)?;
         let [entry] = entries;
         let hint = &mut writer.header.contiguous_length;
         *hint = shared_len.min(*hint);

@@ -36,7 +36,7 @@ impl Shared {
         let mut writer = self.writer()?;
         let after = self.with_user_data(std::slice::from_ref(&pair))?;
         let entry = Entry { user_data: Some(pair), ..Entry::default() };
-        writer.oplog.append(&self.disk, &[entry], false)?;
+        self.write_entries(&mut writer, &[entry], false)?;
         let change = {
             let mut state = self.state_mut();
             state.user_data = after;

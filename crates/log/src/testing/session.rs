@@ -1,0 +1,288 @@
+//! Doing what a workload says, to a log and a replica of it.
+
+use bytes::Bytes;
+
+use super::history::Version;
+use super::image::Image;
+use super::random::{Random, mix2};
+use super::side::{Promise, Side};
+use super::workload::{Op, Start};
+use crate::error::{Error, Result};
+use crate::key_pair::KeyPair;
+use crate::keys::LogKey;
+use crate::log::{Log, LogOptions};
+use crate::manifest::Manifest;
+use crate::request::{Request, RequestBlock, RequestUpgrade};
+
+/// Lengths of blocks, in turn: none, some that fit into a sector, one that does not.
+const BLOCK_LENS: [usize; 7] = [40, 0, 13, 700, 1, 511, 90];
+
+const BIG_LEN: usize = 64 * 1024;
+
+/// Long enough for a header outside its slot.
+const NOTES_LEN: usize = 5000;
+
+/// A log and a replica, on disks that are recorded.
+#[derive(Debug)]
+pub(super) struct Session {
+    keys: KeyPair,
+    pub(super) writer: Side,
+    pub(super) replica: Side,
+    random: Random,
+    /// How many blocks were made. No two are alike.
+    made: u64,
+}
+
+/// A log and a replica that were in use for a while, and all about them.
+#[derive(Debug, Clone)]
+pub(super) struct Settled {
+    writer: (Image, Version),
+    replica: (Image, Version),
+}
+
+impl Settled {
+    /// Uses a log and a replica until there is something of everything: both headers were written,
+    /// the log was cut, blocks are missing, and changes wait to be moved.
+    pub(super) fn new() -> Result<Self> {
+        let mut session = Session::begin(LogOptions::default(), 0, None)?;
+        let ops = [
+            Op::Batch,
+            Op::Append,
+            Op::Download,
+            Op::Flush,
+            Op::Put,
+            Op::Batch,
+            Op::Truncate,
+            Op::Batch,
+            Op::Download,
+            Op::Download,
+            Op::Flush,
+            Op::Clear,
+            Op::Append,
+            Op::Put,
+            Op::Download,
+        ];
+        ops.iter().try_for_each(|op| session.run(*op))?;
+        let state = |side: &mut Side| {
+            side.close();
+            (side.disk.inner().image(), side.current.clone())
+        };
+        Ok(Self { writer: state(&mut session.writer), replica: state(&mut session.replica) })
+    }
+}
+
+impl Session {
+    /// Begins with a new log, or with one that was in use.
+    pub(super) fn begin(options: LogOptions, seed: u64, settled: Option<&Settled>) -> Result<Self> {
+        let keys = KeyPair::from_seed([7; 32]);
+        let replica_options = LogOptions { ..options.clone() };
+        let (writer, replica) = match settled {
+            None => (Side::nowhere(options), Side::nowhere(replica_options)),
+            Some(Settled { writer, replica }) => (
+                Side::over(writer.0.clone(), options, writer.1.clone()),
+                Side::over(replica.0.clone(), replica_options, replica.1.clone()),
+            ),
+        };
+        let made = mix2(seed, settled.is_some().into());
+        let mut session = Self { keys, writer, replica, random: Random::new(made), made };
+        // Half of the file systems know what a hole is.
+        let keeps = session.random.chance(1, 2);
+        session.writer.disk.inner().keep_discarded(keeps);
+        session.replica.disk.inner().keep_discarded(keeps);
+        Ok(session)
+    }
+
+    /// As [`begin`](Self::begin), with the log there or created.
+    pub(super) fn start(
+        options: LogOptions,
+        start: Start,
+        seed: u64,
+        settled: &Settled,
+    ) -> Result<Self> {
+        let settled = (start == Start::Settled).then_some(settled);
+        let mut session = Self::begin(options, seed, settled)?;
+        session.create()?;
+        Ok(session)
+    }
+
+    /// Creates the log, if there is none yet.
+    pub(super) fn create(&mut self) -> Result<()> {
+        let keys = self.keys.clone();
+        if self.writer.history.last().is_some() {
+            return Ok(());
+        }
+        self.writer.create(|disk, options| Log::create(disk, keys, options))
+    }
+
+    pub(super) fn key(&self) -> LogKey {
+        Manifest::single(self.keys.public_key()).key()
+    }
+
+    pub(super) fn keys(&self) -> &KeyPair {
+        &self.keys
+    }
+
+    /// Does one thing.
+    pub(super) fn run(&mut self, op: Op) -> Result<()> {
+        self.create()?;
+        match op {
+            Op::Append => self.append(1, Promise::AsOptions),
+            Op::Batch => self.append(3, Promise::AsOptions),
+            Op::Submit => {
+                self.append(1, Promise::Accepted)?;
+                self.append(1, Promise::Accepted)
+            }
+            Op::Big => {
+                let block = self.block(BIG_LEN);
+                self.append_blocks(&[block], Promise::AsOptions)
+            }
+            Op::Put => self.put(),
+            Op::Notes => self.notes(),
+            Op::Truncate => self.truncate(),
+            Op::Clear => self.clear(),
+            Op::Download => self.download(),
+            Op::Flush => {
+                self.writer.make_safe(Log::flush)?;
+                self.on_replica(|replica| replica.make_safe(Log::flush))
+            }
+            Op::Sync => {
+                self.writer.make_safe(Log::sync)?;
+                self.on_replica(|replica| replica.make_safe(Log::sync))
+            }
+            Op::Reclaim => {
+                self.writer.make_safe(|log| log.reclaim().map(drop))?;
+                self.on_replica(|replica| replica.make_safe(|log| log.reclaim().map(drop)))
+            }
+            Op::Reopen => {
+                self.writer.open()?;
+                self.on_replica(Side::open)
+            }
+        }
+    }
+
+    fn on_replica(&mut self, f: impl FnOnce(&mut Side) -> Result<()>) -> Result<()> {
+        if self.replica.history.last().is_some() { f(&mut self.replica) } else { Ok(()) }
+    }
+
+    fn block(&mut self, len: usize) -> Bytes {
+        self.made = self.made.wrapping_add(1);
+        let mut bytes = vec![0; len];
+        Random::new(self.made).fill(&mut bytes);
+        bytes.into()
+    }
+
+    fn short_block(&mut self) -> Bytes {
+        let len = BLOCK_LENS.get(self.made as usize % BLOCK_LENS.len()).copied().unwrap_or(0);
+        self.block(len)
+    }
+
+    fn append(&mut self, count: usize, promise: Promise) -> Result<()> {
+        let blocks: Vec<Bytes> = (0..count).map(|_| self.short_block()).collect();
+        self.append_blocks(&blocks, promise)
+    }
+
+    fn append_blocks(&mut self, blocks: &[Bytes], promise: Promise) -> Result<()> {
+        let after = self.writer.current.append(&self.keys, blocks)?;
+        self.writer.change(after, promise, |log| match promise {
+            Promise::Accepted => log.submit(blocks).map(drop),
+            _ => log.append(blocks).map(drop),
+        })
+    }
+
+    fn put(&mut self) -> Result<()> {
+        let block = self.short_block();
+        let value = self.block(20);
+        let after = self.writer.current.append(&self.keys, std::slice::from_ref(&block))?;
+        let after = after.set_user_data("cursor", &value);
+        self.writer.change(after, Promise::AsOptions, |log| {
+            let mut batch = log.batch();
+            batch.append(block).set_user_data("cursor", value);
+            batch.commit().map(drop)
+        })
+    }
+
+    fn notes(&mut self) -> Result<()> {
+        let len = if self.random.chance(2, 3) { NOTES_LEN } else { 0 };
+        let value = self.block(len);
+        let after = self.writer.current.set_user_data("notes", &value);
+        self.writer.change(after, Promise::AsOptions, |log| log.set_user_data("notes", &value))
+    }
+
+    fn truncate(&mut self) -> Result<()> {
+        let len = self.writer.current.len();
+        let len = len.saturating_sub(1 + self.random.below(3));
+        let after = self.writer.current.truncate(&self.keys, len)?;
+        self.writer.change(after, Promise::Safe, |log| log.truncate(len).map(drop))
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        let pick = self.random.next();
+        clear(&mut self.writer, pick)?;
+        self.on_replica(|replica| clear(replica, pick))
+    }
+
+    /// Has the replica take over the writer's head if it does not have it, and one block.
+    fn download(&mut self) -> Result<()> {
+        if self.replica.history.last().is_none() {
+            let key = self.key();
+            self.replica.create(|disk, options| Log::create_replica(disk, key, options))?;
+        }
+        let (writer, replica) = (self.writer.log()?, self.replica.log()?);
+        let Some(head) = writer.durable_head() else {
+            return Ok(());
+        };
+        let Some(source) = self.writer.history.with_head(&head) else {
+            return Err(Error::WrongStorage { what: "a durable head that nobody has signed" });
+        };
+        let source = source.clone();
+        let ours = self.replica.current.clone();
+        if ours.fork != source.fork && ours.len() > 0 {
+            return Ok(());
+        }
+        if ours.head != source.head {
+            self.share(&head);
+            let upgrade = RequestUpgrade { start: ours.len(), length: head.length - ours.len() };
+            let manifest = replica.manifest().is_none();
+            let request = Request { upgrade: Some(upgrade), manifest, ..Request::default() };
+            let proof = writer.prove(&request)?;
+            let after = ours.follow(&source, None);
+            self.replica.change(after, Promise::Accepted, |log| log.apply(&proof).map(drop))?;
+        }
+        let ours = self.replica.current.clone();
+        let lacks = |block: &u64| source.holds(*block) && writer.has(*block) && !ours.holds(*block);
+        let wanted: Vec<u64> = (0..source.len()).filter(lacks).collect();
+        let pick = self.random.below(wanted.len() as u64) as usize;
+        let Some(&index) = wanted.get(pick) else {
+            return Ok(());
+        };
+        self.share(&head);
+        let proof = prove_block(&writer, &replica, index)?;
+        let after = ours.follow(&source, Some(index));
+        self.replica.change(after, Promise::Accepted, |log| log.apply(&proof).map(drop))
+    }
+
+    fn share(&mut self, head: &crate::head::Head) {
+        let now = self.writer.now();
+        self.writer.disk.inner().share(head);
+        self.writer.history.make_head_safe(Some(head), now);
+    }
+}
+
+/// Has `writer` prove one block to `replica`, which has the same head.
+pub(super) fn prove_block(writer: &Log, replica: &Log, index: u64) -> Result<crate::proof::Proof> {
+    let nodes = replica.missing_nodes(2 * index)?;
+    let block = Some(RequestBlock { index, nodes });
+    writer.prove(&Request { block, ..Request::default() })
+}
+
+/// Clears up to three blocks, some of which are held.
+fn clear(side: &mut Side, pick: u64) -> Result<()> {
+    let held: Vec<u64> = side.current.held().collect();
+    let pick = Random::new(pick).below(held.len() as u64) as usize;
+    let Some(&first) = held.get(pick) else {
+        return Ok(());
+    };
+    let range = first..first + 1 + first % 3;
+    let after = side.current.clear(range.clone());
+    side.change(after, Promise::Safe, |log| log.clear(range))
+}
