@@ -50,6 +50,7 @@ mod error;
 mod eventual;
 mod file;
 mod flush;
+mod fork_point;
 mod hash;
 mod head;
 mod info;

@@ -43,6 +43,13 @@ pub(crate) const JOINED_WRITE_BYTES: usize = 1024 * 1024;
 /// Blocks up to this many bytes are read without asking first how long the part is.
 pub(crate) const UNCHECKED_READ_BYTES: u64 = 64 * 1024;
 
+/// Most nodes in one list of a proof that is checked without anything held: an honest one needs at
+/// most two for each level of the highest tree.
+pub(crate) const PROOF_NODES_MAX: usize = 128;
+
+/// Most bytes in the encoding of a conflict, the proof that a writer signed two histories.
+pub(crate) const CONFLICT_LEN_MAX: usize = 1024 * 1024 - 64;
+
 const _: () = assert!(FLUSH_BYTES < ENTRY_LEN_MAX);
 // A batch of the largest size, two nodes of at most 50 bytes for each block, is one entry.
 const _: () = assert!((BATCH_BLOCKS_MAX as u64) * 100 + 4096 <= ENTRY_LEN_MAX);
