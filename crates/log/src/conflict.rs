@@ -16,7 +16,7 @@ use crate::{
     keys::LogKey,
     limits::CONFLICT_LEN_MAX,
     manifest::Manifest,
-    node::{Node, put_nodes, read_nodes},
+    node::{put_nodes, read_nodes},
     proof::{Proof, ProofUpgrade},
     verify::SignedHead,
 };
@@ -93,10 +93,7 @@ impl Conflict {
     ///
     /// [`Error::BadProof`] and [`Error::BadSignature`], for which whoever made this is to blame.
     pub fn verify(&self, manifest: Option<&Manifest>) -> Result<()> {
-        let is_its = |manifest: &Manifest| {
-            manifest.is_compat(&self.key) || manifest.key() == self.key
-        };
-        if !manifest.is_none_or(is_its) {
+        if manifest.is_some_and(|it| !it.is_compat(&self.key) && it.key() != self.key) {
             return Err(bad("the manifest of another log"));
         }
         let ours = SignedHead::of(&self.key, manifest, &self.ours)?;
@@ -168,18 +165,17 @@ fn read_upgrade(reader: &mut Reader<'_>) -> Result<ProofUpgrade, DecodeError> {
     })
 }
 
-/// Whether two signed heads, proven for the same length, are of two histories.
+/// Whether two signed heads, proven for the same length and fork, are of two histories.
 ///
 /// Only what is proven counts. Where a head goes on beyond that length, a peer can move bytes from
 /// one root to the node after it without a trace; that must not look like the writer's doing.
-pub(crate) fn are_apart(ours: &SignedHead, theirs: &SignedHead) -> bool {
+fn are_apart(ours: &SignedHead, theirs: &SignedHead) -> bool {
     let (a, b) = (ours.asked.nodes(), theirs.asked.nodes());
-    let is_same = |(a, b): (&Node, &Node)| a.hash == b.hash;
-    if a.len() == b.len() && a.iter().zip(b).all(is_same) {
-        let are_proven = ours.asked == ours.roots && theirs.asked == theirs.roots;
-        return are_proven && a != b;
+    if a.iter().map(|root| root.hash).ne(b.iter().map(|root| root.hash)) {
+        return true;
     }
-    ours.fork == theirs.fork && ours.asked.length() == theirs.asked.length()
+    let are_proven = ours.asked == ours.roots && theirs.asked == theirs.roots;
+    are_proven && a != b
 }
 
 fn bad(what: &'static str) -> Error {

@@ -47,8 +47,12 @@ pub(crate) const UNCHECKED_READ_BYTES: u64 = 64 * 1024;
 /// most two for each level of the highest tree.
 pub(crate) const PROOF_NODES_MAX: usize = 128;
 
-/// Most bytes in the encoding of a conflict, the proof that a writer signed two histories.
+/// Most bytes in the encoding of a conflict, the proof that a writer signed two histories: a
+/// mebibyte with all that is stored with it.
 pub(crate) const CONFLICT_LEN_MAX: usize = 1024 * 1024 - 64;
+
+/// Most bytes in a head's signature that is kept in a conflict; enough for a thousand signers.
+pub(crate) const CONFLICT_SIGNATURE_LEN_MAX: usize = 128 * 1024;
 
 const _: () = assert!(FLUSH_BYTES < ENTRY_LEN_MAX);
 // A batch of the largest size, two nodes of at most 50 bytes for each block, is one entry.
