@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use crate::commit::Commit;
 use crate::conflict::Conflict;
+use crate::divergence::Divergence;
 use crate::error::{Error, Result};
 use crate::flat_tree;
-use crate::fork_point::ForkPoint;
 use crate::known_conflict::KnownConflict;
 use crate::limits::{CONFLICT_LEN_MAX, CONFLICT_SIGNATURE_LEN_MAX};
 use crate::log::{Log, Shared, Writer};
+use crate::manifest::Manifest;
 use crate::merkle::NodeSource;
 use crate::proof::{Proof, ProofUpgrade};
 use crate::prove::{ProvenHead, prove};
@@ -34,7 +35,40 @@ impl Log {
     /// [`Error::TwoHistories`]: there are two, but to prove it a head of that length is needed.
     /// [`Error::ReadOnly`], and as [`append`](Self::append).
     pub fn check_conflict(&self, proof: &Proof) -> Result<Option<Conflict>> {
-        self.shared.check_conflict(proof)
+        let mut writer = self.shared.writer()?;
+        let conflict = self.shared.find_conflict(proof)?;
+        if let Some(conflict) = &conflict {
+            self.note_conflict(&mut writer, conflict)?;
+        }
+        Ok(conflict)
+    }
+
+    /// Takes over a conflict that somebody else has found, as if it had been found here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadProof`] and [`Error::BadSignature`] blame who made it. [`Error::ForkMismatch`],
+    /// and [`Error::Outdated`] if this log is shorter than the conflict's length, blame nobody.
+    /// [`Error::ReadOnly`], and as [`append`](Self::append).
+    pub fn accept_conflict(&self, conflict: &Conflict) -> Result<()> {
+        let mut writer = self.shared.writer()?;
+        if *conflict.key() != self.shared.key {
+            return Err(Error::BadProof { index: u64::MAX, what: "the conflict of another log" });
+        }
+        let (_, manifest) = self.shared.comparable(conflict.fork(), conflict.length())?;
+        check_size(conflict)?;
+        conflict.verify(manifest.as_deref())?;
+        self.note_conflict(&mut writer, conflict)
+    }
+
+    /// Keeps a conflict, unless one is known that leaves no more to be trusted.
+    fn note_conflict(&self, writer: &mut Writer, conflict: &Conflict) -> Result<()> {
+        let known = self.shared.state().conflict.clone();
+        if known.is_some_and(|known| conflict.length() > known.common_len) {
+            return Ok(());
+        }
+        let divergence = Divergence::new(self, conflict.clone())?;
+        self.shared.keep_conflict(writer, &divergence)
     }
 
     /// Returns the proof that the log's writer signed two histories, if one was ever found.
@@ -52,54 +86,48 @@ impl Log {
 }
 
 impl Shared {
-    fn check_conflict(&self, proof: &Proof) -> Result<Option<Conflict>> {
-        let mut writer = self.writer()?;
-        let (commit, manifest, known) = {
-            let state = self.state();
-            // What is not durable must not be shown to others, not even as evidence.
-            (state.durable.clone(), state.manifest.clone(), state.conflict.clone())
-        };
+    fn find_conflict(&self, proof: &Proof) -> Result<Option<Conflict>> {
         let theirs = head_alone(proof)?;
+        let (commit, manifest) = self.comparable(proof.fork, theirs.length)?;
         let (ours, length) = (commit.length(), theirs.length);
-        if proof.fork != commit.fork {
-            return Err(Error::ForkMismatch { ours: commit.fork, theirs: proof.fork });
-        }
-        if length > ours {
-            return Err(Error::Outdated { start: 0, ours });
-        }
         let head = SignedHead::of(&self.key, manifest.as_deref(), proof)?;
         let source = self.tree.at(ours);
         if is_one_history(&source, ours, &head)? {
             return Ok(None);
         }
         let our_proof = self.prove_head(&source, &commit, length)?;
-        let manifest = manifest.map(|manifest| manifest.as_ref().clone());
-        let shown = manifest.clone().filter(|manifest| !manifest.is_compat(&self.key));
-        let conflict =
-            Conflict::new(self.key, commit.fork, length, our_proof, theirs.clone(), shown);
-        let encoded_len = conflict.encode().len();
-        if encoded_len > CONFLICT_LEN_MAX {
-            let (len, limit) = (encoded_len as u64, CONFLICT_LEN_MAX as u64);
-            return Err(Error::BatchTooLarge { len, limit, unit: "bytes of evidence" });
-        }
+        let shown = manifest.as_deref().filter(|manifest| !manifest.is_compat(&self.key)).cloned();
+        let theirs = theirs.clone();
+        let conflict = Conflict::new(self.key, commit.fork, length, our_proof, theirs, shown);
+        check_size(&conflict)?;
         // What is accused must hold anywhere.
-        conflict.verify(manifest.as_ref())?;
-        let is_news = known.is_none_or(|known| length <= known.common_len);
-        if is_news {
-            let search = ForkPoint::new(&source, length, &head, proof, &head.asked)?;
-            self.keep_conflict(&mut writer, conflict.clone(), search.shared_len())?;
-        }
+        conflict.verify(manifest.as_deref())?;
         Ok(Some(conflict))
     }
 
-    /// Stores a conflict in place of the one known before, if any.
+    /// What is held, if a head for this fork and length can be compared with it.
+    fn comparable(&self, fork: u64, length: u64) -> Result<(Arc<Commit>, Option<Arc<Manifest>>)> {
+        let state = self.state();
+        // What is not durable must not be shown to others, not even as evidence.
+        let commit = &state.durable;
+        if fork != commit.fork || fork != state.accepted.fork {
+            return Err(Error::ForkMismatch { ours: state.accepted.fork, theirs: fork });
+        }
+        let ours = commit.length();
+        if length > ours {
+            return Err(Error::Outdated { start: 0, ours });
+        }
+        Ok((commit.clone(), state.manifest.clone()))
+    }
+
+    /// Stores a conflict, and how far its histories are the same, in place of what was known before.
     pub(crate) fn keep_conflict(
         &self,
         _writer: &mut Writer,
-        conflict: Conflict,
-        common_len: u64,
+        divergence: &Divergence,
     ) -> Result<()> {
         let before = self.state().conflict.clone();
+        let (conflict, common_len) = (divergence.conflict().clone(), divergence.shared_len());
         let known = KnownConflict::write(&self.disk, before.as_deref(), conflict, common_len)?;
         self.state_mut().conflict = Some(Arc::new(known));
         Ok(())
@@ -143,6 +171,14 @@ impl Shared {
         }
         self.check_one_history()
     }
+}
+
+fn check_size(conflict: &Conflict) -> Result<()> {
+    let (len, limit) = (conflict.encode().len() as u64, CONFLICT_LEN_MAX as u64);
+    if len > limit {
+        return Err(Error::BatchTooLarge { len, limit, unit: "bytes of evidence" });
+    }
+    Ok(())
 }
 
 /// The upgrade of a proof that brings nothing else.

@@ -8,7 +8,7 @@ use crate::proof::Proof;
 use crate::request::Request;
 use crate::verify::SignedHead;
 
-/// A search for the last block that both histories of a [`Conflict`] share.
+/// A search for the last block that a log shares with the other history of its [`Conflict`].
 ///
 /// Ask [`request`](Self::request) of a peer with the other history, [`add`](Self::add) the answer,
 /// and so on until there is nothing to ask: at most once for each level of the tree. The outcome is
@@ -18,6 +18,8 @@ pub struct Divergence {
     log: Log,
     conflict: Conflict,
     search: ForkPoint,
+    /// What is shared with the history that is not searched: all, mostly, since it is the log's.
+    shared_len_max: u64,
 }
 
 impl Log {
@@ -28,18 +30,8 @@ impl Log {
     ///
     /// [`Error::Io`].
     pub fn start_divergence(&self) -> Result<Option<Divergence>> {
-        let (conflict, manifest) = {
-            let state = self.shared.state();
-            let Some(known) = &state.conflict else {
-                return Ok(None);
-            };
-            (known.conflict.clone(), state.manifest.clone())
-        };
-        let (length, proof) = (conflict.length(), conflict.theirs());
-        let head = SignedHead::of(&self.shared.key, manifest.as_deref(), proof)?;
-        let source = self.shared.tree.at(length);
-        let search = ForkPoint::new(&source, length, &head, proof, &head.asked)?;
-        Ok(Some(Divergence { log: self.clone(), conflict, search }))
+        let conflict = self.conflict();
+        conflict.map(|conflict| Divergence::new(self, conflict)).transpose()
     }
 
     /// Takes over how many blocks a search has found to be common, also if it is not finished.
@@ -56,13 +48,35 @@ impl Log {
         let known = known.filter(|known| known.conflict == divergence.conflict);
         let known = known.ok_or(Error::Outdated { start: common_len, ours: self.len() })?;
         if common_len > known.common_len {
-            self.shared.keep_conflict(&mut writer, divergence.conflict, common_len)?;
+            self.shared.keep_conflict(&mut writer, &divergence)?;
         }
         Ok(self.trusted_len())
     }
 }
 
 impl Divergence {
+    /// The log is at least as long as the length of the conflict, which was verified.
+    pub(crate) fn new(log: &Log, conflict: Conflict) -> Result<Self> {
+        let manifest = log.shared.state().manifest.clone();
+        let length = conflict.length();
+        let source = log.shared.tree.at(length);
+        let search = |proof: &Proof| {
+            let head = SignedHead::of(&log.shared.key, manifest.as_deref(), proof)?;
+            ForkPoint::new(&source, length, &head, proof, &head.asked)
+        };
+        let (ours, theirs) = (search(conflict.ours())?, search(conflict.theirs())?);
+        let is_ours = ours.shared_len() < theirs.shared_len();
+        let (search, other) = if is_ours { (ours, theirs) } else { (theirs, ours) };
+        // Signed sizes alone may differ, which is no trustworthy beginning at all.
+        let is_apart = search.shared_len() < length;
+        let shared_len_max = if is_apart { other.shared_len() } else { 0 };
+        Ok(Self { log: log.clone(), conflict, search, shared_len_max })
+    }
+
+    pub(crate) const fn conflict(&self) -> &Conflict {
+        &self.conflict
+    }
+
     /// Returns what to ask next; `None` when all is known that can be.
     pub fn request(&self) -> Option<Request> {
         self.search.request()
@@ -81,6 +95,6 @@ impl Divergence {
 
     /// Returns how many blocks are known to be the same so far.
     pub fn shared_len(&self) -> u64 {
-        self.search.shared_len()
+        self.search.shared_len().min(self.shared_len_max)
     }
 }
