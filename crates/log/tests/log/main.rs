@@ -9,6 +9,7 @@ mod files;
 mod manifests;
 mod model;
 mod reading;
+mod reorg;
 mod replica;
 mod unsafe_disk;
 
