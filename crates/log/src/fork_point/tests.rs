@@ -219,8 +219,17 @@ fn strange_answers_are_refused() {
     let outcome = search.add(&replica.tree, &with(&|answer| answer.fork = 2));
     assert!(matches!(outcome, Err(Error::ForkMismatch { ours: 1, theirs: 2 })), "{outcome:?}");
     search.add(&replica.tree, &answer).unwrap();
-    let mut long_head = proof.clone();
-    long_head.upgrade.as_mut().unwrap().additional_nodes = long;
-    let outcome = start(&replica, &long_head);
+
+    // True, but leaf by leaf.
+    let many = Source::with_blocks(1, &vec![Bytes::new(); PROOF_NODES_MAX + 2]);
+    let mut leaf_by_leaf = head(&many, 1);
+    let leaves = (1..many.blocks.len() as u64).map(|number| many.tree.0[&(2 * number)]);
+    leaf_by_leaf.upgrade.as_mut().unwrap().additional_nodes = leaves.collect();
+    let outcome = start(&replica, &leaf_by_leaf);
     assert!(matches!(outcome, Err(Error::BadProof { .. })), "{outcome:?}");
+    let nodes = &mut leaf_by_leaf.upgrade.as_mut().unwrap().additional_nodes;
+    let pair = many.tree.0[&(2 * PROOF_NODES_MAX as u64 + 1)];
+    nodes.truncate(PROOF_NODES_MAX - 1);
+    nodes.push(pair);
+    start(&replica, &leaf_by_leaf).unwrap();
 }
