@@ -184,3 +184,6 @@ fn bad(what: &'static str) -> Error {
 
 /// The version of the encoding.
 pub(crate) const VERSION: u8 = 1;
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use super::*;
 use crate::{
     merkle::{byte_offset, missing_nodes, tests::MemoryTree},
+    proof::ProofHash,
     request::{RequestBlock, RequestUpgrade},
     verify::tests::parties::{Replica, Source},
 };
@@ -219,6 +220,11 @@ fn strange_answers_are_refused() {
     let outcome = search.add(&replica.tree, &with(&|answer| answer.fork = 2));
     assert!(matches!(outcome, Err(Error::ForkMismatch { ours: 1, theirs: 2 })), "{outcome:?}");
     search.add(&replica.tree, &answer).unwrap();
+    let mut with_more = proof.clone();
+    let leaf = new.tree.0[&0];
+    with_more.hash = Some(ProofHash { index: 0, nodes: vec![leaf] });
+    let outcome = start(&replica, &with_more);
+    assert!(matches!(outcome, Err(Error::BadProof { index: 0, .. })), "{outcome:?}");
 
     // True, but leaf by leaf.
     let many = Source::with_blocks(1, &vec![Bytes::new(); PROOF_NODES_MAX + 2]);

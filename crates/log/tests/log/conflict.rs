@@ -124,7 +124,7 @@ fn what_is_disputed_stops() {
     let storage = MemoryStorage::new();
     let mut replica = replica_of(&ours, storage.clone());
     let proofs: Vec<Proof> = (0..20).map(|at| block(&ours, &replica, at).unwrap()).collect();
-    for number in [17, 10, 3] {
+    for number in [17, 11, 10, 3] {
         replica.apply(&proofs[number]).unwrap();
     }
     ours.append(&["more"]).unwrap();
@@ -293,6 +293,9 @@ fn tampered_conflicts_are_refused() {
             assert!(Conflict::decode(&bytes[..len]).is_err());
         }
         assert!(Conflict::decode(&[&bytes[..], &[0]].concat()).is_err());
+        // Version and key come before the fork, here in a longer form than needed.
+        let longer = [&bytes[..33], &[0xfd, 0, 0], &bytes[34..]].concat();
+        assert!(matches!(Conflict::decode(&longer), Err(DecodeError::Invalid { .. })));
         let newer = [&[2], &bytes[1..]].concat();
         let error = Conflict::decode(&newer).unwrap_err();
         assert_eq!(error, DecodeError::UnsupportedVersion { version: 2 });
@@ -322,7 +325,8 @@ fn empty_accusations_are_refused() {
     assert!(matches!(conflict.verify(Some(&other)), Err(Error::BadProof { .. })));
 }
 
-/// A replica that has a conflict, and another that it can find.
+/// A replica that knows of a conflict, and another copy of the log by which it can find one that
+/// leaves less to be trusted, if asked for 4 blocks.
 fn with_conflict(storage: impl Storage) -> (Log, Log) {
     let (ours, late) = parted(16, 4, 4);
     let early = writer(&[numbered(0..6), numbered(200..209)].concat(), false);
@@ -330,28 +334,32 @@ fn with_conflict(storage: impl Storage) -> (Log, Log) {
     for number in 0..20 {
         log.apply(&block(&ours, &log, number).unwrap()).unwrap();
     }
+    // Three records: the next one goes over the second.
     log.check_conflict(&head(&late, 0, 20)).unwrap().unwrap();
-    (log, early)
+    log.check_conflict(&head(&early, 0, 15)).unwrap().unwrap();
+    assert_eq!(narrow(&log, &early), 6);
+    (log, writer(&[numbered(0..2), numbered(220..230)].concat(), false))
 }
 
 /// A stored conflict whose bytes have changed is reported, never overlooked, and never another one.
 #[test]
 fn rot_in_a_conflict_is_reported() {
     let storage = MemoryStorage::new();
-    let (log, early) = with_conflict(storage.clone());
+    let (log, other) = with_conflict(storage.clone());
     let first = log.conflict();
-    let len = storage.len(Part::Conflict).unwrap();
-    log.check_conflict(&head(&early, 0, 15)).unwrap().unwrap();
+    log.check_conflict(&head(&other, 0, 4)).unwrap().unwrap();
     let second = log.conflict();
     drop(log);
     assert_ne!(first, second);
-    let second_len = storage.len(Part::Conflict).unwrap() - (1 << 20);
-    for (offset, len) in [(0, len), (1 << 20, second_len)] {
-        for at in (offset..offset + len).step_by(3) {
+    for conflict in [first, second.clone()] {
+        // Behind its head and the common length.
+        let bytes = conflict.unwrap().encode();
+        let mut all = vec![0; storage.len(Part::Conflict).unwrap() as usize];
+        storage.read_at(Part::Conflict, 0, &mut all).unwrap();
+        let start = all.windows(bytes.len()).position(|at| at == bytes).unwrap();
+        for at in (start - 17..start + bytes.len()).step_by(3) {
             let rotten = storage.deep_clone();
-            let mut byte = [0];
-            rotten.read_at(Part::Conflict, at, &mut byte).unwrap();
-            rotten.write_at(Part::Conflict, at, &[byte[0] ^ 0x10]).unwrap();
+            rotten.write_at(Part::Conflict, at as u64, &[all[at] ^ 0x10]).unwrap();
             let outcome = Log::open(rotten, LogOptions::default());
             let is_reported = matches!(outcome, Err(Error::Corrupt { part: Part::Conflict, .. }));
             assert!(is_reported, "{at}: {outcome:?}");
@@ -361,44 +369,62 @@ fn rot_in_a_conflict_is_reported() {
     assert_eq!(log.conflict(), second);
 }
 
-/// Whatever the disk loses while a second conflict is stored: the log opens with one of the two, and
-/// with the second if it was returned. Without the waits for the disk this fails.
+/// Whatever the disk loses while a conflict is stored in place of another: the log opens with one
+/// of the two, and with the new one if that was returned. Without the waits for the disk this fails.
 #[test]
 fn power_cuts_leave_one_of_two_conflicts() {
     let survive = |without| {
-        let (mut firsts, mut seconds, mut is_sound) = (0, 0, true);
-        for allowed in 0..5 {
-            for seed in 0..24_u32 {
-                let disk = UnsafeDisk::default();
-                let (log, early) = with_conflict(disk.clone());
-                let first = log.conflict();
-                drop(log);
-                let options = LogOptions { without_barrier: without, ..LogOptions::default() };
-                let log = Log::open(disk.clone(), options).unwrap();
-                disk.allow_writes(allowed);
-                let outcome = log.check_conflict(&head(&early, 0, 15));
-                disk.allow_writes(u64::MAX);
-                let second = outcome.as_ref().ok().cloned().flatten();
-                assert_eq!(log.conflict(), second.clone().or(first.clone()));
-                drop(log);
-                let mut bits = seed.wrapping_mul(2_654_435_761);
-                let storage = disk.after_power_cut(|| {
-                    bits = bits.rotate_left(7).wrapping_mul(0x9e37_79b1);
-                    bits >> 31 == 0
-                });
-                let Ok(log) = Log::open(storage, LogOptions::default()) else {
-                    is_sound = false;
-                    continue;
-                };
-                let is_second = second.is_some() && log.conflict() == second;
-                is_sound &= is_second || second.is_none() && log.conflict().is_some();
-                *(if is_second { &mut seconds } else { &mut firsts }) += 1;
-            }
+        let (mut olds, mut news, mut is_sound) = (0, 0, true);
+        for (allowed, seed) in (0..5).flat_map(|allowed| (0..24_u32).map(move |it| (allowed, it))) {
+            let disk = UnsafeDisk::default();
+            let (log, other) = with_conflict(disk.clone());
+            let old = log.conflict();
+            drop(log);
+            let options = LogOptions { without_barrier: without, ..LogOptions::default() };
+            let log = Log::open(disk.clone(), options).unwrap();
+            disk.allow_writes(allowed);
+            let outcome = log.check_conflict(&head(&other, 0, 4));
+            disk.allow_writes(u64::MAX);
+            let returned = outcome.unwrap_or_default();
+            assert_eq!(log.conflict(), returned.clone().or(old.clone()));
+            drop(log);
+            let mut bits = seed.wrapping_mul(2_654_435_761);
+            let storage = disk.after_power_cut(|| {
+                bits = bits.rotate_left(7).wrapping_mul(0x9e37_79b1);
+                bits >> 31 == 0
+            });
+            let Ok(log) = Log::open(storage, LogOptions::default()) else {
+                is_sound = false;
+                continue;
+            };
+            let is_new = log.conflict().is_some_and(|known| known.length() == 4);
+            is_sound &= is_new || returned.is_none() && log.conflict() == old;
+            *(if is_new { &mut news } else { &mut olds }) += 1;
         }
-        (is_sound, firsts > 0 && seconds > 0)
+        (is_sound, olds > 0 && news > 0)
     };
     assert_eq!(survive(None), (true, true));
     assert!(!survive(Some((Barrier::Conflict, Part::Conflict))).0);
+}
+
+/// A conflict between two other histories than ours leaves no more to be trusted than is common to
+/// all three, whichever of them is searched.
+#[test]
+fn conflicts_of_others_leave_what_all_share() {
+    let branch = |shared: u8, first: u8| {
+        writer(&[numbered(0..shared), numbered(first..first + 14)].concat(), false)
+    };
+    let (ours, early, late) = (writer(&numbered(0..16), false), branch(3, 100), branch(6, 200));
+    for (one, other) in [(&early, &late), (&late, &early)] {
+        let finder = replica_of(one, MemoryStorage::new());
+        let conflict = finder.check_conflict(&head(other, 0, 16)).unwrap().unwrap();
+        let log = writer(&numbered(0..16), false);
+        log.accept_conflict(&conflict).unwrap();
+        assert!(narrow(&log, other) <= 3);
+    }
+    // Found by the one that shares less, it is known at once.
+    assert!(ours.check_conflict(&head(&early, 0, 15)).unwrap().is_some());
+    assert_eq!(narrow(&ours, &early), 3);
 }
 
 /// A log that is open for reading only sees a conflict that another process finds, and keeps none
