@@ -23,7 +23,8 @@ impl Log {
     /// # Errors
     ///
     /// [`Error::NotWritable`], [`Error::BlockTooLarge`], [`Error::BatchTooLarge`] and
-    /// [`Error::LogTooLarge`] before anything is written. [`Error::Io`] if a write fails; the log is
+    /// [`Error::LogTooLarge`] before anything is written, and [`Error::TwoHistories`] once the log's
+    /// key is [known](Log::conflict) to have signed two histories. [`Error::Io`] if a write fails; the log is
     /// then as before. If a sync fails, the log takes no more writes: whether the blocks are there
     /// shows when it is opened anew.
     pub fn append<B: AsRef<[u8]>>(&self, blocks: &[B]) -> Result<u64> {
@@ -60,6 +61,7 @@ impl Shared {
         };
         let (mut after, mut nodes) = (before.clone(), Vec::new());
         if !blocks.is_empty() {
+            self.check_one_history()?;
             let mut roots = before.roots.clone();
             roots.append_all(blocks, &mut nodes)?;
             let manifest = manifest.ok_or(Error::NotWritable)?;

@@ -165,6 +165,7 @@ impl<'a> Stage<'a> {
     }
 
     fn add(&mut self, proof: &Proof) -> Result<Applied> {
+        self.shared.check_undisputed(proof)?;
         if let Some(block) = proof.block.as_ref().filter(|b| b.value.len() as u64 > BLOCK_LEN_MAX) {
             let index = block.index.saturating_mul(2);
             return Err(Error::BadProof { index, what: "a block longer than any" });

@@ -17,6 +17,8 @@ pub enum Barrier {
     Header,
     /// The entry that drops blocks, before their bytes go.
     Clear,
+    /// The proof that the writer signed two histories, before anything rests on it.
+    Conflict,
     /// What was dropped on opening, before something is written in its place; and what was found
     /// there, before it is shared.
     Recovery,

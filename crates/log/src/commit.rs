@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::bitfield::Bitfield;
 use crate::head::Head;
+use crate::known_conflict::KnownConflict;
 use crate::manifest::Manifest;
 use crate::merkle::Roots;
 
@@ -54,6 +55,8 @@ pub(crate) struct State {
     pub(crate) bits: Bitfield,
     pub(crate) manifest: Option<Arc<Manifest>>,
     pub(crate) user_data: Arc<UserData>,
+    /// Set for good once the writer is known to have signed two histories.
+    pub(crate) conflict: Option<Arc<KnownConflict>>,
 }
 
 impl State {
@@ -82,6 +85,12 @@ impl State {
         let visible = self.commit().length().saturating_sub(index.saturating_mul(32)).min(32);
         let mask = u32::MAX.checked_shr(32 - visible as u32).unwrap_or(0);
         self.bits.word(index) & mask
+    }
+
+    /// The number of blocks that are not disputed: those before the point where the writer's
+    /// histories part, or all if there is but one.
+    pub(crate) fn trusted_len(&self) -> u64 {
+        self.conflict.as_ref().map_or(u64::MAX, |known| known.common_len)
     }
 
     /// Takes in a change that was written.

@@ -193,7 +193,7 @@ impl Disk {
     }
 
     fn flag(&self, part: Part) -> &AtomicBool {
-        let [oplog, tree, data, bitfield, header, key] = &self.unsynced;
+        let [oplog, tree, data, bitfield, header, key, conflict] = &self.unsynced;
         match part {
             Part::Oplog => oplog,
             Part::Tree => tree,
@@ -201,6 +201,7 @@ impl Disk {
             Part::Bitfield => bitfield,
             Part::Header => header,
             Part::Key => key,
+            Part::Conflict => conflict,
         }
     }
 }

@@ -44,10 +44,11 @@ pub enum DecodeError {
 /// |---|---|---|
 /// | `Decode`, `BadProof`, `BadSignature` | the peer | hang up, keep the log |
 /// | `TwoHistories` | the log's writer | stop trusting it past the last common length |
+/// | `OwnLog` | who else has this log's key | never append again, go on in a new log |
 /// | `ForkMismatch`, `Outdated` | nobody | drop the proof |
 /// | `InvalidRequest` | who asked | answer "no data" |
 /// | `NotAvailable` | nobody | ask somebody else |
-/// | `NotWritable`, `ReadOnly`, `InvalidFork`, `BlockTooLarge`, `BatchTooLarge`, `LogTooLarge` | the caller | mend the call |
+/// | `NotWritable`, `ReadOnly`, `InvalidFork`, `UnfinishedReorg`, `BlockTooLarge`, `BatchTooLarge`, `LogTooLarge` | the caller | mend the call |
 /// | the rest | this machine | stop writing, tell a person |
 #[expect(missing_docs, reason = "each variant's message names its fields")]
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,9 @@ pub enum Error {
     /// Two validly signed heads cannot both be prefixes of one log.
     #[error("the writer signed two different histories, apart by length {length} at the latest")]
     TwoHistories { length: u64 },
+    /// The log was cut by someone else with the key that writes it here.
+    #[error("fork {theirs} of this log was signed elsewhere; here, it is written at fork {ours}")]
+    OwnLog { ours: u64, theirs: u64 },
     /// The proof speaks of another fork than the one held here.
     #[error("the proof is for fork {theirs}, this log is at fork {ours}")]
     ForkMismatch { ours: u64, theirs: u64 },
@@ -81,6 +85,9 @@ pub enum Error {
     /// A log can only be cut to a higher fork than it has.
     #[error("fork {asked} is not above this log's fork {ours}")]
     InvalidFork { ours: u64, asked: u64 },
+    /// It is not known yet which blocks stay.
+    #[error("the reorg is not finished: {shared_len} blocks are known to be shared so far")]
+    UnfinishedReorg { shared_len: u64 },
     /// There is no key pair here that may sign this log.
     #[error("this log is not writable here")]
     NotWritable,

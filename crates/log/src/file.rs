@@ -19,8 +19,8 @@ use handles::Handle;
 /// Storage in a directory, locked against other processes for as long as this value lives.
 ///
 /// The layout is Hypercore 10's: files `oplog`, `tree`, `data`, `bitfield` and rarely `header`, each
-/// made when first written, and a file `key` of our own. Files are readable by their owner only. A
-/// `key` that others may read is refused.
+/// made when first written, and `key` and `conflict`, which are our own. Files are readable by their
+/// owner only. A `key` that others may read is refused.
 #[derive(Debug)]
 pub struct FileStorage {
     dir: Mutex<Dir>,
@@ -182,7 +182,7 @@ impl FileStorage {
     }
 
     fn handle(&self, part: Part) -> &Arc<Handle> {
-        let [tree, data, bitfield, header, key] = &self.others;
+        let [tree, data, bitfield, header, key, conflict] = &self.others;
         match part {
             Part::Oplog => &self.oplog,
             Part::Tree => tree,
@@ -190,6 +190,7 @@ impl FileStorage {
             Part::Bitfield => bitfield,
             Part::Header => header,
             Part::Key => key,
+            Part::Conflict => conflict,
         }
     }
 

@@ -50,6 +50,17 @@ pub(crate) const JOINED_WRITE_BYTES: usize = 1024 * 1024;
 pub(crate) const UNCHECKED_READ_BYTES: u64 = 64 * 1024;
 
 const _: () = assert!(FLUSH_BYTES_BUFFERED < ENTRY_LEN_MAX);
+/// Most nodes in one list of a proof that is checked without anything held: an honest one needs at
+/// most two for each level of the highest tree.
+pub(crate) const PROOF_NODES_MAX: usize = 128;
+
+/// Most bytes in the encoding of a conflict, the proof that a writer signed two histories: a
+/// mebibyte with all that is stored with it.
+pub(crate) const CONFLICT_LEN_MAX: usize = 1024 * 1024 - 64;
+
+/// Most bytes in a head's signature that is kept in a conflict; enough for a thousand signers.
+pub(crate) const CONFLICT_SIGNATURE_LEN_MAX: usize = 128 * 1024;
+
 // A batch of the largest size, two nodes of at most 50 bytes for each block, is one entry.
 const _: () = assert!((BATCH_BLOCKS_MAX as u64) * 100 + 4096 <= ENTRY_LEN_MAX);
 

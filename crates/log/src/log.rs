@@ -140,7 +140,7 @@ impl Log {
         if Oplog::open(&disk)?.is_some() {
             return Err(Error::WrongStorage { what: "the storage holds a log already" });
         }
-        for part in [Part::Tree, Part::Data, Part::Bitfield] {
+        for part in [Part::Tree, Part::Data, Part::Bitfield, Part::Conflict] {
             if disk.len(part)? > 0 {
                 // Perhaps all that is left of a log whose key must not be overwritten.
                 return Err(Error::WrongStorage { what: "the storage holds parts of a log" });
@@ -163,6 +163,7 @@ impl Log {
             bits: Default::default(),
             manifest: header.manifest.clone().map(Arc::new),
             user_data: Arc::default(),
+            conflict: None,
         };
         let tree = TreeStore::open(disk.clone(), options.cache.clone(), 0);
         tree.look_for_stale_nodes()?;

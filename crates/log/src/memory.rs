@@ -27,7 +27,7 @@ impl MemoryStorage {
     }
 
     fn lock(&self, part: Part) -> &RwLock<Vec<u8>> {
-        let [oplog, tree, data, bitfield, header, key] = &*self.parts;
+        let [oplog, tree, data, bitfield, header, key, conflict] = &*self.parts;
         match part {
             Part::Oplog => oplog,
             Part::Tree => tree,
@@ -35,6 +35,7 @@ impl MemoryStorage {
             Part::Bitfield => bitfield,
             Part::Header => header,
             Part::Key => key,
+            Part::Conflict => conflict,
         }
     }
 

@@ -21,6 +21,15 @@ pub(crate) trait NodeSource {
     }
 }
 
+/// A source that has nothing, for what is checked by itself.
+pub(crate) struct NoNodes;
+
+impl NodeSource for NoNodes {
+    fn node(&self, _index: u64) -> Result<Option<Node>> {
+        Ok(None)
+    }
+}
+
 /// The roots of all full trees that a log of some length consists of, from left to right.
 ///
 /// Always those of `flat_tree::full_roots(length)`: nodes come in only where the last root ends, and

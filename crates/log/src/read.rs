@@ -61,9 +61,9 @@ impl Log {
     /// could: what it takes is not held here. [`Error::Corrupt`] and [`Error::Io`].
     pub fn prove(&self, request: &Request) -> Result<Proof> {
         loop {
-            let (commit, manifest) = {
+            let (commit, manifest, trusted_len) = {
                 let state = self.shared.state();
-                (state.durable.clone(), state.manifest.clone())
+                (state.durable.clone(), state.manifest.clone(), state.trusted_len())
             };
             let source = self.shared.tree.at(commit.length());
             let head = ProvenHead {
@@ -73,7 +73,11 @@ impl Log {
                 fork: commit.fork,
                 signature: &commit.signature,
             };
-            let proof = prove(&source, &head, request, |block| self.shared.get(block));
+            let block_value = |block: u64| match block < trusted_len {
+                true => self.shared.get(block),
+                false => Ok(None),
+            };
+            let proof = prove(&source, &head, request, block_value);
             // Should the log have been cut meanwhile, nodes of two histories may be in it.
             if self.shared.durable().fork == commit.fork {
                 return proof;

@@ -55,6 +55,7 @@ impl Shared {
             == (state.accepted.fork, state.accepted.length(), &state.accepted.signature)
             && new.bits.held(0..u64::MAX) == state.bits.held(0..u64::MAX)
             && new.user_data == state.user_data
+            && new.conflict == state.conflict
             && new.durable.length() == state.durable.length();
         if is_same {
             return Ok(false);

@@ -11,6 +11,7 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::key_pair::KeyPair;
+use crate::known_conflict::{self, KnownConflict};
 use crate::log::Writer;
 use crate::merkle::{Roots, roots_at};
 use crate::oplog::{Opened, Oplog, StoredEntry};
@@ -78,7 +79,8 @@ pub(crate) fn recover(
     if !disk.is_read_only() {
         oplog.cut(disk, entries.last().map(|stored| stored.end))?;
     }
-    replay.finish(oplog, header)
+    let conflict = known_conflict::read(disk, &header.key)?;
+    replay.finish(oplog, header, conflict)
 }
 
 /// The commit that a header tells of, as far as the log has not been cut since: all that is certain
@@ -276,7 +278,12 @@ impl Replay {
         Ok(place.hash == hash::leaf(&data))
     }
 
-    fn finish(mut self, oplog: Oplog, header: Header) -> Result<Recovered> {
+    fn finish(
+        mut self,
+        oplog: Oplog,
+        header: Header,
+        conflict: Option<KnownConflict>,
+    ) -> Result<Recovered> {
         let length = self.commit.length();
         self.bits.set(length..u64::MAX, false);
         self.tree.drop_beyond(length);
@@ -291,6 +298,7 @@ impl Replay {
             bits: self.bits,
             manifest: header.manifest.clone().map(Arc::new),
             user_data: Arc::new(self.user_data),
+            conflict: conflict.map(Arc::new),
         };
         let Self { contiguous_length, reorgs, .. } = self;
         let header = Header { contiguous_length, reorgs, ..header };

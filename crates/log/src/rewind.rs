@@ -20,8 +20,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`Error::NotWritable`]; [`Error::InvalidRequest`] if the log is shorter than `len`;
-    /// [`Error::Io`], after which the log is as before, unless a sync failed.
+    /// [`Error::NotWritable`]; [`Error::TwoHistories`] as [`append`](Self::append);
+    /// [`Error::InvalidRequest`] if the log is shorter than `len`; [`Error::Io`], after which the log is as before, unless a sync failed.
     pub fn truncate(&self, len: u64) -> Result<u64> {
         self.shared.truncate(len, None)
     }
@@ -44,6 +44,7 @@ impl Shared {
             return Err(Error::NotWritable);
         };
         let mut writer = self.writer()?;
+        self.check_one_history()?;
         let (before, manifest) = {
             let state = self.state();
             (state.accepted.clone(), state.manifest.clone())

@@ -1,4 +1,4 @@
-//! Where a log keeps its bytes: six parts, read and written by position.
+//! Where a log keeps its bytes: seven parts, read and written by position.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 /// One of the byte strings that a log consists of.
 ///
-/// Names and contents are those of a Hypercore 10 directory, plus [`Key`](Self::Key).
+/// Names and contents are those of a Hypercore 10 directory, plus [`Key`](Self::Key) and
+/// [`Conflict`](Self::Conflict).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
     /// Two header slots and the changes since: the truth about everything else.
@@ -21,12 +22,22 @@ pub enum Part {
     Header,
     /// The seed of the key pair, 32 bytes. Not a part of Hypercore's format.
     Key,
+    /// The proof that the log's writer signed two histories, if there is one. Not a part of
+    /// Hypercore's format.
+    Conflict,
 }
 
 impl Part {
     /// All parts, in a fixed order.
-    pub const ALL: [Self; 6] =
-        [Self::Oplog, Self::Tree, Self::Data, Self::Bitfield, Self::Header, Self::Key];
+    pub const ALL: [Self; 7] = [
+        Self::Oplog,
+        Self::Tree,
+        Self::Data,
+        Self::Bitfield,
+        Self::Header,
+        Self::Key,
+        Self::Conflict,
+    ];
 
     /// Returns the name of the part, which is its file name in a directory.
     pub fn name(self) -> &'static str {
@@ -37,6 +48,7 @@ impl Part {
             Self::Bitfield => "bitfield",
             Self::Header => "header",
             Self::Key => "key",
+            Self::Conflict => "conflict",
         }
     }
 }

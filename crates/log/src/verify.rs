@@ -9,14 +9,18 @@
 //! root's, or if its sibling's size is bound; only the two lowest nodes of a hash or seek path, and
 //! two stated roots that merge with each other, are ever loose.
 
+mod signed_head;
+
 use bytes::Bytes;
+
+pub(crate) use signed_head::{SignedHead, stated_nodes};
 
 use crate::{
     error::{Error, Result},
     flat_tree,
     keys::LogKey,
     manifest::Manifest,
-    merkle::{NodeSource, Roots, roots_at},
+    merkle::{NoNodes, NodeSource, Roots, roots_at},
     node::Node,
     proof::{Proof, ProofUpgrade},
     signature::Signers,
@@ -79,7 +83,7 @@ pub(crate) fn verify(
     let mut top = climb(source, proof, &mut verified.nodes)?;
     if let Some(upgrade) = &proof.upgrade {
         let base = base_roots(source, local, upgrade)?;
-        let roots = grow(base, upgrade, &mut top, &mut verified.nodes)?;
+        let Grown { roots, .. } = grow(base, upgrade, &mut top, &mut verified.nodes)?;
         verified.manifest = check_signature(local, proof, &roots, &upgrade.signature)?;
         if check_history(source, local, upgrade.start, &roots, &verified.nodes)? {
             verified.upgrade = Some(Upgrade {
@@ -94,6 +98,14 @@ pub(crate) fn verify(
         settle(source, &top, &mut verified.nodes)?;
     }
     Ok(verified)
+}
+
+/// Climbs the path in a proof of a node, to be checked against one that is known by other means.
+/// Bound nodes on the way go to `nodes`, the topmost one too.
+pub(crate) fn climb_hash(proof: &Proof, nodes: &mut Vec<Node>) -> Result<Option<Node>> {
+    let top = climb(&NoNodes, proof, nodes)?;
+    nodes.extend(top.filter(|top| top.is_bound).map(|top| top.node));
+    Ok(top.map(|top| top.node))
 }
 
 /// A node on the way up: whether its size is bound, see the module's text.
@@ -228,6 +240,15 @@ impl Growth {
     }
 }
 
+/// Where an upgrade leads.
+struct Grown {
+    /// The roots that are signed.
+    roots: Roots,
+    /// Those at the length that was asked for. If that is less, their hashes are bound but perhaps
+    /// not their sizes.
+    asked: Roots,
+}
+
 /// Adds an upgrade's nodes to the roots that it starts from. `top` is taken if it is one of those
 /// missing. All new nodes that are not loose go to `nodes`: roots' sizes are bound by the signature.
 fn grow(
@@ -235,7 +256,7 @@ fn grow(
     upgrade: &ProofUpgrade,
     top: &mut Option<Claim>,
     nodes: &mut Vec<Node>,
-) -> Result<Roots> {
+) -> Result<Grown> {
     let mut growth = Growth { roots: base, ..Growth::default() };
     let mut path = upgrade.nodes.iter();
     let target = upgrade.start.saturating_add(upgrade.length);
@@ -255,6 +276,7 @@ fn grow(
     if let Some(extra) = path.next() {
         return Err(Error::BadProof { index: extra.index, what: "the upgrade needs no such node" });
     }
+    let asked = growth.roots.clone();
     for &node in &upgrade.additional_nodes {
         growth.push(Claim::stated(node)).ok_or(Error::BadProof {
             index: node.index,
@@ -263,7 +285,7 @@ fn grow(
     }
     nodes.append(&mut growth.kept);
     nodes.extend(growth.open.iter().map(|claim| claim.node));
-    Ok(growth.roots)
+    Ok(Grown { roots: growth.roots, asked })
 }
 
 /// The roots that an upgrade leads on from: those held or, if it starts earlier, those held then.

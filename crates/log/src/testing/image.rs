@@ -102,7 +102,7 @@ pub(super) struct PerPart<T>([T; Part::ALL.len()]);
 
 impl<T> PerPart<T> {
     pub(super) fn get(&self, part: Part) -> &T {
-        let [oplog, tree, data, bitfield, header, key] = &self.0;
+        let [oplog, tree, data, bitfield, header, key, conflict] = &self.0;
         match part {
             Part::Oplog => oplog,
             Part::Tree => tree,
@@ -110,11 +110,12 @@ impl<T> PerPart<T> {
             Part::Bitfield => bitfield,
             Part::Header => header,
             Part::Key => key,
+            Part::Conflict => conflict,
         }
     }
 
     pub(super) fn get_mut(&mut self, part: Part) -> &mut T {
-        let [oplog, tree, data, bitfield, header, key] = &mut self.0;
+        let [oplog, tree, data, bitfield, header, key, conflict] = &mut self.0;
         match part {
             Part::Oplog => oplog,
             Part::Tree => tree,
@@ -122,6 +123,7 @@ impl<T> PerPart<T> {
             Part::Bitfield => bitfield,
             Part::Header => header,
             Part::Key => key,
+            Part::Conflict => conflict,
         }
     }
 }

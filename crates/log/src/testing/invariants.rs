@@ -182,6 +182,7 @@ impl Examiner<'_> {
                 Part::Bitfield => 4096,
                 Part::Header => 64 * 1024,
                 Part::Key => 32,
+                Part::Conflict => 0,
             };
             if part == Part::Oplog { len } else { len.max(image.len(part)) }
         };

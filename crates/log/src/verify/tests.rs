@@ -1,5 +1,5 @@
 //! Proofs made and checked, by properties. Golden vectors are checked from outside, in
 //! `tests/vectors`.
 
-mod parties;
+pub(crate) mod parties;
 mod round_trip;

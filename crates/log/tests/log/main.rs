@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod conflict;
 mod crash;
 mod cuts;
 mod durability;
@@ -9,6 +10,7 @@ mod files;
 mod manifests;
 mod model;
 mod reading;
+mod reorg;
 mod repair;
 mod replica;
 mod unsafe_disk;

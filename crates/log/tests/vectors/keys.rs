@@ -29,6 +29,11 @@ struct Identity {
     discovery_key: Hex,
 }
 
+/// The key pairs of all vectors.
+pub(crate) fn all() -> Vec<KeyPair> {
+    load::<File>("keys.json").keys.iter().map(|key| key.seed.keys()).collect()
+}
+
 /// Public keys, log keys, printed ids and discovery keys are Hypercore's, for each kind of log.
 #[test]
 fn names_are_the_same() {

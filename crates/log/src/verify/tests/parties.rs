@@ -24,6 +24,7 @@ pub(crate) struct Source {
     pub(crate) key: LogKey,
     pub(crate) manifest: Manifest,
     pub(crate) keys: KeyPair,
+    pub(crate) fork: u64,
     pub(crate) blocks: Vec<Bytes>,
     pub(crate) tree: MemoryTree,
     pub(crate) roots: Roots,
@@ -36,6 +37,7 @@ impl Source {
             key,
             manifest,
             keys,
+            fork: 0,
             blocks: Vec::new(),
             tree: MemoryTree::default(),
             roots: Roots::default(),
@@ -61,7 +63,16 @@ impl Source {
         self.tree.0.extend(created.into_iter().map(|node| (node.index, node)));
         let signers = Signers { key: &self.key, manifest: &self.manifest };
         let (hash, length) = (self.roots.tree_hash(), self.roots.length());
-        self.signature = signers.sign(&self.keys, &hash, length, 0).unwrap();
+        self.signature = signers.sign(&self.keys, &hash, length, self.fork).unwrap();
+    }
+
+    /// Goes back to the first `length` blocks, and on with others, as a new fork.
+    pub(crate) fn cut(&mut self, length: usize, blocks: &[Bytes]) {
+        let kept: Vec<_> = self.blocks.drain(..).take(length).collect();
+        self.tree = MemoryTree::default();
+        self.roots = Roots::default();
+        self.fork += 1;
+        self.append(&[&kept, blocks].concat());
     }
 
     pub(crate) fn prove(&self, request: &Request) -> Result<Proof> {
@@ -69,7 +80,7 @@ impl Source {
             key: &self.key,
             manifest: Some(&self.manifest),
             length: self.roots.length(),
-            fork: 0,
+            fork: self.fork,
             signature: &self.signature,
         };
         prove(&self.tree, &head, request, |block| Ok(self.blocks.get(block as usize).cloned()))
