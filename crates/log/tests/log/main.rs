@@ -5,6 +5,7 @@
 mod atomic;
 mod crash;
 mod cuts;
+mod damage;
 mod durability;
 mod files;
 mod manifests;
