@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod command;
+mod fuzz;
 mod interop;
 mod tidy;
 
@@ -25,6 +26,8 @@ enum Task {
     Bench(bench::Options),
     /// Check all that CI checks: format, lints, docs, tests, interoperability, house rules.
     Ci(ci::Options),
+    /// Look for inputs that break a decoder's properties, guided by coverage.
+    Fuzz(fuzz::Options),
     /// Try Multibee against Hypercore and Hyperbee on Node.
     Interop(interop::Options),
     /// Check the house rules that a program can check.
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Bench(options) => bench::run(&options),
         Task::Ci(options) => ci::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Interop(options) => interop::run(&options).map(interop::Outcome::is_good),
         Task::Tidy => tidy::run(),
     };

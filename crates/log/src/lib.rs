@@ -91,6 +91,10 @@ mod user_data;
 mod verify;
 mod write_behind;
 
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
+
 pub use apply::Applied;
 pub use audit::{Audit, Finding, Progress};
 #[cfg(feature = "testing")]

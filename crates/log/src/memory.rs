@@ -69,13 +69,15 @@ impl Storage for MemoryStorage {
         }
         self.with_mut(part, |to| {
             if to.len() < end {
+                // Far away, as a damaged log may lead to: an error, as from a disk.
+                to.try_reserve(end - to.len())?;
                 to.resize(end, 0);
             }
             if let Some(to) = to.get_mut(start..end) {
                 to.copy_from_slice(bytes);
             }
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     fn len(&self, part: Part) -> io::Result<u64> {

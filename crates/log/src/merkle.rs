@@ -173,6 +173,21 @@ pub(crate) fn roots_at(source: &dyn NodeSource, length: u64) -> Result<Option<Ro
     Ok((roots.length == length).then_some(roots))
 }
 
+/// Whether the nodes stored lead from `roots` to `later`, the roots of the same log when it was longer.
+pub(crate) fn leads_to(source: &dyn NodeSource, roots: &Roots, later: &Roots) -> Result<bool> {
+    let mut roots = roots.clone();
+    while roots.length < later.length {
+        let Some(index) = roots.next_toward(later.length) else {
+            return Ok(false);
+        };
+        let pushed = source.node(index)?.and_then(|node| roots.push(node, |_, _, _| {}));
+        if pushed.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(roots == *later)
+}
+
 /// The number of bytes before the blocks below node `tree_index`.
 ///
 /// Node `2 * length`, just past the end, begins at the byte length.

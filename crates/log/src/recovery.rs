@@ -251,7 +251,8 @@ impl Replay {
             }
             if !is_whole {
                 cut = Some(stored.batch_start.min(number));
-            } else if !cut_anywhere && !is_hasty(stored) {
+            } else if !cut_anywhere && !is_hasty(stored) && stored.batch_start >= number {
+                // A batch was waited for as a whole: all of it is at the very end.
                 break;
             }
         }

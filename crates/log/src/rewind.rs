@@ -6,6 +6,7 @@ use crate::barrier::Barrier;
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::log::{Log, Shared, Writer};
+use crate::merkle::leads_to;
 use crate::node::Node;
 use crate::oplog_codec::{Entry, EntryBitfield, EntryUpgrade, Reorg};
 use crate::signature::Signers;
@@ -21,7 +22,9 @@ impl Log {
     /// # Errors
     ///
     /// [`Error::NotWritable`]; [`Error::TwoHistories`] as [`append`](Self::append);
-    /// [`Error::InvalidRequest`] if the log is shorter than `len`; [`Error::Io`], after which the log is as before, unless a sync failed.
+    /// [`Error::InvalidRequest`] if the log is shorter than `len`; [`Error::Corrupt`] if the tree on
+    /// disk is not the one that was signed; [`Error::Io`], after which the log is as before, unless
+    /// a sync failed.
     pub fn truncate(&self, len: u64) -> Result<u64> {
         self.shared.truncate(len, None)
     }
@@ -57,6 +60,11 @@ impl Shared {
             return Err(Error::InvalidFork { ours: before.fork, asked: fork });
         }
         let roots = self.tree.roots(len, before.length())?;
+        // What is signed now was covered by the signature before, whatever became of the disk.
+        if !leads_to(&self.tree.at(before.length()), &roots, &before.roots)? {
+            let what = "the tree is not the one that was signed";
+            return Err(Error::Corrupt { part: Part::Tree, offset: 0, what });
+        }
         let manifest = manifest.ok_or(Error::NotWritable)?;
         let signers = Signers { key: &self.key, manifest: &manifest };
         let signature = signers.sign(keys, &roots.tree_hash(), len, fork)?;

@@ -5,6 +5,7 @@ mod choice;
 mod crash_images;
 mod enumerator;
 mod faulty;
+pub mod fuzz;
 mod history;
 mod image;
 mod invariants;

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod atomic;
 mod conflict;
 mod crash;
 mod cuts;
+mod damage;
 mod durability;
 mod files;
 mod manifests;

@@ -1,0 +1,5 @@
+//! See `multibee_log::testing::fuzz::frames`.
+
+#![no_main]
+
+multibee_fuzz::target!("frames");

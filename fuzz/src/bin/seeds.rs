@@ -1,0 +1,172 @@
+//! Writes the inputs to begin with, made from the golden vectors: `seeds VECTORS OUT`.
+//!
+//! They go to `OUT/<target>/`, called by their number. Run by `cargo xtask fuzz --seeds`.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use multibee_log::testing::fuzz::{Image, signatures, source};
+use multibee_log::{
+    MemoryStorage, Part, Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade, Storage,
+    compact,
+};
+use serde_json::Value;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Longer files of a vector's directory make no useful input.
+const PART_LEN_MAX: usize = 16 * 1024;
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
+    let (Some(vectors), Some(out), None) = (arguments.next(), arguments.next(), arguments.next())
+    else {
+        return Err("usage: seeds VECTORS OUT".into());
+    };
+    let mut seeds = Seeds::default();
+    add_encodings(&mut seeds, &load(&vectors.join("log/encodings.json"))?)?;
+    add_manifests(&mut seeds, &load(&vectors.join("log/keys.json"))?)?;
+    add_proofs(&mut seeds, &load(&vectors.join("log/proofs.json"))?)?;
+    add_directories(&mut seeds, &vectors.join("log/storage"))?;
+    add_conversations(&mut seeds)?;
+    signatures().into_iter().for_each(|input| seeds.add("signature", input));
+    seeds.write(&out)
+}
+
+/// Inputs by target.
+#[derive(Default)]
+struct Seeds(BTreeMap<&'static str, Vec<Vec<u8>>>);
+
+impl Seeds {
+    fn add(&mut self, target: &'static str, input: Vec<u8>) {
+        let inputs = self.0.entry(target).or_default();
+        if !inputs.contains(&input) {
+            inputs.push(input);
+        }
+    }
+
+    fn write(&self, out: &Path) -> Result<()> {
+        for (target, inputs) in &self.0 {
+            let folder = out.join(target);
+            fs::create_dir_all(&folder)?;
+            for (number, input) in inputs.iter().enumerate() {
+                fs::write(folder.join(format!("seed-{number:03}")), input)?;
+            }
+            println!("{target}: {} seeds", inputs.len());
+        }
+        Ok(())
+    }
+}
+
+fn load(path: &Path) -> Result<Value> {
+    let text = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// The items of an array, or of none.
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn bytes(value: &Value) -> Result<Vec<u8>> {
+    Ok(hex::decode(value.as_str().ok_or("not hex")?)?)
+}
+
+fn add_encodings(seeds: &mut Seeds, vectors: &Value) -> Result<()> {
+    for (name, target) in
+        [("oplogEntry", "entry"), ("oplogHeader", "slot"), ("manifest", "manifest")]
+    {
+        for case in items(&vectors[name]) {
+            seeds.add(target, bytes(&case["encoded"])?);
+        }
+    }
+    Ok(())
+}
+
+fn add_manifests(seeds: &mut Seeds, vectors: &Value) -> Result<()> {
+    for key in items(&vectors["keys"]) {
+        for identity in items(&key["identities"]) {
+            seeds.add("manifest", bytes(&identity["manifest"])?);
+        }
+    }
+    Ok(())
+}
+
+fn add_proofs(seeds: &mut Seeds, vectors: &Value) -> Result<()> {
+    for session in items(&vectors["sessions"]) {
+        for step in items(&session["steps"]).iter().filter(|step| step["wire"].is_string()) {
+            seeds.add("proof", bytes(&step["wire"])?);
+        }
+    }
+    Ok(())
+}
+
+/// Whole directories, and from them headers, entries and pages.
+fn add_directories(seeds: &mut Seeds, folder: &Path) -> Result<()> {
+    let mut cases = fs::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?;
+    cases.sort_by_key(fs::DirEntry::file_name);
+    for case in cases {
+        let storage = MemoryStorage::new();
+        for part in Part::ALL {
+            if let Ok(content) = fs::read(case.path().join(part.name()))
+                && content.len() <= PART_LEN_MAX
+            {
+                storage.write_at(part, 0, &content)?;
+            }
+        }
+        let mut image = Image::of(&storage);
+        for slot in &image.slots {
+            seeds.add("slot", slot.get(8..).unwrap_or(&[]).to_vec());
+        }
+        seeds.add("frames", image.entries.clone());
+        let [_, _, bitfield, ..] = &mut image.others;
+        let len = bitfield.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        bitfield.truncate(len);
+        // No change, and then the page; and with the first and some middle blocks changed.
+        seeds.add("bitfield", [&[0], &bitfield[..]].concat());
+        seeds.add("bitfield", [&[1, 0, 0, 5, 0, 2, 3, 0, 40, 0, 0], &bitfield[..]].concat());
+        seeds.add("open", image.encode());
+    }
+    Ok(())
+}
+
+/// What a replica is told that copies a log whole, and one that copies some of it.
+fn add_conversations(seeds: &mut Seeds) -> Result<()> {
+    let [old, new] = [source(false), source(true)];
+    let upgrade = |start, length| Request {
+        upgrade: Some(RequestUpgrade { start, length }),
+        manifest: true,
+        ..Request::default()
+    };
+    let block =
+        |index, nodes| Request { block: Some(RequestBlock { index, nodes }), ..Request::default() };
+    let hash =
+        |index, nodes| Request { hash: Some(RequestHash { index, nodes }), ..Request::default() };
+    let seek = Some(RequestSeek { bytes: 20, padding: 0 });
+    let both = Request { upgrade: upgrade(0, 11).upgrade, manifest: true, ..block(7, 0) };
+    let whole = [upgrade(0, 5), upgrade(5, 6)];
+    let blocks = |nodes| (0..11).map(move |index| block(index, nodes)).collect::<Vec<_>>();
+    let conversations = [
+        [&whole[..], &blocks(3)].concat(),
+        vec![both, block(6, 0), block(9, 1)],
+        vec![Request { seek, ..upgrade(0, 11) }, block(3, 3), hash(5, 1)],
+        vec![upgrade(0, 11), Request { seek, ..hash(0, 3) }, block(10, 0), block(8, 1)],
+    ];
+    for conversation in conversations {
+        let mut input = Vec::new();
+        for (number, request) in conversation.iter().enumerate() {
+            let is_old = request.upgrade.is_some_and(|wish| wish.length == 5);
+            let answer = if is_old { old.prove(request) } else { new.prove(request) };
+            // What cannot be answered as asked is left out.
+            let Ok(proof) = answer else { continue };
+            let mut message = Vec::new();
+            proof.encode(number as u64, &mut message);
+            compact::put_buffer(&mut input, &message);
+            seeds.add("proof", message);
+        }
+        seeds.add("apply", input);
+    }
+    Ok(())
+}
