@@ -34,8 +34,6 @@
 
 pub mod compact;
 pub mod flat_tree;
-#[cfg(feature = "testing")]
-pub mod testing;
 
 mod append;
 mod apply;
