@@ -9,7 +9,9 @@ mod clone;
 mod data;
 mod disk;
 mod entries;
+mod floor;
 mod job;
+mod logs;
 mod record;
 mod runner;
 mod store;
@@ -128,6 +130,9 @@ fn legend(options: &Options) -> String {
             .to_owned(),
         "reopened: first pass in a new process, the files in the system's cache; warm: the same \
          again. n-threads: blocking gets on that many threads, groups of 64 shared out."
+            .to_owned(),
+        "FLOOR: what the machine takes for the least of it. W1: hashing, signing, writing (and \
+         syncing, for immediate) of the same blocks; W2: one pread each; L2: the hashing alone."
             .to_owned(),
         format!(
             "Medians of {}; `more` is of the first. CPU time is exact to 4 ms, and where threads ended (immediate) to 20 ms.",

@@ -24,6 +24,10 @@ pub(super) enum Workload {
     W6,
     /// Clone over a connection.
     W8,
+    /// Open a log of ten million blocks. Not run by peers.
+    L1,
+    /// Check a download against a log's tree. Not run by peers.
+    L2,
 }
 
 /// When a write is done.
@@ -76,8 +80,12 @@ impl fmt::Display for Layer {
 pub(super) enum Job {
     /// W1, in calls of `batch` blocks.
     Append { batch: u32, durability: Durability },
+    /// The least that W1 can cost.
+    AppendFloor { batch: u32, durability: Durability },
     /// W2, on so many threads.
     Read { threads: u32 },
+    /// W2 on so many threads, while another one appends.
+    ReadWhileWriting { threads: u32 },
     /// W3.
     PutSingle { layer: Layer, durability: Durability },
     /// W4.
@@ -90,12 +98,21 @@ pub(super) enum Job {
     Clone,
     /// W8, the server's side: started by the client.
     Serve,
+    /// L1's data.
+    WriteLong,
+    /// L1.
+    OpenLong,
+    /// L2.
+    Verify,
 }
 
 /// Operations in one batch of W4.
 pub(super) const BATCH_OPS: u32 = 1000;
 /// Gets in flight at once in the concurrent half of W2.
 pub(super) const IN_FLIGHT: u32 = 64;
+
+/// Blocks that are asked for before the first answer is there, in L2.
+pub(super) const VERIFY_BATCH: usize = 256;
 
 /// What full sizes are divided by for a quick look.
 const QUICK_DIVISOR: u32 = 10;
@@ -107,9 +124,13 @@ impl Job {
         let layers = [Layer::Tree, Layer::Database];
         let mut jobs = Vec::new();
         for batch in [1, 100, 1000] {
-            jobs.extend(durabilities.map(|durability| Self::Append { batch, durability }));
+            for durability in durabilities {
+                jobs.push(Self::AppendFloor { batch, durability });
+                jobs.push(Self::Append { batch, durability });
+            }
         }
         jobs.extend([1, 8].map(|threads| Self::Read { threads }));
+        jobs.push(Self::ReadWhileWriting { threads: 8 });
         for layer in layers {
             jobs.extend(durabilities.map(|durability| Self::PutSingle { layer, durability }));
         }
@@ -118,19 +139,21 @@ impl Job {
         }
         jobs.extend(layers.map(|layer| Self::Get { layer }));
         jobs.extend(layers.map(|layer| Self::Scan { layer }));
-        jobs.push(Self::Clone);
+        jobs.extend([Self::Clone, Self::OpenLong, Self::Verify]);
         jobs
     }
 
     pub(super) fn workload(self) -> Workload {
         match self {
-            Self::Append { .. } => Workload::W1,
-            Self::Read { .. } => Workload::W2,
+            Self::Append { .. } | Self::AppendFloor { .. } => Workload::W1,
+            Self::Read { .. } | Self::ReadWhileWriting { .. } => Workload::W2,
             Self::PutSingle { .. } => Workload::W3,
             Self::PutBatch { .. } => Workload::W4,
             Self::Get { .. } => Workload::W5,
             Self::Scan { .. } => Workload::W6,
             Self::Clone | Self::Serve => Workload::W8,
+            Self::WriteLong | Self::OpenLong => Workload::L1,
+            Self::Verify => Workload::L2,
         }
     }
 
@@ -138,8 +161,16 @@ impl Job {
     pub(super) fn source(self) -> Option<Self> {
         let durability = Durability::Buffered;
         match self {
-            Self::Append { .. } | Self::PutSingle { .. } | Self::PutBatch { .. } => None,
-            Self::Read { .. } => Some(Self::Append { batch: 1000, durability }),
+            Self::Append { .. }
+            | Self::AppendFloor { .. }
+            | Self::PutSingle { .. }
+            | Self::PutBatch { .. }
+            | Self::WriteLong
+            | Self::Verify => None,
+            Self::OpenLong => Some(Self::WriteLong),
+            Self::Read { .. } | Self::ReadWhileWriting { .. } => {
+                Some(Self::Append { batch: 1000, durability })
+            }
             Self::Get { layer } | Self::Scan { layer } => {
                 Some(Self::PutBatch { layer, durability })
             }
@@ -152,12 +183,18 @@ impl Job {
     /// Each of the single ones waits for the disk if it is to be durable, so there are fewer then.
     fn full_n(self) -> u32 {
         match self {
+            Self::WriteLong => 10_000_000,
+            Self::OpenLong => 1,
             Self::Append { batch: 1, durability: Durability::Immediate }
+            | Self::AppendFloor { batch: 1, durability: Durability::Immediate }
             | Self::PutSingle { durability: Durability::Immediate, .. } => 5_000,
             Self::PutSingle { durability: Durability::Buffered, .. } => 20_000,
             Self::Get { .. } => 50_000,
             Self::Append { .. }
+            | Self::AppendFloor { .. }
             | Self::Read { .. }
+            | Self::ReadWhileWriting { .. }
+            | Self::Verify
             | Self::PutBatch { .. }
             | Self::Scan { .. }
             | Self::Clone
@@ -173,7 +210,14 @@ impl fmt::Display for Job {
             Self::Append { batch, durability } => {
                 write!(f, "{workload:?}-batch{batch}-{durability}")
             }
+            Self::AppendFloor { batch, durability } => {
+                write!(f, "{workload:?}-floor{batch}-{durability}")
+            }
             Self::Read { threads } => write!(f, "{workload:?}-threads{threads}"),
+            Self::ReadWhileWriting { threads } => write!(f, "{workload:?}-writer-threads{threads}"),
+            Self::WriteLong => write!(f, "{workload:?}-write"),
+            Self::OpenLong => write!(f, "{workload:?}-open"),
+            Self::Verify => write!(f, "{workload:?}-verify"),
             Self::PutSingle { layer, durability } | Self::PutBatch { layer, durability } => {
                 write!(f, "{workload:?}-{layer}-{durability}")
             }
@@ -213,7 +257,7 @@ impl Task {
     }
 
     fn n_of(&self, job: Job) -> u32 {
-        if self.quick { job.full_n() / QUICK_DIVISOR } else { job.full_n() }
+        if self.quick { (job.full_n() / QUICK_DIVISOR).max(1) } else { job.full_n() }
     }
 
     /// Where the job writes.

@@ -8,7 +8,7 @@ use multibee_btree::Bee;
 
 use super::job::{Job, Layer, Task};
 use super::record::Record;
-use super::{blocks, clone, entries};
+use super::{blocks, clone, entries, floor, logs};
 
 /// Does a job in this process and prints its results, one on each line.
 pub(super) fn run(task: &Task) -> Result<()> {
@@ -23,6 +23,11 @@ pub(super) fn run(task: &Task) -> Result<()> {
 fn measure(task: &Task) -> Result<Vec<Record>> {
     match task.job {
         Job::Append { batch, durability } => blocks::append(task, batch, durability),
+        Job::AppendFloor { batch, durability } => floor::append(task, batch, durability),
+        Job::ReadWhileWriting { threads } => blocks::read_while_writing(task, threads),
+        Job::WriteLong => logs::write_long(task),
+        Job::OpenLong => logs::open(task),
+        Job::Verify => logs::verify(task),
         Job::Read { threads } => blocks::read(task, threads),
         Job::PutSingle { layer, durability } => match layer {
             Layer::Tree => entries::put_single::<Bee>(task, layer, durability),
