@@ -80,6 +80,7 @@ impl Shared {
         if has_mended_sizes {
             self.tree.forget_places();
         }
+        self.tree.forget_blocks(blocks.iter().map(|block| block.number));
         let change = {
             let mut state = self.state_mut();
             for block in blocks {

@@ -1,11 +1,14 @@
-//! Where blocks lie in the part `Data`.
+//! Where blocks lie in the part `Data`, and what lies there.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cache::{Item, Kind};
 use crate::error::{Error, Result};
 use crate::flat_tree;
+use crate::hash;
 use crate::keys::Hash;
+use crate::limits::GROUP_DATA_BYTES_MAX;
 use crate::merkle::{self, NodeSource, Roots};
 use crate::tree_store::{TreeStore, TreeView, is_whole};
 use crate::unflushed::PAGE_NODES;
@@ -22,9 +25,43 @@ pub(crate) struct BlockPlace {
     pub(crate) hash: Hash,
 }
 
-/// The places of 64 neighbouring blocks, all of whose leaves are stored.
+/// 64 neighbouring blocks, all of whose leaves are stored: their places and, if they are short, their
+/// data.
 pub(crate) struct Group {
     places: [BlockPlace; GROUP_BLOCKS as usize],
+    /// What the part `Data` had at their places. Empty if that is much.
+    data: Vec<u8>,
+    /// Which blocks' data was found to be right: a bit each.
+    verified: AtomicU64,
+}
+
+impl Group {
+    /// Returns the place of one of the blocks.
+    pub(crate) fn place(&self, block: u64) -> Option<&BlockPlace> {
+        self.places.get((block % GROUP_BLOCKS) as usize)
+    }
+
+    /// Returns the data of one of the blocks if it is here and right. It may be older than the
+    /// block.
+    pub(crate) fn block(&self, block: u64) -> Option<&[u8]> {
+        let place = self.place(block)?;
+        let from = usize::try_from(place.offset.checked_sub(self.places.first()?.offset)?).ok()?;
+        let len = usize::try_from(place.size).ok()?;
+        let data = self.data.get(from..from.checked_add(len)?)?;
+        let bit = 1 << (block % GROUP_BLOCKS);
+        if self.verified.load(Ordering::Relaxed) & bit == 0 {
+            if hash::leaf(data) != place.hash {
+                return None;
+            }
+            self.verified.fetch_or(bit, Ordering::Relaxed);
+        }
+        Some(data)
+    }
+
+    /// Bytes of memory that it takes.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>() + self.data.len()
+    }
 }
 
 impl TreeStore {
@@ -34,24 +71,40 @@ impl TreeStore {
     ///
     /// [`Error::NotAvailable`] if a node on the way to it is missing.
     pub(crate) fn place(&self, roots: &Roots, block: u64) -> Result<BlockPlace> {
-        let view = self.at(roots.length());
-        let number = block / GROUP_BLOCKS;
-        if is_whole(top(number), roots.length()) {
-            let group = match self.pages().get(Kind::Group, number) {
-                Some(Item::Group(group)) => Some(group),
-                _ => self.make_group(&view, roots, number)?,
-            };
-            let inner = (block % GROUP_BLOCKS) as usize;
-            if let Some(place) = group.as_ref().and_then(|group| group.places.get(inner)) {
-                return Ok(*place);
-            }
+        if let Some(group) = self.group(roots, block)?
+            && let Some(place) = group.place(block)
+        {
+            return Ok(*place);
         }
+        let view = self.at(roots.length());
         let leaf = view.expect_node(block.saturating_mul(2))?;
         let offset = self.offset(&view, roots, block)?;
         Ok(BlockPlace { offset, size: leaf.size, hash: leaf.hash })
     }
 
-    /// Returns the places of a group of blocks, or `None` if not all its leaves are stored.
+    /// Returns the group that a block is in, or `None` if it is not whole or not all its leaves are
+    /// stored.
+    pub(crate) fn group(&self, roots: &Roots, block: u64) -> Result<Option<Arc<Group>>> {
+        let number = block / GROUP_BLOCKS;
+        if !is_whole(top(number), roots.length()) {
+            return Ok(None);
+        }
+        match self.pages().get(Kind::Group, number) {
+            Some(Item::Group(group)) => Ok(Some(group)),
+            _ => self.make_group(&self.at(roots.length()), roots, number),
+        }
+    }
+
+    /// Forgets what is cached of blocks that were just written.
+    pub(crate) fn forget_blocks(&self, blocks: impl Iterator<Item = u64>) {
+        let mut last = None;
+        for number in blocks.map(|block| block / GROUP_BLOCKS) {
+            if last.replace(number) != Some(number) {
+                self.pages().forget(Kind::Group, number);
+            }
+        }
+    }
+
     fn make_group(
         &self,
         view: &TreeView<'_>,
@@ -72,7 +125,12 @@ impl TreeStore {
             return Ok(None);
         };
         places.iter_mut().for_each(|place| place.offset = place.offset.saturating_add(start));
-        let group = Arc::new(Group { places });
+        let data = if sum <= GROUP_DATA_BYTES_MAX {
+            self.pages().read_past_cache(start, sum as usize)?
+        } else {
+            Vec::new()
+        };
+        let group = Arc::new(Group { places, data, verified: AtomicU64::new(0) });
         self.pages().insert(Kind::Group, number, Item::Group(group.clone()));
         Ok(Some(group))
     }

@@ -115,7 +115,7 @@ impl Weighter<Key, Item> for Weight {
         // The rest is an estimate of what the cache itself needs for an item.
         let len = match item {
             Item::Page(bytes) => bytes.len(),
-            Item::Group(_) => size_of::<Group>(),
+            Item::Group(group) => group.weight(),
             Item::Offset(_) => 0,
         };
         len as u64 + 96

@@ -59,6 +59,7 @@ impl Shared {
         let to = offset(hole.end).or_else(|_| end_of(end - 1));
         if let (Ok(from), Ok(to)) = (from, to) {
             self.tree.pages().forget_data(from..to);
+            self.tree.forget_blocks(start..end);
             if let Err(error) = self.disk.discard(Part::Data, from, to.saturating_sub(from)) {
                 tracing::warn!(key = %self.key, %error, "no room was given back for cleared blocks");
             }

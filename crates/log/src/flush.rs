@@ -4,7 +4,7 @@ use crate::barrier::Barrier;
 use crate::bitfield::PAGE_LEN;
 use crate::durability::Durability;
 use crate::error::Result;
-use crate::limits::{FLUSH_BYTES, FLUSH_BYTES_BUFFERED};
+use crate::limits::{FLUSH_BYTES, FLUSH_BYTES_BUFFERED, FOUND_BYTES_MAX};
 use crate::log::{Log, Shared, Writer};
 use crate::oplog_codec::Header;
 use crate::storage::Part;
@@ -36,6 +36,15 @@ impl Shared {
         };
         if writer.oplog.entry_bytes() >= limit {
             self.flush_or_warn(writer);
+        }
+    }
+
+    /// Flushes if many entries were found on opening, so that they need not stay in memory.
+    pub(crate) fn flush_what_was_found(&self) {
+        if let Ok(mut writer) = self.writer()
+            && writer.oplog.entry_bytes() > FOUND_BYTES_MAX
+        {
+            self.flush_or_warn(&mut writer);
         }
     }
 

@@ -21,6 +21,9 @@ pub(crate) const FLUSH_BYTES: u64 = 1024 * 1024;
 /// The same for a log that waits for the disk at no other time.
 pub(crate) const FLUSH_BYTES_BUFFERED: u64 = 4 * 1024 * 1024;
 
+/// Bytes of entries that a log which was just opened keeps in memory until there are more.
+pub(crate) const FOUND_BYTES_MAX: u64 = 64 * 1024;
+
 /// Most bytes of memory that are kept for the next append.
 pub(crate) const SCRATCH_BYTES_MAX: usize = 512 * 1024;
 
@@ -38,6 +41,9 @@ pub(crate) const CACHE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
 
 /// Bytes of an item in the cache, about.
 pub(crate) const CACHE_ITEM_BYTES: u64 = 4096;
+
+/// Most bytes of 64 neighbouring blocks that are read and cached together.
+pub(crate) const GROUP_DATA_BYTES_MAX: u64 = 32 * 1024;
 
 /// Blocks up to this many bytes are read by way of the cache; for larger ones a read of their own
 /// costs little more than copying them.

@@ -193,7 +193,9 @@ impl Log {
             // The program that wrote this may have ended before the disk had all of it.
             disk.sync(Barrier::Recovery, &Part::ALL)?;
         }
-        Ok(Self::assemble(keys, options, disk, recovered))
+        let log = Self::assemble(keys, options, disk, recovered);
+        log.shared.flush_what_was_found();
+        Ok(log)
     }
 
     /// Returns whether the storage holds a log, whatever its state. One whose creation was cut

@@ -59,6 +59,14 @@ impl Pages {
         }
     }
 
+    /// Reads bytes of the part `Data`, as many as there are.
+    pub(crate) fn read_past_cache(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        let count = self.disk.read_at(Part::Data, offset, &mut bytes)?;
+        bytes.truncate(count);
+        Ok(bytes)
+    }
+
     /// Reads a few bytes of the part `Data`. `None` if they are not all in their pages, which may be
     /// older than they are.
     pub(crate) fn read_data(&self, offset: u64, len: usize) -> Result<Option<Bytes>> {

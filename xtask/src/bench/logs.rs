@@ -48,6 +48,10 @@ pub(super) fn write_long(task: &Task) -> Result<Vec<Record>> {
 /// L1: opens a log of ten million blocks, as the writer left it, in a fresh process.
 pub(super) fn open(task: &Task) -> Result<Vec<Record>> {
     let folder = task.source_folder();
+    // What all logs of a process share is there before.
+    let other =
+        Log::create(multibee_log::MemoryStorage::new(), KeyPair::from_seed(SEED), buffered())?;
+    other.append(&["block"])?;
     let before = rss_kib();
     let meter = Meter::start();
     let log = Log::open(FileStorage::open(&folder)?, buffered())?;
