@@ -369,6 +369,37 @@ fn rot_in_a_conflict_is_reported() {
     assert_eq!(log.conflict(), second);
 }
 
+/// A log that is restored from another copy still knows its conflict; only one that was damaged is
+/// dropped, so that the log can be opened again.
+#[test]
+fn restored_logs_know_their_conflict() {
+    for is_conflict_damaged in [false, true] {
+        let (ours, theirs) = parted(9, 9, 9);
+        let storage = MemoryStorage::new();
+        let log = replica_of(&ours, storage.clone());
+        for number in [2, 17] {
+            log.apply(&block(&ours, &log, number).unwrap()).unwrap();
+        }
+        let conflict = log.check_conflict(&head(&theirs, 0, 18)).unwrap();
+        drop(log);
+        if is_conflict_damaged {
+            storage.write_at(Part::Conflict, 60, &[0xff; 7]).unwrap();
+        } else {
+            storage.truncate(Part::Oplog, 8000).unwrap();
+            storage.write_at(Part::Oplog, 0, &[0xff; 8000]).unwrap();
+        }
+        assert!(Log::open(storage.clone(), LogOptions::default()).is_err());
+        let source = |request: &Request| ours.prove(request);
+        let key = Some(ours.key());
+        let options = LogOptions::default();
+        let restored = Log::restore(storage.clone(), key, options, source, |_| {}).unwrap();
+        drop(restored);
+        let log = Log::open(storage, LogOptions::default()).unwrap();
+        assert_eq!(log.conflict(), conflict.filter(|_| !is_conflict_damaged));
+        assert_eq!(log.get(2).unwrap(), ours.get(2).unwrap());
+    }
+}
+
 /// Whatever the disk loses while a conflict is stored in place of another: the log opens with one
 /// of the two, and with the new one if that was returned. Without the waits for the disk this fails.
 #[test]
