@@ -1,6 +1,6 @@
 use multibee_log::{
-    Barrier, Conflict, DecodeError, Error, Log, LogOptions, Manifest, MemoryStorage, Part, Proof,
-    Request, RequestBlock, RequestHash, RequestUpgrade, Storage,
+    Barrier, Conflict, DecodeError, Error, FileStorage, Log, LogOptions, Manifest, MemoryStorage,
+    Part, Proof, Request, RequestBlock, RequestHash, RequestUpgrade, Storage,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -474,4 +474,24 @@ fn readers_see_conflicts() {
     assert!(reader.refresh().unwrap());
     assert_eq!((reader.conflict(), reader.trusted_len()), (conflict, log.trusted_len()));
     assert!(!reader.refresh().unwrap());
+}
+
+/// In a directory, a conflict is a file of its own that nobody else can read.
+#[cfg(unix)]
+#[test]
+fn conflicts_are_kept_in_a_file() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("log");
+    let (ours, theirs) = parted(3, 2, 2);
+    let log = replica_of(&ours, FileStorage::create(&dir).unwrap());
+    assert!(!dir.join("conflict").exists());
+    let conflict = log.check_conflict(&head(&theirs, 0, 5)).unwrap();
+    let mode = dir.join("conflict").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    drop(log);
+    let log = Log::open(FileStorage::open(&dir).unwrap(), LogOptions::default()).unwrap();
+    assert!(conflict.is_some());
+    assert_eq!(log.conflict(), conflict);
 }
