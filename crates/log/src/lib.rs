@@ -9,8 +9,16 @@
 //! # What this crate does not do
 //!
 //! It opens no socket, starts no task and reads no clock. It does not know what a block means:
-//! keys and values live one floor up, in `multibee-btree`. It never cuts a log or changes its fork;
-//! it does read logs that were cut by others.
+//! keys and values live one floor up, in `multibee-btree`.
+//!
+//! # Cuts and conflicts
+//!
+//! A writer may [cut](Log::truncate) its log and go on differently; that is signed with the next
+//! fork number. Who holds the older fork finds out by a [`Reorg`] which blocks stay, and drops the
+//! others. Within one fork there must be one history only. Two signed heads that are not of one
+//! history are a [`Conflict`]: the key is in use twice, or in the wrong hands. Any two copies of a
+//! log can tell by comparing heads, the proof convinces everybody, and from then on each log that
+//! knows it stays as it is: nothing beyond the last common block is taken or passed on.
 //!
 //! # Durability
 //!

@@ -5,6 +5,7 @@ use crate::barrier::Barrier;
 use crate::error::{Error, Result};
 use crate::flat_tree;
 use crate::keys::LogKey;
+use crate::known_conflict;
 use crate::limits::{REPAIR_BATCH, REPAIR_ROUNDS_MAX};
 use crate::log::{Log, LogOptions, Shared};
 use crate::memory::MemoryStorage;
@@ -106,13 +107,15 @@ impl Log {
             known.check_not_newer_than(&check)?;
         }
         let wanted = recovery::read_bits(&disk, check.len())?.held(0..check.len());
+        // Nothing could be taken while it is known. Damaged, it will have to be found again.
+        let conflict = known_conflict::read(&disk, &key).ok().flatten();
         let header = Header {
             manifest: check.manifest(),
             key_pair: old.as_ref().and_then(|header| header.key_pair.clone()),
             user_data: old.map(|header| header.user_data).unwrap_or_default(),
             ..Header::empty(key)
         };
-        for part in [Part::Oplog, Part::Tree, Part::Bitfield, Part::Header] {
+        for part in [Part::Oplog, Part::Tree, Part::Bitfield, Part::Header, Part::Conflict] {
             disk.truncate(part, 0)?;
         }
         Oplog::create(&disk, &header)?;
@@ -138,6 +141,11 @@ impl Log {
         }
         on_progress(Progress { done: total, total });
         log.flush()?;
+        if let Some(known) = conflict
+            && let Err(error) = log.accept_conflict(&known.conflict)
+        {
+            tracing::warn!(%key, %error, "a conflict does not fit the log that was restored");
+        }
         Ok((log, restored))
     }
 

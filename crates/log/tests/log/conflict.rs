@@ -1,6 +1,6 @@
 use multibee_log::{
-    Barrier, Conflict, DecodeError, Error, Log, LogOptions, Manifest, MemoryStorage, Part, Proof,
-    Request, RequestBlock, RequestHash, RequestUpgrade, Storage,
+    Barrier, Conflict, DecodeError, Error, FileStorage, Log, LogOptions, Manifest, MemoryStorage,
+    Part, Proof, Request, RequestBlock, RequestHash, RequestUpgrade, Storage,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -369,6 +369,37 @@ fn rot_in_a_conflict_is_reported() {
     assert_eq!(log.conflict(), second);
 }
 
+/// A log that is restored from another copy still knows its conflict; only one that was damaged is
+/// dropped, so that the log can be opened again.
+#[test]
+fn restored_logs_know_their_conflict() {
+    for is_conflict_damaged in [false, true] {
+        let (ours, theirs) = parted(9, 9, 9);
+        let storage = MemoryStorage::new();
+        let log = replica_of(&ours, storage.clone());
+        for number in [2, 17] {
+            log.apply(&block(&ours, &log, number).unwrap()).unwrap();
+        }
+        let conflict = log.check_conflict(&head(&theirs, 0, 18)).unwrap();
+        drop(log);
+        if is_conflict_damaged {
+            storage.write_at(Part::Conflict, 60, &[0xff; 7]).unwrap();
+        } else {
+            storage.truncate(Part::Oplog, 8000).unwrap();
+            storage.write_at(Part::Oplog, 0, &[0xff; 8000]).unwrap();
+        }
+        assert!(Log::open(storage.clone(), LogOptions::default()).is_err());
+        let source = |request: &Request| ours.prove(request);
+        let key = Some(ours.key());
+        let options = LogOptions::default();
+        let restored = Log::restore(storage.clone(), key, options, source, |_| {}).unwrap();
+        drop(restored);
+        let log = Log::open(storage, LogOptions::default()).unwrap();
+        assert_eq!(log.conflict(), conflict.filter(|_| !is_conflict_damaged));
+        assert_eq!(log.get(2).unwrap(), ours.get(2).unwrap());
+    }
+}
+
 /// Whatever the disk loses while a conflict is stored in place of another: the log opens with one
 /// of the two, and with the new one if that was returned. Without the waits for the disk this fails.
 #[test]
@@ -443,4 +474,24 @@ fn readers_see_conflicts() {
     assert!(reader.refresh().unwrap());
     assert_eq!((reader.conflict(), reader.trusted_len()), (conflict, log.trusted_len()));
     assert!(!reader.refresh().unwrap());
+}
+
+/// In a directory, a conflict is a file of its own that nobody else can read.
+#[cfg(unix)]
+#[test]
+fn conflicts_are_kept_in_a_file() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("log");
+    let (ours, theirs) = parted(3, 2, 2);
+    let log = replica_of(&ours, FileStorage::create(&dir).unwrap());
+    assert!(!dir.join("conflict").exists());
+    let conflict = log.check_conflict(&head(&theirs, 0, 5)).unwrap();
+    let mode = dir.join("conflict").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    drop(log);
+    let log = Log::open(FileStorage::open(&dir).unwrap(), LogOptions::default()).unwrap();
+    assert!(conflict.is_some());
+    assert_eq!(log.conflict(), conflict);
 }

@@ -266,7 +266,7 @@ fn reorgs_of_changed_logs_are_refused() {
     assert!(matches!(outcome, Err(Error::Outdated { start: 6, ours: 4 })), "{outcome:?}");
     follow(&writer, &replica);
     assert_eq!((replica.fork(), replica.len()), (2, 3));
-    assert_eq!(replica.held(0..9), [1..2]);
+    assert!(replica.held(0..9).into_iter().flatten().eq([1]));
 }
 
 /// The copy that a log is written to follows no other history; that there is one, it says only if
