@@ -4,7 +4,7 @@
 //! `cargo test` with those that were worth keeping, in the folder `fuzz/corpus`. Each panics if its
 //! property does not hold.
 
-mod image;
+mod parts;
 mod replica;
 mod signed;
 
@@ -15,7 +15,7 @@ use crate::manifest::Manifest;
 use crate::oplog_codec::{Entry, FRAME_HEAD_LEN, Slot, frame_payload_len, parse_frame, put_frame};
 use crate::proof::Proof;
 
-pub use image::{Image, open};
+pub use parts::{Parts, open};
 pub use replica::{apply, messages, source};
 pub use signed::{signature, signatures};
 
@@ -77,7 +77,7 @@ pub fn slot(data: &[u8]) {
 /// is what its first bytes say, and writing it again gives the same bytes.
 pub fn frames(data: &[u8]) {
     let mut mended = data.to_vec();
-    image::mend_checksums(&mut mended);
+    parts::mend_checksums(&mut mended);
     for mut rest in [data, &mended] {
         while let Some(frame) = parse_frame(rest) {
             let head = rest.first_chunk().expect("a frame has a head");
