@@ -264,9 +264,6 @@ impl Difference {
                 "Node checks no block against its leaf and no root against the header; we can't \
                  tell which of the two is damaged, and give out neither",
             ),
-            ("bitfield", Self::ReadByUs) => {
-                Some("we find blocks again whose bits were lost, Node doesn't look for them")
-            }
             _ => None,
         }
     }
