@@ -1,11 +1,14 @@
 //! Multibee against Hypercore and Hyperbee on Node.
 
+mod carrying;
+mod damage;
 mod fetching;
 mod folder;
 mod network;
 mod program;
 mod sample;
 mod serving;
+mod steps;
 
 use std::time::Instant;
 
@@ -60,7 +63,10 @@ impl Case {
 const HYPERCORES: &[&str] = &["10", "11"];
 
 fn all_cases() -> Vec<Case> {
-    [folder::cases(), fetching::cases(), serving::cases()].into_iter().flatten().collect()
+    [folder::cases(), carrying::cases(), damage::cases(), fetching::cases(), serving::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Runs the cases that `options` choose. A case that fails doesn't keep others from running.

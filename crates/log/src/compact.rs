@@ -170,6 +170,26 @@ impl<'a> Reader<'a> {
         usize::try_from(count).map_err(|_| DecodeError::TooLarge { value: count, limit: MAX_ITEMS })
     }
 
+    /// Takes an array of items that are at least `item_len_min` bytes long each.
+    ///
+    /// Memory is asked for once: growing step by step takes up to three times as much.
+    ///
+    /// # Errors
+    ///
+    /// As [`count`](Self::count) and `read`.
+    pub fn array<T>(
+        &mut self,
+        item_len_min: usize,
+        mut read: impl FnMut(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Vec<T>, DecodeError> {
+        let count = self.count(item_len_min)?;
+        let mut items = Vec::with_capacity(count);
+        for _ in 0..count {
+            items.push(read(self)?);
+        }
+        Ok(items)
+    }
+
     const fn too_short(&self, needed: u64) -> DecodeError {
         DecodeError::TooShort { needed, left: self.rest.len() as u64 }
     }

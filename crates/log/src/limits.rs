@@ -73,6 +73,12 @@ const _: () = assert!((BATCH_BLOCKS_MAX as u64) * 100 + 4096 <= ENTRY_LEN_MAX);
 /// Most bytes of user data in one log, keys and all: 1 MiB.
 pub(crate) const USER_DATA_BYTES_MAX: u64 = 1024 * 1024;
 
+/// Most values of user data in one log.
+pub(crate) const USER_DATA_ITEMS_MAX: usize = 1000;
+
+/// Most notes on cuts in a header that is read. Nobody writes more than four.
+pub(crate) const REORGS_READ_MAX: usize = 64;
+
 /// How often a log that another process writes is read before that is given up.
 pub(crate) const READ_ATTEMPTS: u32 = 100;
 

@@ -196,10 +196,7 @@ impl Manifest {
             prologue: read_if(flags & PROLOGUE, reader, |reader| {
                 Ok(Prologue { hash: Hash::from_bytes(reader.fixed()?), length: reader.uint()? })
             })?,
-            linked: read_if(flags & LINKED, reader, |reader| {
-                let count = reader.count(32)?;
-                (0..count).map(|_| reader.fixed()).collect()
-            })?,
+            linked: read_if(flags & LINKED, reader, |reader| reader.array(32, Reader::fixed))?,
             user_data: read_if(flags & USER_DATA, reader, |reader| Ok(reader.buffer()?.to_vec()))?,
         })
     }
@@ -281,8 +278,7 @@ fn put_signers(out: &mut Vec<u8>, signers: &[Signer]) {
 }
 
 fn read_signers(reader: &mut Reader<'_>) -> Result<Vec<Signer>, DecodeError> {
-    let count = reader.count(SIGNER_LEN)?;
-    (0..count).map(|_| Signer::read(reader)).collect()
+    reader.array(SIGNER_LEN, Signer::read)
 }
 
 fn read_if<T>(

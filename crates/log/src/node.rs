@@ -54,8 +54,7 @@ pub(crate) fn put_nodes(out: &mut Vec<u8>, nodes: &[Node]) {
 
 /// Takes an array of nodes.
 pub(crate) fn read_nodes(reader: &mut compact::Reader<'_>) -> Result<Vec<Node>, DecodeError> {
-    let count = reader.count(NODE_LEN_MIN)?;
-    (0..count).map(|_| Node::read(reader)).collect()
+    reader.array(NODE_LEN_MIN, Node::read)
 }
 
 /// Two numbers of at least a byte, and the hash.

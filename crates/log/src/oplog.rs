@@ -234,9 +234,12 @@ fn read_slot(disk: &Disk, at: u64) -> Result<Option<(bool, Slot)>> {
 }
 
 fn read_external(disk: &Disk, start: u64, length: u64) -> Result<Header> {
+    let part_len = disk.len(Part::Header)?;
     let corrupt = Error::Corrupt { part: Part::Header, offset: start, what: "unreadable header" };
+    // What is not there must not decide how much memory is asked for.
+    let is_there = start.checked_add(length).is_some_and(|end| part_len >= end);
     let len = usize::try_from(length).ok().filter(|_| length <= EXTERNAL_HEADER_LEN_MAX);
-    let Some(len) = len.filter(|_| start.checked_add(length).is_some()) else {
+    let Some(len) = len.filter(|_| is_there) else {
         return Err(corrupt);
     };
     let bytes = Zeroizing::new(disk.read_exact(Part::Header, start, len)?);

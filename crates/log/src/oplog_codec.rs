@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::compact::{self, Reader};
 use crate::error::DecodeError;
 use crate::keys::{Hash, LogKey};
+use crate::limits::{REORGS_READ_MAX, USER_DATA_ITEMS_MAX};
 use crate::manifest::Manifest;
 use crate::node::{NODE_LEN_MAX, Node, put_nodes, read_nodes};
 
@@ -314,13 +315,12 @@ impl HeaderKeyPair {
 }
 
 fn read_user_data(reader: &mut Reader<'_>) -> Result<Vec<(String, Bytes)>, DecodeError> {
-    let count = reader.count(2)?;
-    let mut user_data = Vec::with_capacity(count);
-    for _ in 0..count {
+    // Each takes far more memory than the two bytes it may be encoded in.
+    at_most(reader, USER_DATA_ITEMS_MAX)?;
+    reader.array(2, |reader| {
         let key = reader.string()?.to_owned();
-        user_data.push((key, Bytes::copy_from_slice(reader.buffer()?)));
-    }
-    Ok(user_data)
+        Ok((key, Bytes::copy_from_slice(reader.buffer()?)))
+    })
 }
 
 type Tree = (u64, u64, Option<Hash>, Bytes);
@@ -338,13 +338,18 @@ fn read_tree(reader: &mut Reader<'_>) -> Result<Tree, DecodeError> {
 }
 
 fn read_reorgs(reader: &mut Reader<'_>) -> Result<Vec<Reorg>, DecodeError> {
-    let count = reader.count(3)?;
-    let mut reorgs = Vec::with_capacity(count);
-    for _ in 0..count {
+    at_most(reader, REORGS_READ_MAX)?;
+    reader.array(3, |reader| {
         let (from, to) = (reader.uint()?, reader.uint()?);
-        reorgs.push(Reorg { from, to, ancestors: reader.uint()? });
-    }
-    Ok(reorgs)
+        Ok(Reorg { from, to, ancestors: reader.uint()? })
+    })
+}
+
+/// Fails if the array that follows has more than `limit` items.
+fn at_most(reader: &Reader<'_>, limit: usize) -> Result<(), DecodeError> {
+    let mut ahead = *reader;
+    let (value, limit) = (ahead.uint()?, limit as u64);
+    if value > limit { Err(DecodeError::TooLarge { value, limit }) } else { Ok(()) }
 }
 
 /// One change of a log.

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::hash;
 use crate::key_pair::KeyPair;
 use crate::known_conflict::{self, KnownConflict};
+use crate::limits::USER_DATA_ITEMS_MAX;
 use crate::log::Writer;
 use crate::merkle::{Roots, roots_at};
 use crate::oplog::{Opened, Oplog, StoredEntry};
@@ -180,6 +181,9 @@ impl Replay {
     fn apply(&mut self, entry: &Entry, length: &mut u64) -> Result<()> {
         if let Some((key, value)) = &entry.user_data {
             user_data::put(&mut self.user_data, key, value);
+            if self.user_data.len() > USER_DATA_ITEMS_MAX {
+                return Err(corrupt(Part::Oplog, "more user data than a log may have"));
+            }
         }
         if let Some(upgrade) = &entry.upgrade
             && upgrade.ancestors < *length

@@ -1,7 +1,5 @@
 //! What is signed over a head, and how signatures are stored (docs/spec/log.md sections 2.5 and 2.6).
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 
 use crate::{
@@ -114,7 +112,7 @@ impl Signers<'_> {
         roots: &Roots,
         fork: u64,
         input: &Input,
-        nodes: &HashMap<u64, Node>,
+        nodes: &[Node],
     ) -> Option<bool> {
         let signer = self.manifest.signers().get(usize::try_from(input.signer).ok()?)?;
         let patched;
@@ -126,8 +124,9 @@ impl Signers<'_> {
             let target = roots.length().checked_add(input.patch_length)?;
             let mut longer = roots.clone();
             while longer.length() < target {
-                let node = nodes.get(&longer.next_toward(target)?)?;
-                longer.push(*node, |_, _, _| {})?;
+                let index = longer.next_toward(target)?;
+                let at = nodes.binary_search_by_key(&index, |node| node.index).ok()?;
+                longer.push(*nodes.get(at)?, |_, _, _| {})?;
             }
             patched = longer;
             &patched
@@ -159,7 +158,8 @@ impl Signers<'_> {
 #[derive(Debug)]
 struct StoredSignature {
     inputs: Vec<Input>,
-    nodes: HashMap<u64, Node>,
+    /// By index.
+    nodes: Vec<Node>,
 }
 
 #[derive(Debug)]
@@ -175,10 +175,10 @@ struct Input {
 impl StoredSignature {
     fn decode(bytes: &[u8], version: u8) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        let count = reader.count(INPUT_LEN_MIN)?;
         let read = if version == 0 { Input::read_version_0 } else { Input::read };
-        let inputs = (0..count).map(|_| read(&mut reader)).collect::<Result<_, _>>()?;
-        let nodes = read_nodes(&mut reader)?.into_iter().map(|node| (node.index, node)).collect();
+        let inputs = reader.array(INPUT_LEN_MIN, read)?;
+        let mut nodes = read_nodes(&mut reader)?;
+        nodes.sort_unstable_by_key(|node| node.index);
         reader.finish()?;
         Ok(Self { inputs, nodes })
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::commit::UserData;
 use crate::error::{Error, Result};
-use crate::limits::USER_DATA_BYTES_MAX;
+use crate::limits::{USER_DATA_BYTES_MAX, USER_DATA_ITEMS_MAX};
 use crate::log::{Log, Shared};
 use crate::oplog_codec::Entry;
 
@@ -22,7 +22,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`Error::BatchTooLarge`] if all values together would grow past a mebibyte;
+    /// [`Error::BatchTooLarge`] if all values together would grow past a mebibyte, or past a thousand;
     /// [`Error::ReadOnly`] and [`Error::Io`]. The values are then as before.
     pub fn set_user_data(&self, key: &str, value: &[u8]) -> Result<()> {
         let pair = (key.to_owned(), Bytes::copy_from_slice(value));
@@ -52,6 +52,10 @@ impl Shared {
         let mut after = self.state().user_data.to_vec();
         for (key, value) in pairs {
             put(&mut after, key, value);
+        }
+        if after.len() > USER_DATA_ITEMS_MAX {
+            let (len, limit) = (after.len() as u64, USER_DATA_ITEMS_MAX as u64);
+            return Err(Error::BatchTooLarge { len, limit, unit: "values of user data" });
         }
         let len = after.iter().map(|(key, value)| (key.len() + value.len()) as u64 + 18).sum();
         if len > USER_DATA_BYTES_MAX {

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use multibee_log::testing::fuzz::{Image, signatures, source};
+use multibee_log::testing::fuzz::{Parts, signatures, source};
 use multibee_log::{
     MemoryStorage, Part, Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade, Storage,
     compact,
@@ -116,18 +116,18 @@ fn add_directories(seeds: &mut Seeds, folder: &Path) -> Result<()> {
                 storage.write_at(part, 0, &content)?;
             }
         }
-        let mut image = Image::of(&storage);
-        for slot in &image.slots {
+        let mut parts = Parts::of(&storage);
+        for slot in &parts.slots {
             seeds.add("slot", slot.get(8..).unwrap_or(&[]).to_vec());
         }
-        seeds.add("frames", image.entries.clone());
-        let [_, _, bitfield, ..] = &mut image.others;
+        seeds.add("frames", parts.entries.clone());
+        let [_, _, bitfield, ..] = &mut parts.others;
         let len = bitfield.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         bitfield.truncate(len);
         // No change, and then the page; and with the first and some middle blocks changed.
         seeds.add("bitfield", [&[0], &bitfield[..]].concat());
         seeds.add("bitfield", [&[1, 0, 0, 5, 0, 2, 3, 0, 40, 0, 0], &bitfield[..]].concat());
-        seeds.add("open", image.encode());
+        seeds.add("open", parts.encode());
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! `cargo test` with those that were worth keeping, in the folder `fuzz/corpus`. Each panics if its
 //! property does not hold.
 
-mod image;
+mod parts;
 mod replica;
 mod signed;
 
@@ -15,7 +15,7 @@ use crate::manifest::Manifest;
 use crate::oplog_codec::{Entry, FRAME_HEAD_LEN, Slot, frame_payload_len, parse_frame, put_frame};
 use crate::proof::Proof;
 
-pub use image::{Image, open};
+pub use parts::{Parts, open};
 pub use replica::{apply, messages, source};
 pub use signed::{signature, signatures};
 
@@ -26,6 +26,8 @@ pub struct Target {
     pub name: &'static str,
     /// Panics if the property does not hold.
     pub check: fn(&[u8]),
+    /// What the property is about, alone: takes the bytes in, and forgets them.
+    pub decode: fn(&[u8]),
     /// Most bytes of memory that it takes for an empty input, and for each byte of one.
     memory: (usize, usize),
 }
@@ -45,15 +47,50 @@ const KIB: usize = 1024;
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
-    Target { name: "apply", check: apply, memory: (512 * KIB, 64) },
-    Target { name: "bitfield", check: bitfield, memory: (4096 * KIB, 64) },
-    Target { name: "entry", check: entry, memory: (64 * KIB, 6) },
-    Target { name: "frames", check: frames, memory: (64 * KIB, 8) },
-    Target { name: "manifest", check: manifest, memory: (64 * KIB, 6) },
-    Target { name: "open", check: open, memory: (512 * KIB, 64) },
-    Target { name: "proof", check: proof, memory: (64 * KIB, 6) },
-    Target { name: "signature", check: signature, memory: (64 * KIB, 6) },
-    Target { name: "slot", check: slot, memory: (64 * KIB, 6) },
+    Target {
+        name: "apply",
+        check: apply,
+        decode: |data| messages(data).for_each(|message| drop(Proof::decode(message))),
+        memory: (512 * KIB, 64),
+    },
+    Target {
+        name: "bitfield",
+        check: bitfield,
+        decode: |data| drop(load_pages(take_changes(data).1)),
+        memory: (4096 * KIB, 64),
+    },
+    Target {
+        name: "entry",
+        check: entry,
+        decode: |data| drop(Entry::decode(data)),
+        memory: (64 * KIB, 6),
+    },
+    Target {
+        name: "frames",
+        check: frames,
+        decode: |data| drop(parse_frame(data).map(|frame| Entry::decode(frame.payload))),
+        memory: (64 * KIB, 8),
+    },
+    Target {
+        name: "manifest",
+        check: manifest,
+        decode: |data| drop(Manifest::decode(data)),
+        memory: (64 * KIB, 6),
+    },
+    Target { name: "open", check: open, decode: parts::only_open, memory: (512 * KIB, 64) },
+    Target {
+        name: "proof",
+        check: proof,
+        decode: |data| drop(Proof::decode(data)),
+        memory: (64 * KIB, 6),
+    },
+    Target { name: "signature", check: signature, decode: signature, memory: (64 * KIB, 6) },
+    Target {
+        name: "slot",
+        check: slot,
+        decode: |data| drop(Slot::decode(data)),
+        memory: (64 * KIB, 6),
+    },
 ];
 
 /// An oplog entry that decodes is encoded to bytes that decode to it.
@@ -77,7 +114,7 @@ pub fn slot(data: &[u8]) {
 /// is what its first bytes say, and writing it again gives the same bytes.
 pub fn frames(data: &[u8]) {
     let mut mended = data.to_vec();
-    image::mend_checksums(&mut mended);
+    parts::mend_checksums(&mut mended);
     for mut rest in [data, &mended] {
         while let Some(frame) = parse_frame(rest) {
             let head = rest.first_chunk().expect("a frame has a head");
@@ -118,13 +155,7 @@ pub fn proof(data: &[u8]) {
 /// two numbers of two bytes (first block, count up to 16383); then the pages.
 pub fn bitfield(data: &[u8]) {
     let (changes, pages) = take_changes(data);
-    let mut bits = Bitfield::default();
-    for (number, page) in (0..).zip(pages.chunks(PAGE_LEN)) {
-        let mut whole = page.to_vec();
-        whole.resize(PAGE_LEN, 0);
-        bits.load_page(number, &whole);
-    }
-    bits.finish_loading();
+    let mut bits = load_pages(pages);
     let mut model = pages.to_vec();
     for (range, held) in changes {
         bits.set(range.clone(), held);
@@ -147,6 +178,17 @@ pub fn bitfield(data: &[u8]) {
         stored.iter_mut().skip(from).zip(page).for_each(|(to, byte)| *to = byte);
     }
     assert_eq!(self::runs(&stored), runs, "what is written is the set");
+}
+
+fn load_pages(pages: &[u8]) -> Bitfield {
+    let mut bits = Bitfield::default();
+    for (number, page) in (0..).zip(pages.chunks(PAGE_LEN)) {
+        let mut whole = page.to_vec();
+        whole.resize(PAGE_LEN, 0);
+        bits.load_page(number, &whole);
+    }
+    bits.finish_loading();
+    bits
 }
 
 fn set_one_by_one(bits: &mut Vec<u8>, range: Range<u64>, held: bool) {

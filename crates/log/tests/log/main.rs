@@ -16,6 +16,7 @@ mod reorg;
 mod repair;
 mod replica;
 mod unsafe_disk;
+mod user_data;
 
 use multibee_log::KeyPair;
 

@@ -40,38 +40,38 @@ fn every_folder_of_the_corpus_is_used() {
     assert_eq!(folders, targets);
 }
 
-/// An image survives its encoding, and every input stands for one.
+/// Parts survive their encoding, and every input stands for some.
 #[test]
-fn images_survive() {
-    let image = Image {
+fn parts_survive() {
+    let parts = Parts {
         keeps_checksums: true,
         slots: [vec![1; 300], vec![]],
         entries: vec![2; 9],
         others: [vec![3], vec![], vec![4, 5], vec![], vec![6; 32]],
     };
-    let encoded = image.encode();
-    assert_eq!(Image::decode(&encoded), image);
+    let encoded = parts.encode();
+    assert_eq!(Parts::decode(&encoded), parts);
     for len in 0..encoded.len() {
-        let _ = Image::decode(&encoded[..len]);
+        let _ = Parts::decode(&encoded[..len]);
     }
 }
 
 /// A log taken apart and put together again is the log, however its checksums were broken.
 #[test]
-fn images_are_the_log() {
+fn parts_are_the_log() {
     let storage = crate::MemoryStorage::new();
     let keys = crate::KeyPair::from_seed([9; 32]);
     let log = crate::Log::create(storage.clone(), keys, crate::LogOptions::default()).unwrap();
     log.append(&["one", "two"]).unwrap();
     log.append(&["three"]).unwrap();
-    let mut image = Image::of(&storage);
-    image.slots[0][0] ^= 1;
-    image.entries[1] ^= 1;
-    let copy = crate::Log::open(image.storage(), crate::LogOptions::default()).unwrap();
+    let mut parts = Parts::of(&storage);
+    parts.slots[0][0] ^= 1;
+    parts.entries[1] ^= 1;
+    let copy = crate::Log::open(parts.storage(), crate::LogOptions::default()).unwrap();
     assert_eq!(copy.head(), log.head());
     assert_eq!(copy.get(2).unwrap().unwrap(), "three");
-    image.keeps_checksums = true;
-    assert!(crate::Log::open(image.storage(), crate::LogOptions::default()).is_err());
+    parts.keeps_checksums = true;
+    assert!(crate::Log::open(parts.storage(), crate::LogOptions::default()).is_err());
 }
 
 /// The inputs made for the targets of signatures and proofs are valid ones.

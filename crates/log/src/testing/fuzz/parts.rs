@@ -21,7 +21,7 @@ use crate::storage::{Part, Storage};
 /// their order, each preceded by its length. What is missing at the end is empty. A length that is
 /// too large takes what is left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Image {
+pub struct Parts {
     /// Whether wrong checksums are left as they are. They are mended otherwise: a fuzzer cannot
     /// guess them, and the bytes they cover would never be looked at.
     pub keeps_checksums: bool,
@@ -33,7 +33,7 @@ pub struct Image {
     pub others: [Vec<u8>; 5],
 }
 
-impl Image {
+impl Parts {
     /// Takes the parts out of `storage`, without what lies behind the headers in their slots.
     ///
     /// # Panics
@@ -60,7 +60,7 @@ impl Image {
         }
     }
 
-    /// The input that stands for this image.
+    /// The input that stands for these parts.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![u8::from(self.keeps_checksums)];
@@ -69,7 +69,7 @@ impl Image {
         out
     }
 
-    /// The image that an input stands for: each stands for one.
+    /// The parts that an input stands for; every input stands for some.
     #[must_use]
     pub fn decode(data: &[u8]) -> Self {
         let (first, mut rest) = data.split_first().unwrap_or((&0, &[]));
@@ -149,9 +149,9 @@ pub(super) fn mend_checksums(frames: &mut [u8]) {
 /// as it did the first. If it is ours to write, each change is there when it is opened again, and one
 /// that fails changes nothing.
 ///
-/// Input: an [`Image`].
+/// Input: [`Parts`].
 pub fn open(data: &[u8]) {
-    let storage = Image::decode(data).storage();
+    let storage = Parts::decode(data).storage();
     let Ok(log) = reopen(&storage) else { return };
     check_blocks(&log);
     let seen = Seen::of(&log);
@@ -173,6 +173,11 @@ pub fn open(data: &[u8]) {
         assert_eq!(Seen::of(&log), after, "what was changed is there");
         check_blocks(&log);
     }
+}
+
+/// Opens a log, and no more.
+pub(super) fn only_open(data: &[u8]) {
+    drop(reopen(&Parts::decode(data).storage()));
 }
 
 /// What is done to a log, in turn.
