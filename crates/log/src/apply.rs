@@ -50,6 +50,20 @@ impl Log {
     }
 }
 
+#[cfg(feature = "testing")]
+impl Log {
+    /// Verifies proofs as [`apply_all`](Self::apply_all) does, and stores nothing: for measuring
+    /// the one without the other.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply).
+    pub fn verify_all(&self, proofs: &[Proof]) -> Result<()> {
+        let mut stage = Stage::new(&self.shared);
+        proofs.iter().try_for_each(|proof| stage.add(proof).map(drop))
+    }
+}
+
 impl Shared {
     fn apply(&self, proofs: &[Proof]) -> Result<Vec<Result<Applied>>> {
         let mut writer = self.writer()?;

@@ -10,7 +10,8 @@ use crate::hash;
 use crate::keys::Hash;
 use crate::limits::GROUP_DATA_BYTES_MAX;
 use crate::merkle::{self, NodeSource, Roots};
-use crate::tree_store::{TreeStore, TreeView, is_whole};
+use crate::storage::Part;
+use crate::tree_store::{TreeStore, is_whole};
 use crate::unflushed::PAGE_NODES;
 
 /// Blocks in one group, and the depth of the node above them.
@@ -89,9 +90,11 @@ impl TreeStore {
         if !is_whole(top(number), roots.length()) {
             return Ok(None);
         }
-        match self.pages().get(Kind::Group, number) {
-            Some(Item::Group(group)) => Ok(Some(group)),
-            _ => self.make_group(&self.at(roots.length()), roots, number),
+        let make = || self.make_group(roots, number).map(|group| Item::Group(Arc::new(group)));
+        match self.pages().get_or_make(Kind::Group, number, make) {
+            Ok(Item::Group(group)) => Ok(Some(group)),
+            Ok(_) | Err(Error::NotAvailable { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -105,34 +108,32 @@ impl TreeStore {
         }
     }
 
-    fn make_group(
-        &self,
-        view: &TreeView<'_>,
-        roots: &Roots,
-        number: u64,
-    ) -> Result<Option<Arc<Group>>> {
+    /// Reads the places and the data of a group of blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAvailable`] if not all its leaves are stored.
+    fn make_group(&self, roots: &Roots, number: u64) -> Result<Group> {
+        let view = self.at(roots.length());
+        // Most groups are read once: their nodes need not be cached beside them.
+        view.read_ahead(number)?;
         let none = BlockPlace { offset: 0, size: 0, hash: Hash::from_bytes([0; 32]) };
         let mut places = [none; GROUP_BLOCKS as usize];
-        let mut sum = 0_u64;
+        let mut offset = merkle::byte_offset(&self.at(roots.length()), roots, top(number))?;
+        let start = offset;
         for (place, block) in places.iter_mut().zip(number * GROUP_BLOCKS..) {
-            let Some(leaf) = view.node(2 * block)? else {
-                return Ok(None);
-            };
-            *place = BlockPlace { offset: sum, size: leaf.size, hash: leaf.hash };
-            sum = sum.saturating_add(leaf.size);
+            let leaf = view.expect_node(2 * block)?;
+            *place = BlockPlace { offset, size: leaf.size, hash: leaf.hash };
+            offset = offset.saturating_add(leaf.size);
         }
-        let Some(start) = self.group_offset(view, roots, number)? else {
-            return Ok(None);
+        let len = offset - start;
+        let data = match usize::try_from(len) {
+            Ok(len) if len as u64 <= GROUP_DATA_BYTES_MAX => {
+                self.pages().read_past_cache(Part::Data, start, len)?
+            }
+            _ => Vec::new(),
         };
-        places.iter_mut().for_each(|place| place.offset = place.offset.saturating_add(start));
-        let data = if sum <= GROUP_DATA_BYTES_MAX {
-            self.pages().read_past_cache(start, sum as usize)?
-        } else {
-            Vec::new()
-        };
-        let group = Arc::new(Group { places, data, verified: AtomicU64::new(0) });
-        self.pages().insert(Kind::Group, number, Item::Group(group.clone()));
-        Ok(Some(group))
+        Ok(Group { places, data, verified: AtomicU64::new(0) })
     }
 
     /// Returns where a block begins, or the byte length for the block behind the last.

@@ -59,10 +59,20 @@ impl Pages {
         }
     }
 
-    /// Reads bytes of the part `Data`, as many as there are.
-    pub(crate) fn read_past_cache(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+    /// Who forgets the item while it is being made keeps it out of the cache.
+    pub(crate) fn get_or_make(
+        &self,
+        kind: Kind,
+        number: u64,
+        make: impl FnOnce() -> Result<Item>,
+    ) -> Result<Item> {
+        self.cache.get_or_make(&self.key(kind, number), make)
+    }
+
+    /// Reads bytes of a part, as many as there are.
+    pub(crate) fn read_past_cache(&self, part: Part, offset: u64, len: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; len];
-        let count = self.disk.read_at(Part::Data, offset, &mut bytes)?;
+        let count = self.disk.read_at(part, offset, &mut bytes)?;
         bytes.truncate(count);
         Ok(bytes)
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustc_hash::FxHashMap;
 
-use crate::cache::{Cache, Kind, Page};
+use crate::cache::{Cache, Item, Kind, Page};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::flat_tree;
@@ -31,6 +31,8 @@ pub(crate) struct TreeStore {
     /// Nodes in the part count only if they are whole below this length. Those beyond are left
     /// from a longer or another history.
     file_limit: AtomicU64,
+    /// The part may have nodes below this index, and has none from it on.
+    file_end: AtomicU64,
 }
 
 impl TreeStore {
@@ -42,6 +44,7 @@ impl TreeStore {
             unflushed: RwLock::default(),
             has_unflushed: AtomicBool::new(false),
             file_limit: AtomicU64::new(length),
+            file_end: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -93,6 +96,7 @@ impl TreeStore {
         *unflushed = std::mem::take(&mut *other.unflushed_mut());
         self.has_unflushed.store(true, Ordering::Release);
         self.file_limit.store(other.file_limit.load(Ordering::Acquire), Ordering::Release);
+        self.file_end.store(other.file_end.load(Ordering::Acquire), Ordering::Release);
         self.pages.forget_all();
     }
 
@@ -100,7 +104,9 @@ impl TreeStore {
     /// on.
     pub(crate) fn look_for_stale_nodes(&self) -> Result<()> {
         let limit = self.file_limit.load(Ordering::Acquire);
-        let is_longer = self.disk.len(Part::Tree)? > file_len(limit);
+        let len = self.disk.len(Part::Tree)?;
+        self.file_end.store(len.div_ceil(NODE_LEN as u64), Ordering::Release);
+        let is_longer = len > file_len(limit);
         if !is_longer && self.stale_ancestors(limit)?.is_empty() {
             self.file_limit.store(UNLIMITED, Ordering::Release);
         }
@@ -113,7 +119,10 @@ impl TreeStore {
     pub(crate) fn write(&self) -> Result<()> {
         self.remove_stale_nodes()?;
         self.unflushed().write_runs(|first, bytes| {
-            self.disk.write_at(Part::Tree, first.saturating_mul(NODE_LEN as u64), bytes)
+            let end = first.saturating_add((bytes.len() / NODE_LEN) as u64);
+            self.disk.write_at(Part::Tree, first.saturating_mul(NODE_LEN as u64), bytes)?;
+            self.file_end.fetch_max(end, Ordering::AcqRel);
+            Ok(())
         })
     }
 
@@ -207,6 +216,20 @@ pub(crate) struct TreeView<'a> {
 }
 
 impl TreeView<'_> {
+    /// Reads a page, for this view only, from which many nodes will be taken.
+    pub(crate) fn read_ahead(&self, number: u64) -> Result<()> {
+        let pages = self.store.pages();
+        let page = match pages.get(Kind::Nodes, number) {
+            Some(Item::Page(page)) => page,
+            _ => {
+                let offset = number.saturating_mul(PAGE_LEN as u64);
+                Arc::new(pages.read_past_cache(Part::Tree, offset, PAGE_LEN)?)
+            }
+        };
+        self.last_page.set(Some((number, page)));
+        Ok(())
+    }
+
     fn read(&self, index: u64) -> Result<Option<Node>> {
         let number = index / PAGE_NODES;
         if let Some((last, page)) = self.last_page.take() {
@@ -234,10 +257,9 @@ impl NodeSource for TreeView<'_> {
         {
             return Ok(Some(node));
         }
-        if !is_whole(index, self.store.file_limit.load(Ordering::Acquire)) {
-            return Ok(None);
-        }
-        self.read(index)
+        let is_in_file = index < self.store.file_end.load(Ordering::Acquire)
+            && is_whole(index, self.store.file_limit.load(Ordering::Acquire));
+        if is_in_file { self.read(index) } else { Ok(None) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tree nodes that only the oplog has, in the form in which they will be written to the part `Tree`.
 
-use std::collections::BTreeMap;
+use rustc_hash::FxHashMap;
 
 use crate::keys::Hash;
 use crate::node::Node;
@@ -20,7 +20,7 @@ const RUN_LEN_MAX: usize = 256 * 1024;
 /// Nodes by index.
 #[derive(Default)]
 pub(crate) struct Unflushed {
-    pages: BTreeMap<u64, Box<Page>>,
+    pages: FxHashMap<u64, Box<Page>>,
 }
 
 struct Page {
@@ -92,7 +92,9 @@ impl Unflushed {
         mut write: impl FnMut(u64, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let (mut first, mut run) = (0, Vec::new());
-        for (number, page) in &self.pages {
+        let mut pages: Vec<(&u64, &Box<Page>)> = self.pages.iter().collect();
+        pages.sort_unstable_by_key(|(number, _)| **number);
+        for (number, page) in pages {
             let mut bit = 0;
             while bit < PAGE_NODES as u32 {
                 let rest = page.present >> bit;

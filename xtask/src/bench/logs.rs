@@ -99,7 +99,8 @@ pub(super) fn verify(task: &Task) -> Result<Vec<Record>> {
     let upgrade = Some(RequestUpgrade { start: 0, length: u64::from(task.n()) });
     let head = source.prove(&Request { upgrade, manifest: true, ..Request::default() })?;
     replica.apply(&head)?;
-    let (mut proving, mut applying) = (Total::default(), Total::default());
+    let mut proving = Total::default();
+    let (mut verifying, mut applying) = (Total::default(), Total::default());
     let mut parents = 0;
     for first in (0..u64::from(task.n())).step_by(VERIFY_BATCH) {
         let numbers = first..u64::from(task.n()).min(first + VERIFY_BATCH as u64);
@@ -120,6 +121,9 @@ pub(super) fn verify(task: &Task) -> Result<Vec<Record>> {
             .map(|block| block.nodes.len() as u64)
             .sum::<u64>();
         let meter = Meter::start();
+        replica.verify_all(&proofs)?;
+        verifying.add(meter.stop());
+        let meter = Meter::start();
         for applied in replica.apply_all(&proofs)? {
             applied?;
         }
@@ -138,6 +142,7 @@ pub(super) fn verify(task: &Task) -> Result<Vec<Record>> {
         record("hashing FLOOR", "read", hashing)
             .and("hashesPerBlock", 1.0 + parents as f64 / f64::from(task.n())),
         record("prove", "read", proving.span()),
+        record("verify", "read", verifying.span()),
         record("verify and store", "buffered", applying.span()),
     ])
 }
