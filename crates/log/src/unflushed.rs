@@ -123,11 +123,13 @@ impl Unflushed {
 
 /// Reads the node at the front of `bytes`, if there is one.
 pub(crate) fn decode(index: u64, bytes: &[u8]) -> Option<Node> {
-    let (size, rest) = bytes.split_first_chunk::<8>()?;
-    let hash = rest.first_chunk::<32>()?;
-    let size = u64::from_le_bytes(*size);
-    let is_there = size != 0 || hash.iter().any(|&byte| byte != 0);
-    is_there.then_some(Node { index, size, hash: Hash::from_bytes(*hash) })
+    let bytes = bytes.first_chunk::<NODE_LEN>()?;
+    if *bytes == [0; NODE_LEN] {
+        return None;
+    }
+    let (size, hash) = bytes.split_first_chunk::<8>()?;
+    let hash = Hash::from_bytes(*hash.first_chunk()?);
+    Some(Node { index, size: u64::from_le_bytes(*size), hash })
 }
 
 #[cfg(test)]
