@@ -74,8 +74,13 @@ impl Shared {
         // without their data, or without the entries that have their nodes.
         self.disk.sync(Barrier::Flush, &[Part::Data, Part::Oplog])?;
         self.tree.write()?;
+        let stored = self.disk.len(Part::Bitfield)?;
         for (offset, page) in &pages {
-            self.disk.write_at(Part::Bitfield, *offset, page)?;
+            // Bits beyond the end, which nobody ever wrote, may be very far away.
+            let is_written = *offset < stored || page.iter().any(|&byte| byte != 0);
+            if is_written {
+                self.disk.write_at(Part::Bitfield, *offset, page)?;
+            }
         }
         // Bits that nobody wrote yet are zeros, and stay so if a power cut tears the first that
         // are: the part reaches as far as the header will.

@@ -7,10 +7,10 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use multibee_log::testing::fuzz::{Parts, signatures, source};
+use multibee_log::testing::fuzz::{Age, Parts, conflicts, signatures, source};
 use multibee_log::{
-    MemoryStorage, Part, Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade, Storage,
-    compact,
+    Conflict, Log, LogOptions, MemoryStorage, Part, Request, RequestBlock, RequestHash,
+    RequestSeek, RequestUpgrade, Storage, compact,
 };
 use serde_json::Value;
 
@@ -31,6 +31,7 @@ fn main() -> Result<()> {
     add_proofs(&mut seeds, &load(&vectors.join("log/proofs.json"))?)?;
     add_directories(&mut seeds, &vectors.join("log/storage"))?;
     add_conversations(&mut seeds)?;
+    add_conflicts(&mut seeds)?;
     signatures().into_iter().for_each(|input| seeds.add("signature", input));
     seeds.write(&out)
 }
@@ -132,9 +133,10 @@ fn add_directories(seeds: &mut Seeds, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What a replica is told that copies a log whole, and one that copies some of it.
+/// What a replica is told that copies a log whole, one that copies some of it, and one that follows a
+/// log that was cut.
 fn add_conversations(seeds: &mut Seeds) -> Result<()> {
-    let [old, new] = [source(false), source(true)];
+    let [young, grown, cut] = [Age::Young, Age::Grown, Age::Cut].map(source);
     let upgrade = |start, length| Request {
         upgrade: Some(RequestUpgrade { start, length }),
         manifest: true,
@@ -146,27 +148,62 @@ fn add_conversations(seeds: &mut Seeds) -> Result<()> {
         |index, nodes| Request { hash: Some(RequestHash { index, nodes }), ..Request::default() };
     let seek = Some(RequestSeek { bytes: 20, padding: 0 });
     let both = Request { upgrade: upgrade(0, 11).upgrade, manifest: true, ..block(7, 0) };
-    let whole = [upgrade(0, 5), upgrade(5, 6)];
     let blocks = |nodes| (0..11).map(move |index| block(index, nodes)).collect::<Vec<_>>();
     let conversations = [
-        [&whole[..], &blocks(3)].concat(),
-        vec![both, block(6, 0), block(9, 1)],
-        vec![Request { seek, ..upgrade(0, 11) }, block(3, 3), hash(5, 1)],
-        vec![upgrade(0, 11), Request { seek, ..hash(0, 3) }, block(10, 0), block(8, 1)],
+        vec![(&young, vec![upgrade(0, 5)]), (&grown, [vec![upgrade(5, 6)], blocks(3)].concat())],
+        vec![(&grown, vec![both, block(6, 0), block(9, 1)])],
+        vec![(&grown, vec![Request { seek, ..upgrade(0, 11) }, block(3, 3), hash(5, 1)])],
+        vec![(&grown, vec![upgrade(0, 11), Request { seek, ..hash(0, 3) }, block(10, 0)])],
+        vec![(&grown, vec![upgrade(0, 11), block(2, 3)]), (&cut, reorg(&grown, &cut)?)],
     ];
     for conversation in conversations {
         let mut input = Vec::new();
-        for (number, request) in conversation.iter().enumerate() {
-            let is_old = request.upgrade.is_some_and(|wish| wish.length == 5);
-            let answer = if is_old { old.prove(request) } else { new.prove(request) };
-            // What cannot be answered as asked is left out.
-            let Ok(proof) = answer else { continue };
-            let mut message = Vec::new();
-            proof.encode(number as u64, &mut message);
-            compact::put_buffer(&mut input, &message);
-            seeds.add("proof", message);
+        for (source, requests) in conversation {
+            for request in requests {
+                // What cannot be answered as asked is left out.
+                let Ok(proof) = source.prove(&request) else { continue };
+                let mut message = Vec::new();
+                proof.encode(1, &mut message);
+                compact::put_buffer(&mut input, &message);
+                seeds.add("proof", message);
+            }
         }
         seeds.add("apply", input);
+    }
+    Ok(())
+}
+
+/// What a copy of `before` asks to go over to `after`, and then a block of it.
+fn reorg(before: &Log, after: &Log) -> Result<Vec<Request>> {
+    let head = |log: &Log| Request {
+        upgrade: Some(RequestUpgrade { start: 0, length: log.len() }),
+        manifest: true,
+        ..Request::default()
+    };
+    let storage = MemoryStorage::new();
+    let replica = Log::create_replica(storage, before.key(), LogOptions::default())?;
+    replica.apply(&before.prove(&head(before))?)?;
+    let mut requests = vec![head(after)];
+    let mut reorg = replica.start_reorg(&after.prove(&head(after))?)?;
+    while let Some(request) = reorg.request() {
+        requests.push(request);
+        reorg.add(&after.prove(&request)?)?;
+    }
+    let block = Some(RequestBlock { index: 5, nodes: 3 });
+    requests.push(Request { block, ..Request::default() });
+    Ok(requests)
+}
+
+/// Conflicts, alone and in the log of a writer who was told of one.
+fn add_conflicts(seeds: &mut Seeds) -> Result<()> {
+    for input in conflicts() {
+        let conflict = Conflict::decode(&input)?;
+        let storage = MemoryStorage::new();
+        let log = Log::create_replica(storage.clone(), *conflict.key(), LogOptions::default())?;
+        log.apply(conflict.ours())?;
+        log.accept_conflict(&conflict)?;
+        seeds.add("open", Parts::of(&storage).encode());
+        seeds.add("conflict", input);
     }
     Ok(())
 }

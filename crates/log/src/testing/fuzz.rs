@@ -11,12 +11,13 @@ mod signed;
 use std::ops::Range;
 
 use crate::bitfield::{Bitfield, PAGE_LEN};
+use crate::conflict::Conflict;
 use crate::manifest::Manifest;
 use crate::oplog_codec::{Entry, FRAME_HEAD_LEN, Slot, frame_payload_len, parse_frame, put_frame};
 use crate::proof::Proof;
 
 pub use parts::{Parts, open};
-pub use replica::{apply, messages, source};
+pub use replica::{Age, apply, conflict, conflicts, messages, source};
 pub use signed::{signature, signatures};
 
 /// A property of arbitrary bytes.
@@ -58,6 +59,12 @@ pub const TARGETS: &[Target] = &[
         check: bitfield,
         decode: |data| drop(load_pages(take_changes(data).1)),
         memory: (4096 * KIB, 64),
+    },
+    Target {
+        name: "conflict",
+        check: conflict,
+        decode: |data| drop(Conflict::decode(data)),
+        memory: (512 * KIB, 64),
     },
     Target {
         name: "entry",

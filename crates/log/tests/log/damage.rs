@@ -34,3 +34,28 @@ fn memory_ends_with_an_error() {
     assert_eq!(error.kind(), ErrorKind::OutOfMemory);
     assert_eq!(storage.len(Part::Tree).unwrap(), 0);
 }
+
+/// A bit far beyond the end, as a batch that was never signed may leave it, costs no room once it is
+/// known to mean nothing.
+#[test]
+fn bits_beyond_the_end_are_not_written() {
+    let storage = MemoryStorage::new();
+    let log = Log::create(storage.clone(), keys(), LogOptions::default()).unwrap();
+    log.append(&["a"]).unwrap();
+    drop(log);
+    // An entry that holds one block, number 2^40, and nothing else.
+    let mut payload = vec![8, 0, 0xff];
+    payload.extend_from_slice(&(1_u64 << 40).to_le_bytes());
+    payload.push(1);
+    let mut frame = (payload.len() as u32 * 4).to_le_bytes().to_vec();
+    frame.extend_from_slice(&payload);
+    let crc = crc32fast::hash(&frame).to_le_bytes();
+    let end = storage.len(Part::Oplog).unwrap();
+    storage.write_at(Part::Oplog, end, &[&crc[..], &frame].concat()).unwrap();
+
+    let log = Log::open(storage.clone(), LogOptions::default()).unwrap();
+    assert_eq!(log.held(0..u64::MAX), vec![0..1]);
+    log.append(&["b"]).unwrap();
+    log.flush().unwrap();
+    assert!(storage.len(Part::Bitfield).unwrap() <= 4096);
+}

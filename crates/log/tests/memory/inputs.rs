@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use multibee_log::testing::fuzz::{Parts, signatures};
+use multibee_log::testing::fuzz::{Parts, conflicts, signatures};
 use multibee_log::{MemoryStorage, Part, Storage};
 use serde_json::Value;
 
@@ -46,6 +46,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
     let wires = steps.filter(|step| step["wire"].is_string()).map(|step| bytes(&step["wire"]));
     all.extend(wires.filter(|wire| wire.len() < 600).take(PROOFS_MAX).map(|wire| ("proof", wire)));
     all.extend(signatures().into_iter().map(|input| ("signature", input)));
+    all.extend(conflicts().into_iter().map(|input| ("conflict", input)));
     all.extend(DIRECTORIES.iter().map(|id| ("open", directory(id))));
     all
 }

@@ -30,7 +30,7 @@ pub struct Parts {
     /// The oplog behind its slots.
     pub entries: Vec<u8>,
     /// The other parts, from [`Part::Tree`] on in the order of [`Part::ALL`].
-    pub others: [Vec<u8>; 5],
+    pub others: [Vec<u8>; OTHERS.len()],
 }
 
 impl Parts {
@@ -56,7 +56,7 @@ impl Parts {
             keeps_checksums: false,
             slots: [slot(0), slot(SLOT_LEN)],
             entries: oplog.get(2 * SLOT_LEN..).unwrap_or(&[]).to_vec(),
-            others: [Part::Tree, Part::Data, Part::Bitfield, Part::Header, Part::Key].map(read),
+            others: OTHERS.map(read),
         }
     }
 
@@ -114,11 +114,20 @@ impl Parts {
         if !self.entries.is_empty() {
             write(Part::Oplog, 2 * SLOT_LEN as u64, &mended(&self.entries));
         }
-        let parts = [Part::Tree, Part::Data, Part::Bitfield, Part::Header, Part::Key];
-        parts.iter().zip(&self.others).for_each(|(part, bytes)| write(*part, 0, bytes));
+        for (part, bytes) in OTHERS.into_iter().zip(&self.others) {
+            let mut bytes = bytes.clone();
+            if part == Part::Conflict && !self.keeps_checksums {
+                mend_record(&mut bytes);
+            }
+            write(part, 0, &bytes);
+        }
         storage
     }
 }
+
+/// All parts but the oplog.
+const OTHERS: [Part; 6] =
+    [Part::Tree, Part::Data, Part::Bitfield, Part::Header, Part::Key, Part::Conflict];
 
 /// Bytes for each header in the oplog.
 const SLOT_LEN: usize = 4096;
@@ -143,6 +152,16 @@ pub(super) fn mend_checksums(frames: &mut [u8]) {
         *checksum = crc32fast::hash(covered).to_le_bytes();
         rest = after;
     }
+}
+
+/// Gives a record of the part `Conflict` the length and the checksum that fit it.
+fn mend_record(record: &mut [u8]) {
+    let payload_len = record.len().saturating_sub(16) as u64;
+    let Some((head, _)) = record.split_first_chunk_mut::<8>() else { return };
+    let [_, _, _, _, len @ ..] = head;
+    len.iter_mut().zip(payload_len.to_le_bytes()).for_each(|(to, byte)| *to = byte);
+    let Some((checksum, covered)) = record.split_first_chunk_mut::<4>() else { return };
+    *checksum = crc32fast::hash(covered).to_le_bytes();
 }
 
 /// A log that opens gives each block it holds as its leaf says, or an error. It opens a second time

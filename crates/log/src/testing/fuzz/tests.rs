@@ -47,7 +47,7 @@ fn parts_survive() {
         keeps_checksums: true,
         slots: [vec![1; 300], vec![]],
         entries: vec![2; 9],
-        others: [vec![3], vec![], vec![4, 5], vec![], vec![6; 32]],
+        others: [vec![3], vec![], vec![4, 5], vec![], vec![6; 32], vec![]],
     };
     let encoded = parts.encode();
     assert_eq!(Parts::decode(&encoded), parts);
@@ -80,6 +80,9 @@ fn made_inputs_are_valid() {
     let inputs = signatures();
     assert_eq!(inputs.len(), 6);
     inputs.iter().for_each(|input| signature(input));
+    let inputs = conflicts();
+    assert_eq!(inputs.len(), 2);
+    inputs.iter().for_each(|input| conflict(input));
     let two = [&[2, 1, 2][..], &[1, 3]].concat();
     assert_eq!(messages(&two).collect::<Vec<_>>(), [&[1, 2][..], &[3]]);
 }
