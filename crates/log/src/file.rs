@@ -16,11 +16,15 @@ use crate::lock;
 use crate::storage::{Part, Storage};
 use handles::Handle;
 
-/// Storage in a directory, locked against other processes for as long as this value lives.
+/// Storage in a directory, locked against other processes for as long as this value lives, unless
+/// it was opened for reading only.
 ///
-/// The layout is Hypercore 10's: files `oplog`, `tree`, `data`, `bitfield` and rarely `header`, each
-/// made when first written, and `key` and `conflict`, which are our own. Files are readable by their
-/// owner only. A `key` that others may read is refused.
+/// The layout is Hypercore 10's: files `oplog`, `tree`, `data`, `bitfield` and rarely `header`,
+/// each made when first written, and `key` and `conflict`, which are our own. Files are readable by
+/// their owner only. A `key` that others may read is refused.
+///
+/// Files are opened when they are needed. A process keeps about 256 open for all its logs together,
+/// and one of each log for its lock.
 #[derive(Debug)]
 pub struct FileStorage {
     dir: Mutex<Dir>,
