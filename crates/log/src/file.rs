@@ -205,6 +205,10 @@ impl FileStorage {
 
 impl Storage for FileStorage {
     fn read_at(&self, part: Part, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        if offset.saturating_add(buf.len() as u64) > OFFSET_MAX {
+            // Damage may lead there. No file is so long, but systems refuse even to look.
+            return Ok(0);
+        }
         let read = |file: &File| {
             let mut done = 0;
             while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -286,6 +290,9 @@ impl Drop for FileStorage {
         }
     }
 }
+
+/// The end of the longest file that a system can have.
+const OFFSET_MAX: u64 = i64::MAX as u64;
 
 /// Reading and writing at a position, which each system spells in its own way.
 mod positional {

@@ -9,6 +9,8 @@ use crate::known_conflict;
 use crate::limits::{REPAIR_BATCH, REPAIR_ROUNDS_MAX};
 use crate::log::{Log, LogOptions, Shared};
 use crate::memory::MemoryStorage;
+use crate::merkle::NodeSource;
+use crate::node::Node;
 use crate::oplog::{Opened, Oplog};
 use crate::oplog_codec::{Entry, Header};
 use crate::proof::Proof;
@@ -193,6 +195,10 @@ impl Log {
             }
         }
         for &block in &damage.bad_blocks {
+            // With a wrong size on the way to it, it would be written over others.
+            if !self.shared.has_sound_path(block)? {
+                continue;
+            }
             let nodes = self.missing_nodes(block.saturating_mul(2))?;
             fetched += u64::from(self.fetch_block(block, nodes, source)?);
         }
@@ -250,6 +256,27 @@ impl Known {
 }
 
 impl Shared {
+    /// Whether all nodes on the way to a block fit to the root, which the signature vouches for.
+    fn has_sound_path(&self, block: u64) -> Result<bool> {
+        let commit = self.commit();
+        let view = self.tree.at(commit.length());
+        let leaf = block.saturating_mul(2);
+        let is_above = |root: &&Node| flat_tree::contains(root.index, leaf);
+        let Some(mut above) = commit.roots.nodes().iter().find(is_above).copied() else {
+            return Ok(false);
+        };
+        while let Some((left, right)) = flat_tree::children(above.index) {
+            let (Some(left), Some(right)) = (view.node(left)?, view.node(right)?) else {
+                return Ok(false);
+            };
+            if Node::parent(&left, &right) != Some(above) {
+                return Ok(false);
+            }
+            above = if flat_tree::contains(left.index, leaf) { left } else { right };
+        }
+        Ok(true)
+    }
+
     /// Writes what could be computed, and the bits. Returns how many nodes and blocks.
     fn mend(&self, damage: &Damage) -> Result<u64> {
         if damage.audit.is_clean() {
