@@ -16,16 +16,17 @@ use crate::storage::Part;
 
 impl Log {
     /// Appends blocks as one commit: after a crash there are all or none of them. Returns the new
-    /// length.
+    /// length, once the log's [`Durability`](crate::Durability) is satisfied.
     ///
     /// Appending nothing does nothing.
     ///
     /// # Errors
     ///
-    /// [`Error::NotWritable`], [`Error::BlockTooLarge`], [`Error::BatchTooLarge`] and
-    /// [`Error::LogTooLarge`] before anything is written, and [`Error::TwoHistories`] once the log's
-    /// key is [known](Log::conflict) to have signed two histories. [`Error::Io`] if a write fails; the log is
-    /// then as before. If a sync fails, the log takes no more writes: whether the blocks are there
+    /// [`Error::NotWritable`], [`Error::ReadOnly`], [`Error::BlockTooLarge`],
+    /// [`Error::BatchTooLarge`] and [`Error::LogTooLarge`] before anything is written, and
+    /// [`Error::TwoHistories`] once the log's key is [known](Log::conflict) to have signed two
+    /// histories. [`Error::Io`] if a write fails; the log is then as before. If a sync fails, the
+    /// log takes no more writes ([`Error::ReadOnlyAfterFailedSync`]): whether the blocks are there
     /// shows when it is opened anew.
     pub fn append<B: AsRef<[u8]>>(&self, blocks: &[B]) -> Result<u64> {
         let blocks: Vec<&[u8]> = blocks.iter().map(AsRef::as_ref).collect();

@@ -27,7 +27,8 @@ pub struct Applied {
 }
 
 impl Log {
-    /// Verifies a proof and then stores what it brings. If it is not valid, nothing changes.
+    /// Verifies a proof and then stores what it brings. If it is not valid, nothing changes. On a
+    /// replica, what it brings is not on disk yet when this returns; see [`sync`](Self::sync).
     ///
     /// # Errors
     ///

@@ -77,6 +77,20 @@ impl Log {
     /// Reads past the cache, so that it is the disk that is checked. Writers may go on meanwhile;
     /// what they add is not checked.
     ///
+    /// ```
+    /// use multibee_log::{Finding, KeyPair, Log, LogOptions, MemoryStorage, Part, Storage};
+    ///
+    /// let disk = MemoryStorage::new();
+    /// let log = Log::create(disk.clone(), KeyPair::generate(), LogOptions::default())?;
+    /// log.append(&["rain", "sun"])?;
+    /// assert!(log.audit(|_progress| {})?.is_clean());
+    ///
+    /// disk.write_at(Part::Data, 0, b"p")?;
+    /// let audit = log.audit(|_progress| {})?;
+    /// assert_eq!(audit.findings, [Finding::BadBlock { seq: 0 }]);
+    /// # Ok::<(), multibee_log::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Io`]. Damage is no error here but a finding.
@@ -292,8 +306,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Looks for blocks among those that the last header counts, whose bits were lost. Programs that
-    /// tell of too many blocks there are no problem, since the data must be there.
+    /// Looks for blocks among those that the last header counts, whose bits were lost. Programs
+    /// that tell of too many blocks there are no problem, since the data must be there.
     fn find_lost_blocks(&self, commit: &Commit, damage: &mut Damage) -> Result<()> {
         let end = self.writer_lock().map_or(0, |writer| writer.header.contiguous_length);
         let end = end.min(commit.length());

@@ -19,6 +19,17 @@ pub struct Batch<'a> {
 
 impl Log {
     /// Begins a batch.
+    ///
+    /// ```
+    /// use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
+    ///
+    /// let log = Log::create(MemoryStorage::new(), KeyPair::generate(), LogOptions::default())?;
+    /// let mut batch = log.batch();
+    /// batch.append("rain").append("sun").set_user_data("imported up to", "line 2");
+    /// assert_eq!(batch.commit()?, 2);
+    /// assert_eq!(log.user_data("imported up to").as_deref(), Some(&b"line 2"[..]));
+    /// # Ok::<(), multibee_log::Error>(())
+    /// ```
     pub fn batch(&self) -> Batch<'_> {
         Batch { log: self, blocks: Vec::new(), user_data: Vec::new() }
     }
@@ -41,8 +52,8 @@ impl Batch<'_> {
     ///
     /// # Errors
     ///
-    /// As [`Log::append`] and [`Log::set_user_data`]. Nothing of the batch is there then, unless a
-    /// sync failed: see there.
+    /// As [`Log::append`], without blocks too, and [`Log::set_user_data`]. Nothing of the batch is
+    /// there then, unless a sync failed: see there.
     pub fn commit(self) -> Result<u64> {
         let blocks: Vec<&[u8]> = self.blocks.iter().map(AsRef::as_ref).collect();
         let (change, len) = self.log.shared.append(&blocks, &self.user_data)?;

@@ -10,9 +10,20 @@ use crate::storage::Part;
 
 impl Log {
     /// Drops the data of the blocks in `range`, and gives their room back to the system where it
-    /// knows how to. The tree stays, so that they can be fetched again and checked.
+    /// knows how to. The tree stays, so that they can be fetched again and checked. That they are
+    /// dropped is on disk when this returns.
     ///
     /// A block that others do not hold either is lost for good.
+    ///
+    /// ```
+    /// use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
+    ///
+    /// let log = Log::create(MemoryStorage::new(), KeyPair::generate(), LogOptions::default())?;
+    /// log.append(&["rain", "sun", "snow"])?;
+    /// log.clear(0..2)?;
+    /// assert_eq!((log.len(), log.get(1)?, log.held(0..3)), (3, None, vec![2..3]));
+    /// # Ok::<(), multibee_log::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -26,6 +26,31 @@ impl Log {
     /// [`trusted_len`](Self::trusted_len) blocks are still served and taken. `None`: both are of
     /// one history.
     ///
+    /// ```
+    /// use multibee_log::{
+    ///     Conflict, Error, KeyPair, Log, LogOptions, MemoryStorage, Request, RequestUpgrade,
+    /// };
+    ///
+    /// // Two logs with one key: what must never be, such as a copy that was written to.
+    /// let log = || {
+    ///     let keys = KeyPair::from_seed([7; 32]);
+    ///     Log::create(MemoryStorage::new(), keys, LogOptions::default())
+    /// };
+    /// let (ours, theirs) = (log()?, log()?);
+    /// ours.append(&["rain", "sun"])?;
+    /// theirs.append(&["rain", "snow"])?;
+    ///
+    /// let length = ours.durable_len().min(theirs.durable_len());
+    /// let upgrade = Some(RequestUpgrade { start: 0, length });
+    /// let head = theirs.prove(&Request { upgrade, ..Request::default() })?;
+    /// let conflict = ours.check_conflict(&head)?.expect("the second blocks differ");
+    /// assert!(matches!(ours.append(&["hail"]), Err(Error::TwoHistories { length: 2 })));
+    ///
+    /// // Anyone can check it, from its bytes alone.
+    /// Conflict::decode(&conflict.encode())?.verify(None)?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::BadProof`] and [`Error::BadSignature`] blame the peer. [`Error::ForkMismatch`], and
@@ -120,7 +145,8 @@ impl Shared {
         Ok((commit.clone(), state.manifest.clone()))
     }
 
-    /// Stores a conflict, and how far its histories are the same, in place of what was known before.
+    /// Stores a conflict, and how far its histories are the same, in place of what was known
+    /// before.
     pub(crate) fn keep_conflict(
         &self,
         _writer: &mut Writer,
@@ -161,8 +187,8 @@ impl Shared {
         }
     }
 
-    /// Fails if a proof brings what is disputed: once there is a conflict, a head, or a block beyond
-    /// the common ones.
+    /// Fails if a proof brings what is disputed: once there is a conflict, a head, or a block
+    /// beyond the common ones.
     pub(crate) fn check_undisputed(&self, proof: &Proof) -> Result<()> {
         let common_len = self.state().trusted_len();
         let is_common = |index: u64| index < common_len;

@@ -17,8 +17,13 @@ use crate::storage::Part;
 /// | `Buffered` | with the system | all there | a prefix of the commits |
 /// | `None` | in memory | a prefix of the commits | a prefix of the commits |
 ///
-/// None of them corrupts a log, and in none is a commit proven to others before it is on disk.
-/// Replicas are written as with `Buffered` in every mode: what they lose can be fetched again.
+/// None of them corrupts a log, and in none is a commit proven to others before it is on disk. A
+/// power cut takes whole commits, the newest ones. [`truncate`](Log::truncate) and
+/// [`clear`](Log::clear) are on disk in every mode when they return, with all that was accepted
+/// before; so is what is known of a [conflict](Log::conflict).
+///
+/// Replicas wait in no mode: in the first two they are written as with `Buffered`. What a replica
+/// loses can be fetched again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
     /// Once it is on disk. Changes made at the same time by several threads share the wait.
@@ -27,7 +32,8 @@ pub enum Durability {
     /// Once it is handed to the operating system. A thread of the log's own brings it to disk
     /// within `max_delay`, as long as the log is open, and when it is closed.
     Eventual {
-        /// The longest that an accepted change waits for its sync to begin.
+        /// The longest that an accepted change waits for its sync to begin, not counting a sync
+        /// that is under way.
         max_delay: Duration,
     },
     /// Once it is handed to the operating system. It is on disk after [`Log::sync`].
@@ -74,7 +80,23 @@ impl Submitted {
 
 impl Log {
     /// Appends blocks as [`append`](Self::append) does, but returns as soon as they are accepted,
-    /// whatever the log's [`Durability`]. With `Immediate`, readers see them once they are durable.
+    /// whatever the log's [`Durability`]. With `Immediate`, readers see them once they are durable,
+    /// which somebody has to wait for.
+    ///
+    /// ```
+    /// use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
+    ///
+    /// let log = Log::create(MemoryStorage::new(), KeyPair::generate(), LogOptions::default())?;
+    /// let rain = log.submit(&["rain"])?;
+    /// let sun = log.submit(&["sun"])?;
+    /// assert_eq!((sun.len(), log.len()), (2, 0));
+    ///
+    /// // One wait for the disk brings both.
+    /// sun.wait_durable()?;
+    /// assert!(rain.is_durable());
+    /// assert_eq!(log.len(), 2);
+    /// # Ok::<(), multibee_log::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -91,7 +113,8 @@ impl Log {
     /// # Errors
     ///
     /// [`Error::Io`](crate::Error::Io), after which the log takes no more writes, and then
-    /// [`Error::ReadOnlyAfterFailedSync`](crate::Error::ReadOnlyAfterFailedSync).
+    /// [`Error::ReadOnlyAfterFailedSync`](crate::Error::ReadOnlyAfterFailedSync);
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly).
     pub fn sync(&self) -> Result<()> {
         self.shared.disk.check_writable()?;
         let change = self.shared.state().change;

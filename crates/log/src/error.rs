@@ -48,8 +48,11 @@ pub enum DecodeError {
 /// | `ForkMismatch`, `Outdated` | nobody | drop the proof |
 /// | `InvalidRequest` | who asked | answer "no data" |
 /// | `NotAvailable` | nobody | ask somebody else |
-/// | `NotWritable`, `ReadOnly`, `InvalidFork`, `UnfinishedReorg`, `BlockTooLarge`, `BatchTooLarge`, `LogTooLarge` | the caller | mend the call |
-/// | the rest | this machine | stop writing, tell a person |
+/// | `NotWritable`, `ReadOnly`, `WrongStorage`, `InvalidFork`, `UnfinishedReorg`, `BlockTooLarge`, `BatchTooLarge`, `LogTooLarge` | the caller | mend the call |
+/// | `Locked`, `Busy` | another process | try again later |
+/// | `NewerFormat` | nobody | use a newer program |
+/// | `Corrupt` | this machine | [repair](crate::Log::repair), or [restore](crate::Log::restore) if it does not open |
+/// | `Io`, `ReadOnlyAfterFailedSync` | this machine | stop writing, tell a person, open it anew |
 #[expect(missing_docs, reason = "each variant's message names its fields")]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -16,11 +16,15 @@ use crate::lock;
 use crate::storage::{Part, Storage};
 use handles::Handle;
 
-/// Storage in a directory, locked against other processes for as long as this value lives.
+/// Storage in a directory, locked against other processes for as long as this value lives, unless
+/// it was opened for reading only.
 ///
-/// The layout is Hypercore 10's: files `oplog`, `tree`, `data`, `bitfield` and rarely `header`, each
-/// made when first written, and `key` and `conflict`, which are our own. Files are readable by their
-/// owner only. A `key` that others may read is refused.
+/// The layout is Hypercore 10's: files `oplog`, `tree`, `data`, `bitfield` and rarely `header`,
+/// each made when first written, and `key` and `conflict`, which are our own. Files are readable by
+/// their owner only. A `key` that others may read is refused.
+///
+/// Files are opened when they are needed. A process keeps about 256 open for all its logs together,
+/// and one of each log for its lock.
 #[derive(Debug)]
 pub struct FileStorage {
     dir: Mutex<Dir>,
@@ -201,6 +205,10 @@ impl FileStorage {
 
 impl Storage for FileStorage {
     fn read_at(&self, part: Part, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        if offset.saturating_add(buf.len() as u64) > OFFSET_MAX {
+            // Damage may lead there. No file is so long, but systems refuse even to look.
+            return Ok(0);
+        }
         let read = |file: &File| {
             let mut done = 0;
             while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -282,6 +290,9 @@ impl Drop for FileStorage {
         }
     }
 }
+
+/// The end of the longest file that a system can have.
+const OFFSET_MAX: u64 = i64::MAX as u64;
 
 /// Reading and writing at a position, which each system spells in its own way.
 mod positional {

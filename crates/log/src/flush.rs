@@ -13,11 +13,13 @@ impl Log {
     /// Moves nodes and bits from the oplog to their places, durably, and empties the oplog.
     ///
     /// The log does this by itself from time to time. It is worth a call before a directory is
-    /// handed to another program, and makes the next opening quicker.
+    /// handed to another program or copied, makes the next opening quicker, and lets those who
+    /// [read along](Self::open_read_only) prove all of it. Makes durable what was accepted, too.
     ///
     /// # Errors
     ///
-    /// As [`sync`](Self::sync).
+    /// As [`sync`](Self::sync), and [`Error::BatchTooLarge`](crate::Error::BatchTooLarge) if the
+    /// header would be longer than any: it holds the user data.
     pub fn flush(&self) -> Result<()> {
         let mut writer = self.shared.writer()?;
         self.shared.flush(&mut writer)
@@ -54,10 +56,11 @@ impl Shared {
         }
     }
 
-    /// Writes nodes and bits to their parts, then a header that counts them, then drops the entries.
+    /// Writes nodes and bits to their parts, then a header that counts them, then drops the
+    /// entries.
     ///
-    /// The header must not overtake what it tells of, hence the sync before it; and the entries must
-    /// not go before the header is there, hence the sync after it.
+    /// The header must not overtake what it tells of, hence the sync before it; and the entries
+    /// must not go before the header is there, hence the sync after it.
     pub(crate) fn flush(&self, writer: &mut Writer) -> Result<()> {
         self.disk.check_writable()?;
         let (commit, change, pages, contiguous, user_data) = {

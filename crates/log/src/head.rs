@@ -9,7 +9,7 @@ use crate::keys::Hash;
 pub struct Head {
     /// Number of blocks.
     pub length: u64,
-    /// How many times the log was cut before; signed with the rest.
+    /// The fork: 0, and a higher number after each cut. Signed with the rest.
     pub fork: u64,
     /// Bytes of all blocks together.
     pub byte_length: u64,

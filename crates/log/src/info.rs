@@ -12,7 +12,7 @@ pub struct LogInfo {
     pub len: u64,
     /// Bytes of all blocks, held or not.
     pub byte_len: u64,
-    /// How often the log was cut.
+    /// The fork, as [`Log::fork`].
     pub fork: u64,
     /// Blocks that are held.
     pub held_blocks: u64,

@@ -14,8 +14,8 @@ pub(crate) const BATCH_BYTES_MAX: u64 = 1 << 30;
 
 /// Bytes of oplog entries at which a log moves them to their places.
 ///
-/// Each time costs two waits for the disk, and reading the entries on opening costs some 5 ms for
-/// each MiB.
+/// Each time costs three waits for the disk at least, and reading the entries on opening costs some
+/// 5 ms for each MiB.
 pub(crate) const FLUSH_BYTES: u64 = 1024 * 1024;
 
 /// The same for a log that waits for the disk at no other time.

@@ -30,10 +30,10 @@ use crate::tree_store::TreeStore;
 /// How a log is created and opened.
 #[derive(Debug, Clone)]
 pub struct LogOptions {
-    /// When a change returns, and what a power cut may undo.
+    /// When a change returns, and what a power cut may undo. Of a replica's changes, see there.
     pub durability: Durability,
-    /// Whether a new log's key is its public key, as Hypercore 10 made them, and not the hash of its
-    /// manifest.
+    /// Whether a new log's key is its public key, as Hypercore 10 made them, and not the hash of
+    /// its manifest.
     pub compat: bool,
     /// Who may sign a new log. `None`: the key pair it is created with, by [`Manifest::single`].
     pub manifest: Option<Manifest>,
@@ -64,8 +64,9 @@ impl Default for LogOptions {
 
 /// A signed, append-only log of blocks.
 ///
-/// Clones are handles to the same log. All methods may be called from any thread; those that write
-/// wait for each other, and those that read wait for nobody's disk work but their own.
+/// Clones are handles to the same log; it is closed with the last of them. All methods may be
+/// called from any thread; those that write wait for each other, and those that read wait for
+/// nobody's disk work but their own.
 #[derive(Clone)]
 pub struct Log {
     /// Dropped before the rest, see there.
@@ -101,7 +102,16 @@ pub(crate) struct Writer {
 
 impl Log {
     /// Creates a log that `keys` may write to. Its key is the hash of its
-    /// [manifest](LogOptions::manifest) or, with [`LogOptions::compat`], the public key.
+    /// [manifest](LogOptions::manifest) or, with [`LogOptions::compat`], the public key. The log is
+    /// on disk when this returns, in every [`Durability`], and so is the key pair's seed.
+    ///
+    /// ```
+    /// use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
+    ///
+    /// let log = Log::create(MemoryStorage::new(), KeyPair::generate(), LogOptions::default())?;
+    /// assert!(log.is_writable() && log.is_empty());
+    /// # Ok::<(), multibee_log::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -125,7 +135,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// As [`create`](Self::create).
+    /// [`Error::WrongStorage`] if the storage is not empty; [`Error::Io`].
     pub fn create_replica(storage: impl Storage, key: LogKey, options: LogOptions) -> Result<Self> {
         Self::create_with(storage, Header::empty(key), None, options)
     }
@@ -173,12 +183,13 @@ impl Log {
 
     /// Opens a log, after a crash too: changes that did not reach the disk whole are dropped.
     ///
-    /// Reads what Hypercore 10 wrote as well, with the key pair in its header.
+    /// Reads what Hypercore 10 wrote as well, with the key pair in its header. A log that is
+    /// writable here waits until all that was found is on disk, since it may be shared from now on.
     ///
     /// # Errors
     ///
-    /// [`Error::WrongStorage`] if there is no log, [`Error::Corrupt`], [`Error::NewerFormat`],
-    /// [`Error::Io`].
+    /// [`Error::WrongStorage`] if there is no log, [`Error::Corrupt`] if what is there is of no use
+    /// (see [`restore`](Self::restore)), [`Error::NewerFormat`], [`Error::Io`].
     pub fn open(storage: impl Storage, options: LogOptions) -> Result<Self> {
         Self::open_disk(options.disk(storage, true), options)
     }
@@ -248,7 +259,8 @@ impl Log {
         self.shared.state().manifest.as_deref().cloned()
     }
 
-    /// Returns whether this is the writer's copy of the log.
+    /// Returns whether blocks can be appended here: this is the writer's copy of the log, and was
+    /// not opened for reading only.
     pub fn is_writable(&self) -> bool {
         self.shared.keys.is_some()
     }
@@ -274,6 +286,10 @@ impl Log {
     }
 
     /// Returns the number of blocks, held or not.
+    ///
+    /// With [`Durability::Immediate`], blocks count once they are on disk: the writer's `len` is
+    /// then its [`durable_len`](Self::durable_len). In the other modes they count once they are
+    /// accepted.
     pub fn len(&self) -> u64 {
         self.shared.commit().length()
     }
@@ -285,7 +301,8 @@ impl Log {
 
     /// Returns the length that a power cut cannot take back. Only this may be told to others.
     ///
-    /// On a replica, the length: whoever signed it knows it.
+    /// On a replica, the length: whoever signed it knows it. On a log that is [open for
+    /// reading](Self::open_read_only), the length that its writer has moved out of the oplog.
     pub fn durable_len(&self) -> u64 {
         self.shared.durable().length()
     }
@@ -295,12 +312,12 @@ impl Log {
         self.shared.commit().roots.byte_length()
     }
 
-    /// Returns how often the log was cut.
+    /// Returns the fork: 0, and a higher number each time that the log is [cut](Self::truncate).
     pub fn fork(&self) -> u64 {
         self.shared.commit().fork
     }
 
-    /// Returns the signed state of the log, or `None` while it is empty.
+    /// Returns the signed state of the log at [`len`](Self::len), or `None` while it is empty.
     pub fn head(&self) -> Option<Head> {
         self.shared.commit().head()
     }
@@ -325,19 +342,20 @@ impl Log {
         self.shared.state().held(range)
     }
 
-    /// Returns `words` times 32 bits from `first_block` on, a multiple of 32, the lowest bit of each
-    /// for the first block: whether they are held.
+    /// Returns `words` times 32 bits from `first_block` on, a multiple of 32, the lowest bit of
+    /// each for the first block: whether they are held.
     pub fn bitfield_words(&self, first_block: u64, words: usize) -> Vec<u32> {
         let state = self.shared.state();
         let first = first_block / 32;
         (first..first.saturating_add(words as u64)).map(|index| state.word(index)).collect()
     }
 
-    /// Reads a block. `None` if it is not held.
+    /// Reads a block, and checks it. `None` if it is not held.
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] if what was read is not what the tree says; [`Error::Io`].
+    /// [`Error::Corrupt`] if what was read is not what the tree says; see [`repair`](Self::repair).
+    /// [`Error::Io`].
     pub fn get(&self, seq: u64) -> Result<Option<Bytes>> {
         self.shared.get(seq)
     }

@@ -17,12 +17,37 @@ impl Log {
     /// again.
     ///
     /// Blocks that the writer cuts off or clears later are gone here as well. Only what the writer
-    /// has moved out of its oplog is proven to others, since the rest may not be on disk yet.
+    /// has moved out of its oplog ([`flush`](Self::flush)) is proven to others, since the rest may
+    /// not be on disk yet.
+    ///
+    /// ```
+    /// use multibee_log::{FileStorage, KeyPair, Log, LogOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let dir = folder.path().join("weather");
+    /// let keys = KeyPair::generate();
+    /// let log = Log::create(FileStorage::create(&dir)?, keys, LogOptions::default())?;
+    /// log.append(&["rain"])?;
+    ///
+    /// // In another process, mostly.
+    /// let storage = FileStorage::open_read_only(&dir)?;
+    /// let reader = Log::open_read_only(storage, LogOptions::default())?;
+    /// assert_eq!(reader.get(0)?.as_deref(), Some(&b"rain"[..]));
+    /// log.append(&["sun"])?;
+    /// assert!(reader.refresh()?);
+    /// assert_eq!((reader.len(), reader.durable_len()), (2, 0));
+    /// log.flush()?;
+    /// reader.refresh()?;
+    /// assert_eq!(reader.durable_len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and [`Error::Busy`] if the writer changes the log faster than it can
-    /// be read.
+    /// As [`open`](Self::open), and [`Error::Busy`] if the writer changes the log faster than it
+    /// can be read.
     pub fn open_read_only(storage: impl Storage, options: LogOptions) -> Result<Self> {
         let disk = Arc::new(Disk::read_only(storage));
         let recovered = read_consistently(&disk, &options)?;

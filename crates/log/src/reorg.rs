@@ -16,6 +16,30 @@ use crate::verify::SignedHead;
 /// Ask [`request`](Self::request) of a peer at that fork, [`add`](Self::add) the answer, and so on
 /// until there is nothing to ask: at most once for each level of the tree. Then hand it to
 /// [`Log::apply_reorg`]. Until then the log stays as it is. Keeps the log open.
+///
+/// ```
+/// use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage, Request, RequestUpgrade};
+///
+/// let writer = Log::create(MemoryStorage::new(), KeyPair::generate(), LogOptions::default())?;
+/// let copy = Log::create_replica(MemoryStorage::new(), writer.key(), LogOptions::default())?;
+/// let head_from_the_start = || {
+///     let upgrade = Some(RequestUpgrade { start: 0, length: writer.durable_len() });
+///     writer.prove(&Request { upgrade, manifest: true, ..Request::default() })
+/// };
+/// writer.append(&["rain", "sun", "snow"])?;
+/// copy.apply(&head_from_the_start()?)?;
+/// writer.truncate(2)?;
+/// writer.append(&["hail"])?;
+///
+/// let mut reorg = copy.start_reorg(&head_from_the_start()?)?;
+/// while let Some(request) = reorg.request() {
+///     reorg.add(&writer.prove(&request)?)?;
+/// }
+/// let reorged = copy.apply_reorg(reorg)?;
+/// assert_eq!((reorged.fork, reorged.len, reorged.shared_len), ((0, 1), (3, 3), 2));
+/// assert_eq!(copy.head(), writer.head());
+/// # Ok::<(), multibee_log::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Reorg {
     log: Log,

@@ -9,6 +9,8 @@ use crate::known_conflict;
 use crate::limits::{REPAIR_BATCH, REPAIR_ROUNDS_MAX};
 use crate::log::{Log, LogOptions, Shared};
 use crate::memory::MemoryStorage;
+use crate::merkle::NodeSource;
+use crate::node::Node;
 use crate::oplog::{Opened, Oplog};
 use crate::oplog_codec::{Entry, Header};
 use crate::proof::Proof;
@@ -39,14 +41,36 @@ pub struct Restored {
 }
 
 impl Log {
-    /// Audits the log and mends what is wrong: from what is stored, and where that does not do, from
-    /// `source`, which answers requests as [`prove`](Self::prove) of another copy does, or as a peer
-    /// does. What it says is verified.
+    /// Audits the log and mends what is wrong: from what is stored, and where that does not do,
+    /// from `source`, which answers requests as [`prove`](Self::prove) of another copy does, or as
+    /// a peer does. What it says is verified. With no other copy, let it return an error.
+    ///
+    /// ```
+    /// use multibee_log::{
+    ///     KeyPair, Log, LogOptions, MemoryStorage, Part, Request, RequestBlock, RequestUpgrade, Storage,
+    /// };
+    ///
+    /// let disk = MemoryStorage::new();
+    /// let log = Log::create(disk.clone(), KeyPair::generate(), LogOptions::default())?;
+    /// log.append(&["rain"])?;
+    /// let copy = Log::create_replica(MemoryStorage::new(), log.key(), LogOptions::default())?;
+    /// let block = Some(RequestBlock { index: 0, nodes: 0 });
+    /// let upgrade = Some(RequestUpgrade { start: 0, length: 1 });
+    /// copy.apply(&log.prove(&Request { block, upgrade, manifest: true, ..Request::default() })?)?;
+    ///
+    /// disk.write_at(Part::Data, 0, b"p")?;
+    /// assert!(!log.audit(|_| {})?.is_clean());
+    /// let repair = log.repair(|request| copy.prove(request), |_progress| {})?;
+    /// assert_eq!(repair.fetched_blocks, 1);
+    /// assert!(repair.remaining.is_clean());
+    /// assert_eq!(log.get(0)?.as_deref(), Some(&b"rain"[..]));
+    /// # Ok::<(), multibee_log::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] and [`Error::ReadOnly`]. What cannot be mended is no error, but is told in the
-    /// result; nor are errors of `source`.
+    /// [`Error::Io`], [`Error::ReadOnly`] and [`Error::ReadOnlyAfterFailedSync`]. What cannot be
+    /// mended is no error, but is told in the result; nor are errors of `source`.
     pub fn repair(
         &self,
         mut source: impl FnMut(&Request) -> Result<Proof>,
@@ -76,11 +100,15 @@ impl Log {
     /// oplog can still be read and the other copy is no older: to go on from an older one would be
     /// to sign a second history.
     ///
+    /// Fetched are the blocks that the stored bitfield names, or all if it names none. What came
+    /// after the last [`flush`](Self::flush) it does not name. Where a directory is without its
+    /// `oplog`, [`FileStorage::create`](crate::FileStorage::create) opens it.
+    ///
     /// # Errors
     ///
-    /// [`Error::WrongStorage`] if the key is needed, [`Error::ForkMismatch`] and [`Error::Outdated`]
-    /// if the other copy is older than this one: nothing is changed then. [`Error::Io`], and the
-    /// errors of `source` when it is asked for the head.
+    /// [`Error::WrongStorage`] if the key is needed, [`Error::ForkMismatch`] and
+    /// [`Error::Outdated`] if the other copy is older than this one: nothing is changed then.
+    /// [`Error::Io`], and the errors of `source` when it is asked for the head.
     pub fn restore(
         storage: impl Storage,
         key: Option<LogKey>,
@@ -167,6 +195,10 @@ impl Log {
             }
         }
         for &block in &damage.bad_blocks {
+            // With a wrong size on the way to it, it would be written over others.
+            if !self.shared.has_sound_path(block)? {
+                continue;
+            }
             let nodes = self.missing_nodes(block.saturating_mul(2))?;
             fetched += u64::from(self.fetch_block(block, nodes, source)?);
         }
@@ -224,6 +256,27 @@ impl Known {
 }
 
 impl Shared {
+    /// Whether all nodes on the way to a block fit to the root, which the signature vouches for.
+    fn has_sound_path(&self, block: u64) -> Result<bool> {
+        let commit = self.commit();
+        let view = self.tree.at(commit.length());
+        let leaf = block.saturating_mul(2);
+        let is_above = |root: &&Node| flat_tree::contains(root.index, leaf);
+        let Some(mut above) = commit.roots.nodes().iter().find(is_above).copied() else {
+            return Ok(false);
+        };
+        while let Some((left, right)) = flat_tree::children(above.index) {
+            let (Some(left), Some(right)) = (view.node(left)?, view.node(right)?) else {
+                return Ok(false);
+            };
+            if Node::parent(&left, &right) != Some(above) {
+                return Ok(false);
+            }
+            above = if flat_tree::contains(left.index, leaf) { left } else { right };
+        }
+        Ok(true)
+    }
+
     /// Writes what could be computed, and the bits. Returns how many nodes and blocks.
     fn mend(&self, damage: &Damage) -> Result<u64> {
         if damage.audit.is_clean() {

@@ -14,7 +14,7 @@ use crate::storage::Part;
 
 impl Log {
     /// Cuts the log off behind its first `len` blocks, and signs that with the next fork number.
-    /// Returns the fork.
+    /// Returns the fork, when it is on disk.
     ///
     /// Others who hold the blocks that are cut off will drop them when they meet the new fork. What
     /// is appended from here on takes the numbers of the blocks that are gone.
@@ -22,9 +22,9 @@ impl Log {
     /// # Errors
     ///
     /// [`Error::NotWritable`]; [`Error::TwoHistories`] as [`append`](Self::append);
-    /// [`Error::InvalidRequest`] if the log is shorter than `len`; [`Error::Corrupt`] if the tree on
-    /// disk is not the one that was signed; [`Error::Io`], after which the log is as before, unless
-    /// a sync failed.
+    /// [`Error::InvalidRequest`] if the log is shorter than `len`; [`Error::Corrupt`] if the tree
+    /// on disk is not the one that was signed; [`Error::Io`], after which the log is as before,
+    /// unless a sync failed.
     pub fn truncate(&self, len: u64) -> Result<u64> {
         self.shared.truncate(len, None)
     }

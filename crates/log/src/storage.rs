@@ -62,8 +62,13 @@ impl fmt::Display for Part {
 /// Blocking, positional access to the parts of one log.
 ///
 /// A part that was never written is empty, not missing. Calls may come from several threads at
-/// once; those that write come from one thread at a time, and a part may be synced while another
-/// thread writes.
+/// once. A part is changed by one thread at a time, and may be read and synced by others meanwhile.
+///
+/// What was changed since the last [`sync`](Self::sync) of a part may be lost in a power cut, in
+/// pieces and in any order, within a part and among parts; a log gets along with that. It does not
+/// get along with a `sync` that returns before the bytes are safe, nor with two logs in one
+/// storage: keeping a second process out is the storage's matter, as
+/// [`FileStorage`](crate::FileStorage) does.
 pub trait Storage: Send + Sync + 'static {
     /// Fills `buf` from `offset` on and returns how many bytes there were.
     ///

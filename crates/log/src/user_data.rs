@@ -17,13 +17,15 @@ impl Log {
         user_data.iter().find(|(other, _)| other == key).map(|(_, value)| value.clone())
     }
 
-    /// Sets a value, or removes it if it is empty. It is kept with this copy of the log: not signed,
-    /// and not told to others.
+    /// Sets a value, or removes it if it is empty. It is kept with this copy of the log: not
+    /// signed, and not told to others. Replicas have user data of their own.
+    ///
+    /// To set it together with blocks, use a [`Batch`](crate::Batch).
     ///
     /// # Errors
     ///
-    /// [`Error::BatchTooLarge`] if all values together would grow past a mebibyte, or past a thousand;
-    /// [`Error::ReadOnly`] and [`Error::Io`]. The values are then as before.
+    /// [`Error::BatchTooLarge`] if all values together would grow past a mebibyte, or past a
+    /// thousand; [`Error::ReadOnly`] and [`Error::Io`]. The values are then as before.
     pub fn set_user_data(&self, key: &str, value: &[u8]) -> Result<()> {
         let pair = (key.to_owned(), Bytes::copy_from_slice(value));
         let change = self.shared.set_user_data(pair)?;

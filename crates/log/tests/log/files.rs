@@ -41,6 +41,17 @@ fn files_are_private_and_made_when_written() {
     assert_eq!(fs::metadata(dir.join("oplog")).unwrap().len(), 8192 + 119);
 }
 
+/// Where no file can reach there are no bytes, and to look is no error.
+#[test]
+fn nothing_is_found_beyond_any_file() {
+    let temp = tempfile::tempdir().unwrap();
+    let storage = FileStorage::create(temp.path().join("log")).unwrap();
+    storage.write_at(Part::Data, 0, b"block").unwrap();
+    for offset in [5, i64::MAX as u64 - 1, i64::MAX as u64, 1 << 63, u64::MAX] {
+        assert_eq!(storage.read_at(Part::Data, offset, &mut [0; 3]).unwrap(), 0, "{offset}");
+    }
+}
+
 /// A key that others can read is refused.
 #[test]
 fn an_exposed_key_is_refused() {

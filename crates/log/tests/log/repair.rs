@@ -104,6 +104,35 @@ fn blocks_come_from_another_copy() {
     assert_whole(&log, 20);
 }
 
+/// Wherever nodes are damaged, and whatever the other copy lacks: a repair leaves the data of all
+/// blocks as it was.
+#[test]
+fn repairs_write_over_no_good_block() {
+    let len = 100;
+    let (source, _) = flushed(len);
+    let good = (0..len).flat_map(block).collect::<Vec<_>>();
+    for fill in [0, 7, 0xff] {
+        // Up to just behind a node's size, so that its hash is right.
+        for end in (10..2 * len - 10).map(|index| 40 * index + 8) {
+            let (log, storage) = flushed(len);
+            drop(log);
+            storage.write_at(Part::Tree, end - 208, &[fill; 208]).unwrap();
+            let Ok(log) = open(&storage) else { continue };
+            let odd_ones = |request: &Request| match request.block {
+                Some(block) if block.index % 2 == 1 => source.prove(request),
+                _ => nobody(request),
+            };
+            log.repair(odd_ones, |_| ()).unwrap();
+            let mut data = vec![0; good.len()];
+            storage.read_at(Part::Data, 0, &mut data).unwrap();
+            assert!(data == good, "{end} {fill}");
+            let repair = log.repair(|request| source.prove(request), |_| ()).unwrap();
+            assert!(repair.remaining.is_clean(), "{end} {fill}: {repair:?}");
+            assert_whole(&log, len);
+        }
+    }
+}
+
 /// Whatever file is lost: the log opens or gives a typed error, and is whole again after a repair or
 /// restoration. It stays writable where it is sure how long it was.
 #[test]
