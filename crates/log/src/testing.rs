@@ -1,6 +1,7 @@
 //! Storage that records, fails and forgets: for tests of logs, of programs with logs, and of one's
 //! own [`Storage`](crate::Storage). Only with the feature `testing`.
 
+mod ablation;
 mod choice;
 mod crash_images;
 mod enumerator;
@@ -17,6 +18,7 @@ mod side;
 mod unsynced;
 mod workload;
 
+pub use ablation::Ablation;
 pub use crash_images::{CrashImage, CrashImages, Effort};
 pub use enumerator::{Bad, Enumerator, Tally};
 pub use faulty::{Fault, FaultyStorage, Operation};

@@ -14,7 +14,7 @@ use super::random::mix2;
 use super::recording::Recording;
 use super::session::{Session, Settled};
 use super::unsynced::Unsynced;
-use super::workload::Workload;
+use super::workload::{Start, Workload};
 use crate::barrier::Barrier;
 use crate::cache::Cache;
 use crate::durability::Durability;
@@ -26,7 +26,7 @@ use crate::storage::Part;
 const SECOND_CRASH: Effort = Effort { exhaustive: 5, samples: 4, seed: 0 };
 
 /// Of so many images, a second crash is looked at after one.
-const SECOND_CRASH_EVERY: u64 = 16;
+const SECOND_CRASH_EVERY: u64 = 128;
 
 /// Memory for what the logs read. Little, so that it stays close to the processor.
 const CACHE_BYTES: u64 = 256 * 1024;
@@ -78,17 +78,14 @@ impl Enumerator {
     /// # Errors
     ///
     /// The first state in which an invariant does not hold.
-    pub fn explore(
-        &self,
-        workload: &Workload,
-        from: usize,
-        effort: Effort,
-    ) -> Result<Tally, Box<Bad>> {
+    pub fn explore(&self, workload: &Workload, from: usize, effort: Effort) -> Result<Tally, Box<Bad>> {
         let options = self.options(workload.durability);
         let bad = |what: String| Box::new(Bad::without_crash(workload, what));
         let session = Session::start(options, workload.start, workload.seed, &self.settled);
         let mut session = session.map_err(|error| bad(format!("beginning: {error}")))?;
-        let mut begun = [0, 0];
+        // What was there before the log was opened is not its doing.
+        let is_unsynced = workload.start == Start::Unsynced;
+        let mut begun = [if is_unsynced { session.writer.now() - 1 } else { 0 }, 0];
         for (op, number) in workload.ops.iter().zip(0..) {
             if number == from && from > 0 {
                 begun = [session.writer.now(), session.replica.now()];
@@ -143,12 +140,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Looks at crashes at all moments after the first `begun` events.
-    fn run(
-        &self,
-        recording: &Recording,
-        history: &History,
-        begun: usize,
-    ) -> Result<Tally, Box<Bad>> {
+    fn run(&self, recording: &Recording, history: &History, begun: usize) -> Result<Tally, Box<Bad>> {
         let mut tally = Tally::default();
         let mut unsynced = Unsynced::new(recording);
         let mut floor = None;
@@ -164,9 +156,7 @@ impl Search<'_> {
             // after a sync there may be few enough to look at each.
             let known = (floor == new_floor).then_some(before);
             let is_closer = before > self.effort.exhaustive && unsynced.count() < before;
-            if known == Some(unsynced.count())
-                || known.is_some() && !event.is_change() && !is_closer
-            {
+            if known == Some(unsynced.count()) || known.is_some() && !event.is_change() && !is_closer {
                 continue;
             }
             floor = new_floor;
@@ -197,11 +187,7 @@ impl Search<'_> {
         tally.distinct += u64::from(self.all.images.insert(hash));
         let survival = self.examiner.examine(image, expected);
         let survival = survival.map_err(|violation| {
-            self.bad(
-                image,
-                violation.invariant,
-                format!("event {moment}: {crash}: {}", violation.what),
-            )
+            self.bad(image, violation.invariant, format!("event {moment}: {crash}: {}", violation.what))
         })?;
         if hash.is_multiple_of(SECOND_CRASH_EVERY) {
             self.crash_again(crash, &survival, expected, moment, tally)?;
@@ -218,8 +204,7 @@ impl Search<'_> {
         moment: usize,
         tally: &mut Tally,
     ) -> Result<(), Box<Bad>> {
-        let Survival { recording, opened, found: Some(found), after: (steps, safe) } = survival
-        else {
+        let Survival { recording, opened, found: Some(found), after: (steps, safe) } = survival else {
             return Ok(());
         };
         let mut history = expected.to_history();
@@ -242,8 +227,7 @@ impl Search<'_> {
                 tally.images += 1;
                 let image = second.image();
                 let hash = image.hash();
-                if !self.all.states.insert(mix2(hash, mix2(expected.id(), self.is_replica.into())))
-                {
+                if !self.all.states.insert(mix2(hash, mix2(expected.id(), self.is_replica.into()))) {
                     continue;
                 }
                 tally.states += 1;
@@ -251,8 +235,7 @@ impl Search<'_> {
                 tally.distinct += u64::from(self.all.images.insert(hash));
                 self.examiner.examine(image, &expected).map_err(|violation| {
                     let what = violation.what;
-                    let what =
-                        format!("event {moment}: {crash}; then event {again}: {second}: {what}");
+                    let what = format!("event {moment}: {crash}; then event {again}: {second}: {what}");
                     self.bad(image, violation.invariant, what)
                 })?;
             }
@@ -263,13 +246,7 @@ impl Search<'_> {
     fn bad(&self, image: &Image, invariant: Invariant, what: String) -> Box<Bad> {
         let workload = self.workload.clone();
         let is_replica = self.is_replica;
-        Box::new(Bad {
-            workload,
-            is_replica,
-            invariant: Some(invariant),
-            what,
-            image: image.clone(),
-        })
+        Box::new(Bad { workload, is_replica, invariant: Some(invariant), what, image: image.clone() })
     }
 }
 

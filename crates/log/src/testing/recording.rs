@@ -39,6 +39,14 @@ impl RecordingStorage {
         Self { tape: Arc::new(Mutex::new(tape)) }
     }
 
+    /// Makes storage on which happened what was recorded, but nothing was waited for.
+    pub(super) fn over_unsynced(recording: &Recording, now: Image) -> Self {
+        let mut recording = recording.clone();
+        recording.is_published = true;
+        recording.events.retain(Event::is_change);
+        Self { tape: Arc::new(Mutex::new(Tape { recording, now, keeps_discarded: false })) }
+    }
+
     /// Chooses what a discard does: nothing, or zeros, as from the start. Both are allowed, so a
     /// program must get along with either.
     pub fn keep_discarded(&self, keeps: bool) {

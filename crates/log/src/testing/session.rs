@@ -1,9 +1,12 @@
 //! Doing what a workload says, to a log and a replica of it.
 
+use std::io::ErrorKind;
+
 use bytes::Bytes;
 
+use super::faulty::Fault;
 use super::history::Version;
-use super::image::Image;
+use super::recording::RecordingStorage;
 use super::random::{Random, mix2};
 use super::side::{Promise, Side};
 use super::workload::{Op, Start};
@@ -36,73 +39,72 @@ pub(super) struct Session {
 /// A log and a replica that were in use for a while, and all about them.
 #[derive(Debug, Clone)]
 pub(super) struct Settled {
-    writer: (Image, Version),
-    replica: (Image, Version),
+    writer: (RecordingStorage, Version),
+    replica: (RecordingStorage, Version),
 }
 
 impl Settled {
     /// Uses a log and a replica until there is something of everything: both headers were written,
     /// the log was cut, blocks are missing, and changes wait to be moved.
     pub(super) fn new() -> Result<Self> {
-        let mut session = Session::begin(LogOptions::default(), 0, None)?;
+        let mut session = Session::new(LogOptions::default(), 0);
         let ops = [
-            Op::Batch,
-            Op::Append,
-            Op::Download,
-            Op::Flush,
-            Op::Put,
-            Op::Batch,
-            Op::Truncate,
-            Op::Batch,
-            Op::Download,
-            Op::Download,
-            Op::Flush,
-            Op::Clear,
-            Op::Append,
-            Op::Put,
+            Op::Batch, Op::Append, Op::Download, Op::Flush, Op::Put, Op::Batch, Op::Truncate,
+            Op::Batch, Op::Download, Op::Download, Op::Flush, Op::Clear, Op::Append, Op::Put,
             Op::Download,
         ];
         ops.iter().try_for_each(|op| session.run(*op))?;
         let state = |side: &mut Side| {
             side.close();
-            (side.disk.inner().image(), side.current.clone())
+            (side.disk.inner().clone(), side.current.clone())
         };
         Ok(Self { writer: state(&mut session.writer), replica: state(&mut session.replica) })
     }
 }
 
 impl Session {
-    /// Begins with a new log, or with one that was in use.
-    pub(super) fn begin(options: LogOptions, seed: u64, settled: Option<&Settled>) -> Result<Self> {
-        let keys = KeyPair::from_seed([7; 32]);
-        let replica_options = LogOptions { ..options.clone() };
-        let (writer, replica) = match settled {
-            None => (Side::nowhere(options), Side::nowhere(replica_options)),
-            Some(Settled { writer, replica }) => (
-                Side::over(writer.0.clone(), options, writer.1.clone()),
-                Side::over(replica.0.clone(), replica_options, replica.1.clone()),
-            ),
-        };
-        let made = mix2(seed, settled.is_some().into());
-        let mut session = Self { keys, writer, replica, random: Random::new(made), made };
-        // Half of the file systems know what a hole is.
-        let keeps = session.random.chance(1, 2);
-        session.writer.disk.inner().keep_discarded(keeps);
-        session.replica.disk.inner().keep_discarded(keeps);
-        Ok(session)
-    }
-
-    /// As [`begin`](Self::begin), with the log there or created.
+    /// Begins with a log that is there, or is created.
     pub(super) fn start(
         options: LogOptions,
         start: Start,
         seed: u64,
         settled: &Settled,
     ) -> Result<Self> {
-        let settled = (start == Start::Settled).then_some(settled);
-        let mut session = Self::begin(options, seed, settled)?;
+        let mut session = match start {
+            Start::Nothing => Self::new(options, seed),
+            Start::Settled => {
+                let Settled { writer, replica } = settled;
+                let side = |(disk, version): &(RecordingStorage, Version)| {
+                    let disk = RecordingStorage::over(disk.image());
+                    Side::over(disk, options.clone(), version.clone())
+                };
+                Self { writer: side(writer), replica: side(replica), ..Self::new(options, !seed) }
+            }
+            Start::Unsynced => {
+                let (disk, version) = &settled.writer;
+                let disk = RecordingStorage::over_unsynced(&disk.recording(), disk.image());
+                let writer = Side::over(disk, options.clone(), version.clone());
+                let mut session = Self { writer, ..Self::new(options, !seed) };
+                session.writer.open()?;
+                session
+            }
+        };
         session.create()?;
         Ok(session)
+    }
+
+    fn new(options: LogOptions, seed: u64) -> Self {
+        let made = mix2(seed, 0);
+        let mut random = Random::new(made);
+        // Half of the file systems know what a hole is.
+        let keeps = random.chance(1, 2);
+        let side = |options| {
+            let side = Side::nowhere(options);
+            side.disk.inner().keep_discarded(keeps);
+            side
+        };
+        let (writer, replica) = (side(options.clone()), side(options));
+        Self { keys: KeyPair::from_seed([7; 32]), writer, replica, random, made }
     }
 
     /// Creates the log, if there is none yet.
@@ -157,6 +159,7 @@ impl Session {
                 self.writer.open()?;
                 self.on_replica(Side::open)
             }
+            Op::Kill => self.kill(),
         }
     }
 
@@ -219,6 +222,20 @@ impl Session {
         let pick = self.random.next();
         clear(&mut self.writer, pick)?;
         self.on_replica(|replica| clear(replica, pick))
+    }
+
+    /// Lets a few of an operation's changes reach the system, and then no more.
+    fn kill(&mut self) -> Result<()> {
+        let ops = [Op::Append, Op::Batch, Op::Put, Op::Flush, Op::Flush, Op::Truncate, Op::Clear];
+        let op = ops.get(self.random.below(ops.len() as u64) as usize).unwrap_or(&Op::Flush);
+        let changes = self.random.below(12);
+        let fault = Fault { kind: ErrorKind::BrokenPipe, written: self.random.below(600) as usize };
+        self.writer.disk.fail_after(changes, fault);
+        // Whether it came to its end or not: what is on the disk will tell.
+        let _ = self.run(*op);
+        self.writer.close();
+        self.writer.disk.heal();
+        self.writer.open()
     }
 
     /// Has the replica take over the writer's head if it does not have it, and one block.

@@ -2,7 +2,6 @@
 
 use super::faulty::FaultyStorage;
 use super::history::{History, Version};
-use super::image::Image;
 use super::recording::RecordingStorage;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
@@ -31,11 +30,12 @@ impl Side {
         Self::on(RecordingStorage::new(), options, Version::empty())
     }
 
-    /// A log that is there, closed. All of it is safe.
-    pub(super) fn over(image: Image, options: LogOptions, version: Version) -> Self {
-        let mut side = Self::on(RecordingStorage::over(image), options, version.clone());
-        side.history.push(version, 0, 0);
-        side.history.make_safe(0);
+    /// A log that is there, closed.
+    pub(super) fn over(storage: RecordingStorage, options: LogOptions, version: Version) -> Self {
+        let mut side = Self::on(storage, options, version.clone());
+        let now = side.now();
+        side.history.push(version, now, now);
+        side.history.make_safe(now);
         side
     }
 
@@ -85,8 +85,7 @@ impl Side {
         // With `None` the newest commits may be gone if closing the log could not write them.
         let is_certain = !self.has_failed || self.options.durability != Durability::None;
         let expected = self.history.expected(now, is_certain);
-        let is_found =
-            |version: &&Version| version.has_head_of(&log) && version.has_claims_of(&log);
+        let is_found = |version: &&Version| version.has_head_of(&log) && version.has_claims_of(&log);
         let found = expected.versions().filter(is_found).last().cloned();
         let Some(found) = found else {
             return Err(Error::WrongStorage { what: "a log that nobody has written" });

@@ -23,10 +23,7 @@ fn try_out() {
             }
         }
         let t = start.elapsed();
-        println!(
-            "len {len}: {n} workloads {tally:?} {t:?} {:?} a state",
-            t / (tally.states as u32 + 1)
-        );
+        println!("len {len}: {n} workloads {tally:?} {t:?} {:?} a state", t / (tally.states as u32 + 1));
     }
     println!("{bad} bad");
 }
@@ -54,4 +51,17 @@ fn try_random() {
     let t = start.elapsed();
     println!("{tally:?} {t:?} {:?} a state", t / (tally.states as u32 + 1));
     println!("{bad} bad");
+}
+
+#[test]
+fn try_ablation() {
+    use multibee_log::testing::Ablation;
+    let waits = Ablation::waits().unwrap();
+    println!("{waits:?}");
+    for wait in waits {
+        let start = Instant::now();
+        let effort = Effort { exhaustive: 6, samples: 4, seed: 1 };
+        let found = Ablation::run(wait, 30, effort).unwrap();
+        println!("{:?} {:?} {:?} {}", found.left_out, found.tally, start.elapsed(), found.bad.map_or("NONE".to_owned(), |bad| bad.to_string()));
+    }
 }
