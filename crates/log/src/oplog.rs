@@ -168,6 +168,9 @@ impl Oplog {
     pub(crate) fn cut(&mut self, disk: &Disk, end: Option<u64>) -> Result<()> {
         self.end = end.unwrap_or(ENTRIES_AT);
         if disk.len(Part::Oplog)? > self.end {
+            // A program that was killed may have left a header that is not on disk yet. The entries
+            // that it outdated must not go before it is.
+            disk.sync(Barrier::Recovery, &[Part::Oplog])?;
             disk.truncate(Part::Oplog, self.end)?;
             disk.sync(Barrier::Recovery, &[Part::Oplog])?;
         }
