@@ -73,6 +73,14 @@ impl RecordingStorage {
         self.lock().recording.clone()
     }
 
+    /// Returns another disk, to which the same happened.
+    pub(super) fn copy(&self) -> Self {
+        let Tape { recording, now, keeps_discarded } = &*self.lock();
+        let (recording, now) = (recording.clone(), now.clone());
+        let tape = Tape { recording, now, keeps_discarded: *keeps_discarded };
+        Self { tape: Arc::new(Mutex::new(tape)) }
+    }
+
     /// Returns what a program reads now.
     pub fn image(&self) -> Image {
         self.lock().now.clone()

@@ -36,11 +36,13 @@ pub(super) struct Session {
     made: u64,
 }
 
-/// A log and a replica that were in use for a while, and all about them.
+/// Logs that were in use for a while, and what they are.
 #[derive(Debug, Clone)]
 pub(super) struct Settled {
     writer: (RecordingStorage, Version),
     replica: (RecordingStorage, Version),
+    /// As `writer`, with a header outside its slot.
+    annotated: (RecordingStorage, Version),
 }
 
 impl Settled {
@@ -49,16 +51,20 @@ impl Settled {
     pub(super) fn new() -> Result<Self> {
         let mut session = Session::new(LogOptions::default(), 0);
         let ops = [
-            Op::Batch, Op::Append, Op::Download, Op::Flush, Op::Put, Op::Batch, Op::Truncate,
-            Op::Batch, Op::Download, Op::Download, Op::Flush, Op::Clear, Op::Append, Op::Put,
-            Op::Download,
+            [Op::Batch, Op::Append, Op::Download, Op::Flush, Op::Put],
+            [Op::Batch, Op::Truncate, Op::Batch, Op::Download, Op::Download],
+            [Op::Flush, Op::Clear, Op::Append, Op::Put, Op::Download],
         ];
-        ops.iter().try_for_each(|op| session.run(*op))?;
+        ops.as_flattened().iter().try_for_each(|op| session.run(*op))?;
         let state = |side: &mut Side| {
             side.close();
-            (side.disk.inner().clone(), side.current.clone())
+            (side.disk.inner().copy(), side.current.clone())
         };
-        Ok(Self { writer: state(&mut session.writer), replica: state(&mut session.replica) })
+        let (writer, replica) = (state(&mut session.writer), state(&mut session.replica));
+        session.annotate(NOTES_LEN)?;
+        session.run(Op::Flush)?;
+        session.run(Op::Put)?;
+        Ok(Self { writer, replica, annotated: state(&mut session.writer) })
     }
 }
 
@@ -73,7 +79,7 @@ impl Session {
         let mut session = match start {
             Start::Nothing => Self::new(options, seed),
             Start::Settled => {
-                let Settled { writer, replica } = settled;
+                let Settled { writer, replica, .. } = settled;
                 let side = |(disk, version): &(RecordingStorage, Version)| {
                     let disk = RecordingStorage::over(disk.image());
                     Side::over(disk, options.clone(), version.clone())
@@ -81,7 +87,9 @@ impl Session {
                 Self { writer: side(writer), replica: side(replica), ..Self::new(options, !seed) }
             }
             Start::Unsynced => {
-                let (disk, version) = &settled.writer;
+                let is_annotated = !seed.is_multiple_of(2);
+                let (disk, version) =
+                    if is_annotated { &settled.annotated } else { &settled.writer };
                 let disk = RecordingStorage::over_unsynced(&disk.recording(), disk.image());
                 let writer = Side::over(disk, options.clone(), version.clone());
                 let mut session = Self { writer, ..Self::new(options, !seed) };
@@ -206,6 +214,10 @@ impl Session {
 
     fn notes(&mut self) -> Result<()> {
         let len = if self.random.chance(2, 3) { NOTES_LEN } else { 0 };
+        self.annotate(len)
+    }
+
+    fn annotate(&mut self, len: usize) -> Result<()> {
         let value = self.block(len);
         let after = self.writer.current.set_user_data("notes", &value);
         self.writer.change(after, Promise::AsOptions, |log| log.set_user_data("notes", &value))
@@ -233,7 +245,7 @@ impl Session {
         self.writer.disk.fail_after(changes, fault);
         // Whether it came to its end or not: what is on the disk will tell.
         let _ = self.run(*op);
-        self.writer.close();
+        self.writer.end();
         self.writer.disk.heal();
         self.writer.open()
     }

@@ -77,6 +77,12 @@ impl Side {
         self.log = None;
     }
 
+    /// Ends the program. What was in memory only is gone.
+    pub(super) fn end(&mut self) {
+        self.close();
+        self.has_failed = true;
+    }
+
     /// Opens the log anew.
     pub(super) fn open(&mut self) -> Result<()> {
         self.close();

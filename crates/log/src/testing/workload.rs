@@ -163,13 +163,16 @@ impl Workload {
             let digit = |at| number / Op::BASIC.len().pow(at) % Op::BASIC.len();
             (0..len).rev().filter_map(|at| Op::BASIC.get(digit(at)).copied()).collect::<Vec<_>>()
         });
+        let mut starts = vec![(Start::Nothing, 0), (Start::Settled, 0)];
+        if len < 2 {
+            starts.extend([(Start::Unsynced, 0), (Start::Unsynced, 1)]);
+        }
         series.flat_map(move |ops| {
-            let starts = STARTS.into_iter().filter(move |(_, start)| *start != Start::Unsynced || len < 2);
-            let circumstances = starts.flat_map(|start| MODES.map(|mode| (start, mode)));
-            circumstances.map(move |((_, start), (_, durability))| Self {
+            let circumstances = starts.clone().into_iter().flat_map(|start| MODES.map(|mode| (start, mode)));
+            circumstances.map(move |((start, seed), (_, durability))| Self {
                 durability,
                 start,
-                seed: 0,
+                seed,
                 ops: ops.clone(),
             })
         })
@@ -252,7 +255,7 @@ mod tests {
     fn all_series_are_there() {
         for len in 0..=3 {
             let all: HashSet<String> = Workload::all_of_len(len).map(|w| w.to_string()).collect();
-            let starts = if len < 2 { 3 } else { 2 };
+            let starts = if len < 2 { 4 } else { 2 };
             assert_eq!(all.len(), 9_usize.pow(len) * starts * 4);
         }
     }
