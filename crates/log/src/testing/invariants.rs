@@ -17,6 +17,10 @@ use crate::log::{Log, LogOptions};
 use crate::request::{Request, RequestUpgrade};
 use crate::storage::Part;
 
+/// Of so many logs that went on after a crash, one is then opened as it was, and flushed. The others
+/// are opened read-only, which costs a third.
+const OPENED_TO_WRITE_EVERY: u64 = 4;
+
 /// Something that must hold after every crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Invariant {
@@ -154,12 +158,21 @@ impl Examiner<'_> {
     /// Opens the log again, and checks that it is `version`.
     fn check_reopened(&self, disk: &RecordingStorage, version: &Version) -> Result<(), Violation> {
         let goes_on = |what: String| Violation::new(Invariant::GoesOn, what);
-        let log = Log::open(disk.clone(), self.options.clone());
+        let (disk_again, options) = (disk.clone(), self.options.clone());
+        let may_write = disk.image().hash().is_multiple_of(OPENED_TO_WRITE_EVERY);
+        let log = if may_write {
+            Log::open(disk_again, options)
+        } else {
+            Log::open_read_only(disk_again, options)
+        };
         let log = log.map_err(|error| goes_on(format!("opening again: {error} ({error:?})")))?;
         if !version.has_head_of(&log) || !version.has_claims_of(&log) {
             return Err(goes_on(format!("opened again it is {}, not {version}", describe(&log))));
         }
         check_blocks(&log, version)?;
+        if !may_write {
+            return Ok(());
+        }
         log.flush().map_err(|error| goes_on(format!("flushing: {error}")))?;
         let image = disk.start();
         let tidy = |part: Part| {
