@@ -98,7 +98,6 @@ mod verify;
 mod write_behind;
 
 #[cfg(feature = "testing")]
-#[doc(hidden)]
 pub mod testing;
 
 pub use apply::Applied;

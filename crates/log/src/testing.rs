@@ -6,6 +6,7 @@ mod choice;
 mod crash_images;
 mod enumerator;
 mod faulty;
+#[doc(hidden)]
 pub mod fuzz;
 mod history;
 mod image;

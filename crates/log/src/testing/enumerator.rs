@@ -86,11 +86,17 @@ impl Enumerator {
         // What was there before the log was opened is not its doing.
         let is_unsynced = workload.start == Start::Unsynced;
         let mut begun = [if is_unsynced { session.writer.now() - 1 } else { 0 }, 0];
+        let mut starts = Vec::with_capacity(workload.ops.len());
         for (op, number) in workload.ops.iter().zip(0..) {
+            starts.push([session.writer.now(), session.replica.now()]);
             if number == from && from > 0 {
                 begun = [session.writer.now(), session.replica.now()];
             }
-            session.run(*op).map_err(|error| bad(format!("operation {number}, {op}: {error}")))?;
+            session.run(*op).map_err(|error| {
+                let complaint = [&session.writer, &session.replica].map(|side| &side.complaint);
+                let complaint = complaint.into_iter().flatten().cloned().collect::<String>();
+                bad(format!("operation {number}, {op}: {error}; {complaint}"))
+            })?;
         }
         let [writer_begun, replica_begun] = begun;
         let recordings = [session.writer.disk.inner(), session.replica.disk.inner()];
@@ -103,7 +109,8 @@ impl Enumerator {
         let options = self.examining_options(workload.durability);
         let keys = session.keys();
         let examiner = Examiner { keys, options: &options, source: None, next: RefCell::default() };
-        let mut search = Search { all: self, workload, effort, examiner, is_replica: false };
+        let is_replica = false;
+        let mut search = Search { all: self, workload, effort, examiner, is_replica, starts: &starts };
         let mut tally = search.run(&writer, &session.writer.history, writer_begun)?;
         search.examiner.source = Some(&source);
         search.is_replica = true;
@@ -136,9 +143,23 @@ struct Search<'a> {
     effort: Effort,
     examiner: Examiner<'a>,
     is_replica: bool,
+    /// When each operation began, on either disk.
+    starts: &'a [[usize; 2]],
 }
 
 impl Search<'_> {
+    /// Names a moment, for people.
+    fn when(&self, moment: usize) -> String {
+        let begun = |[writer, replica]: &&[usize; 2]| {
+            if self.is_replica { *replica < moment } else { *writer < moment }
+        };
+        let count = self.starts.iter().take_while(begun).count();
+        match count.checked_sub(1).and_then(|number| Some((number, self.workload.ops.get(number)?))) {
+            Some((number, op)) => format!("event {moment}, in operation {number}, {op}"),
+            None => format!("event {moment}, at the beginning"),
+        }
+    }
+
     /// Looks at crashes at all moments after the first `begun` events.
     fn run(&self, recording: &Recording, history: &History, begun: usize) -> Result<Tally, Box<Bad>> {
         let mut tally = Tally::default();
@@ -187,7 +208,8 @@ impl Search<'_> {
         tally.distinct += u64::from(self.all.images.insert(hash));
         let survival = self.examiner.examine(image, expected);
         let survival = survival.map_err(|violation| {
-            self.bad(image, violation.invariant, format!("event {moment}: {crash}: {}", violation.what))
+            let what = format!("{}: {crash}: {}", self.when(moment), violation.what);
+            self.bad(image, violation.invariant, what)
         })?;
         if hash.is_multiple_of(SECOND_CRASH_EVERY) {
             self.crash_again(crash, &survival, expected, moment, tally)?;
@@ -212,8 +234,8 @@ impl Search<'_> {
         for step in steps {
             history.push(step.clone(), *opened, usize::MAX);
         }
-        if !steps.is_empty() {
-            history.make_safe(*safe);
+        if let Some(last) = steps.last() {
+            history.make_safe(last.id(), *safe);
         }
         let mut unsynced = Unsynced::new(recording);
         for (event, again) in recording.events.iter().zip(1..) {
@@ -235,7 +257,8 @@ impl Search<'_> {
                 tally.distinct += u64::from(self.all.images.insert(hash));
                 self.examiner.examine(image, &expected).map_err(|violation| {
                     let what = violation.what;
-                    let what = format!("event {moment}: {crash}; then event {again}: {second}: {what}");
+                    let when = self.when(moment);
+                    let what = format!("{when}: {crash}; then event {again}: {second}: {what}");
                     self.bad(image, violation.invariant, what)
                 })?;
             }

@@ -99,6 +99,14 @@ impl Version {
         Self { missing: Arc::new(missing), user_data: self.user_data.clone(), ..source.clone() }
     }
 
+    /// The version on another fork, with only the blocks that are the same there.
+    pub(super) fn reorg(&self, source: &Self, shared_len: u64) -> Self {
+        let held = |number: &u64| *number < shared_len && self.holds(*number);
+        let missing = (0..source.len()).filter(|number| !held(number)).collect();
+        let user_data = self.user_data.clone();
+        Self { missing: Arc::new(missing), user_data, ..source.clone() }
+    }
+
     pub(super) fn holds(&self, block: u64) -> bool {
         block < self.len() && !self.missing.contains(&block)
     }
@@ -214,17 +222,21 @@ impl History {
         self.push(version, begun, NEVER);
     }
 
-    /// The newest version is safe from `moment` on, and so are those before it.
-    pub(super) fn make_safe(&mut self, moment: usize) {
-        if let Some(last) = self.versions.last_mut() {
-            last.safe = last.safe.min(moment);
+    /// The version with this id is safe from `moment` on: no older one can come back.
+    pub(super) fn make_safe(&mut self, id: u64, moment: usize) {
+        let is_found = |dated: &&mut Dated| dated.id == id && dated.gone == NEVER;
+        if let Some(found) = self.versions.iter_mut().rfind(is_found) {
+            found.safe = found.safe.min(moment);
         }
     }
 
     /// A head was told to be safe, or was seen by others, at `moment`.
     pub(super) fn make_head_safe(&mut self, head: Option<&Head>, moment: usize) {
         // Of several versions with this head the first: the others differ in what is not signed.
-        let found = self.versions.iter_mut().find(|dated| dated.version.head.as_ref() == head);
+        let is_found = |dated: &&mut Dated| {
+            dated.version.head.as_ref() == head && dated.gone == NEVER
+        };
+        let found = self.versions.iter_mut().find(is_found);
         if let Some(found) = found {
             found.safe = found.safe.min(moment);
         }

@@ -10,11 +10,10 @@ use bytes::Bytes;
 use super::history::{Expected, USER_DATA_KEYS, Version, brief};
 use super::image::Image;
 use super::recording::{Recording, RecordingStorage};
-use super::session::prove_block;
+use super::session::{prove_block, reorg, upgrade_request};
 use crate::error::{Error, Result};
 use crate::key_pair::KeyPair;
 use crate::log::{Log, LogOptions};
-use crate::request::{Request, RequestUpgrade};
 use crate::storage::Part;
 
 /// Of so many logs that went on after a crash, one is then opened as it was, and flushed. The others
@@ -174,6 +173,10 @@ impl Examiner<'_> {
             return Ok(());
         }
         log.flush().map_err(|error| goes_on(format!("flushing: {error}")))?;
+        let audit = log.audit(|_| ()).map_err(|error| goes_on(format!("auditing: {error}")))?;
+        if !audit.is_clean() {
+            return Err(goes_on(format!("an audit finds {:?}", audit.findings)));
+        }
         let image = disk.start();
         let tidy = |part: Part| {
             let len = match part {
@@ -211,7 +214,7 @@ fn find<'a>(log: &Log, expected: &'a Expected<'_>) -> Result<&'a Version, Violat
     found.ok_or_else(|| Violation::new(Invariant::KeepsBatchesWhole, is()))
 }
 
-fn describe(log: &Log) -> String {
+pub(super) fn describe(log: &Log) -> String {
     let user_data = USER_DATA_KEYS.iter().map(|key| log.user_data(key));
     let user_data: Vec<_> = user_data.map(|value| value.map(|value| brief(&value))).collect();
     let held = log.held(0..u64::MAX);
@@ -253,16 +256,15 @@ fn check_growth(disk: &RecordingStorage, limit: impl Fn(Part) -> u64, by: &str) 
 /// Has a replica take over the source's head, and the first block that it lacks.
 fn download(log: &Log, source: &Source, version: &Version) -> Result<Vec<Version>> {
     let Source { log: writer, version: newest } = source;
-    if version.fork != newest.fork && version.len() > 0 {
-        return Ok(Vec::new());
-    }
     let mut steps = Vec::new();
     let mut after = version.clone();
-    if version.len() < newest.len() {
-        let length = newest.len() - version.len();
-        let upgrade = Some(RequestUpgrade { start: version.len(), length });
-        let manifest = log.manifest().is_none();
-        log.apply(&writer.prove(&Request { upgrade, manifest, ..Request::default() })?)?;
+    if version.fork != newest.fork {
+        let reorg = reorg(writer, log)?;
+        after = version.reorg(newest, reorg.shared_len());
+        log.apply_reorg(reorg)?;
+        steps.push(after.clone());
+    } else if version.len() < newest.len() {
+        log.apply(&writer.prove(&upgrade_request(log, newest.len()))?)?;
         after = version.follow(newest, None);
         steps.push(after.clone());
     }

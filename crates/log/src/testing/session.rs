@@ -15,6 +15,7 @@ use crate::key_pair::KeyPair;
 use crate::keys::LogKey;
 use crate::log::{Log, LogOptions};
 use crate::manifest::Manifest;
+use crate::reorg::Reorg;
 use crate::request::{Request, RequestBlock, RequestUpgrade};
 
 /// Lengths of blocks, in turn: none, some that fit into a sector, one that does not.
@@ -238,16 +239,21 @@ impl Session {
 
     /// Lets a few of an operation's changes reach the system, and then no more.
     fn kill(&mut self) -> Result<()> {
-        let ops = [Op::Append, Op::Batch, Op::Put, Op::Flush, Op::Flush, Op::Truncate, Op::Clear];
+        let ops = [Op::Append, Op::Put, Op::Flush, Op::Flush, Op::Truncate, Op::Clear, Op::Download];
         let op = ops.get(self.random.below(ops.len() as u64) as usize).unwrap_or(&Op::Flush);
         let changes = self.random.below(12);
         let fault = Fault { kind: ErrorKind::BrokenPipe, written: self.random.below(600) as usize };
-        self.writer.disk.fail_after(changes, fault);
+        for side in [&mut self.writer, &mut self.replica] {
+            side.disk.fail_after(changes, fault);
+        }
         // Whether it came to its end or not: what is on the disk will tell.
         let _ = self.run(*op);
-        self.writer.end();
-        self.writer.disk.heal();
-        self.writer.open()
+        for side in [&mut self.writer, &mut self.replica] {
+            side.end();
+            side.disk.heal();
+        }
+        self.writer.open()?;
+        self.on_replica(Side::open)
     }
 
     /// Has the replica take over the writer's head if it does not have it, and one block.
@@ -265,15 +271,14 @@ impl Session {
         };
         let source = source.clone();
         let ours = self.replica.current.clone();
-        if ours.fork != source.fork && ours.len() > 0 {
-            return Ok(());
-        }
-        if ours.head != source.head {
+        if ours.fork != source.fork {
             self.share(&head);
-            let upgrade = RequestUpgrade { start: ours.len(), length: head.length - ours.len() };
-            let manifest = replica.manifest().is_none();
-            let request = Request { upgrade: Some(upgrade), manifest, ..Request::default() };
-            let proof = writer.prove(&request)?;
+            let reorg = reorg(&writer, &replica)?;
+            let after = ours.reorg(&source, reorg.shared_len());
+            self.replica.change(after, Promise::Safe, |log| log.apply_reorg(reorg).map(drop))?;
+        } else if ours.head != source.head {
+            self.share(&head);
+            let proof = writer.prove(&upgrade_request(&replica, head.length))?;
             let after = ours.follow(&source, None);
             self.replica.change(after, Promise::Accepted, |log| log.apply(&proof).map(drop))?;
         }
@@ -295,6 +300,25 @@ impl Session {
         self.writer.disk.inner().share(head);
         self.writer.history.make_head_safe(Some(head), now);
     }
+}
+
+/// Asks for the head of a writer whose log has `len` blocks.
+pub(super) fn upgrade_request(replica: &Log, len: u64) -> Request {
+    let start = replica.len();
+    let upgrade = Some(RequestUpgrade { start, length: len.saturating_sub(start) });
+    Request { upgrade, manifest: replica.manifest().is_none(), ..Request::default() }
+}
+
+/// Finds out how `replica` gets over to the fork of `writer`.
+pub(super) fn reorg(writer: &Log, replica: &Log) -> Result<Reorg> {
+    let upgrade = Some(RequestUpgrade { start: 0, length: writer.durable_len() });
+    let manifest = replica.manifest().is_none();
+    let proof = writer.prove(&Request { upgrade, manifest, ..Request::default() })?;
+    let mut reorg = replica.start_reorg(&proof)?;
+    while let Some(request) = reorg.request() {
+        reorg.add(&writer.prove(&request)?)?;
+    }
+    Ok(reorg)
 }
 
 /// Has `writer` prove one block to `replica`, which has the same head.

@@ -3,6 +3,7 @@
 use super::faulty::FaultyStorage;
 use super::history::{History, Version};
 use super::recording::RecordingStorage;
+use super::invariants::describe;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::log::{Log, LogOptions};
@@ -22,6 +23,8 @@ pub(super) struct Side {
     pub(super) current: Version,
     /// Whether an operation failed since the log was opened.
     has_failed: bool,
+    /// What was found wrong when the log was opened.
+    pub(super) complaint: Option<String>,
 }
 
 impl Side {
@@ -34,14 +37,16 @@ impl Side {
     pub(super) fn over(storage: RecordingStorage, options: LogOptions, version: Version) -> Self {
         let mut side = Self::on(storage, options, version.clone());
         let now = side.now();
+        let id = version.id();
         side.history.push(version, now, now);
-        side.history.make_safe(now);
+        side.history.make_safe(id, now);
         side
     }
 
     fn on(storage: RecordingStorage, options: LogOptions, current: Version) -> Self {
         let disk = FaultyStorage::new(storage);
-        Self { disk, log: None, options, history: History::default(), current, has_failed: false }
+        let history = History::default();
+        Self { disk, log: None, options, history, current, has_failed: false, complaint: None }
     }
 
     /// Creates the log by `create`.
@@ -55,7 +60,7 @@ impl Side {
             self.history.push(self.current.clone(), begun, self.now());
         }
         self.log = Some(log?);
-        self.history.make_safe(self.now());
+        self.history.make_safe(self.current.id(), self.now());
         Ok(())
     }
 
@@ -94,9 +99,13 @@ impl Side {
         let is_found = |version: &&Version| version.has_head_of(&log) && version.has_claims_of(&log);
         let found = expected.versions().filter(is_found).last().cloned();
         let Some(found) = found else {
+            let expected: Vec<String> = expected.versions().map(ToString::to_string).collect();
+            let (found, expected) = (describe(&log), expected.join(" or "));
+            self.complaint = Some(format!("it is {found}, expected {expected}"));
             return Err(Error::WrongStorage { what: "a log that nobody has written" });
         };
         if !self.has_failed && found.id() != self.current.id() {
+            self.complaint = Some(format!("it is {found}, expected {}", self.current));
             return Err(Error::WrongStorage { what: "a log from before the last change" });
         }
         if log.is_writable() {
@@ -130,7 +139,7 @@ impl Side {
         self.current = after;
         let is_immediate = self.options.durability == Durability::Immediate && log.is_writable();
         if promise == Promise::Safe || promise == Promise::AsOptions && is_immediate {
-            self.history.make_safe(now);
+            self.history.make_safe(self.current.id(), now);
             self.disk.inner().ack(self.current.len());
         }
         self.look(&log);
@@ -144,7 +153,7 @@ impl Side {
             self.has_failed = true;
             return Err(error);
         }
-        self.history.make_safe(self.now());
+        self.history.make_safe(self.current.id(), self.now());
         self.disk.inner().ack(self.current.len());
         self.look(&log);
         Ok(())

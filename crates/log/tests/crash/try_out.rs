@@ -65,3 +65,14 @@ fn try_ablation() {
         println!("{:?} {:?} {:?} {}", found.left_out, found.tally, start.elapsed(), found.bad.map_or("NONE".to_owned(), |bad| bad.to_string()));
     }
 }
+
+#[test]
+fn try_one() {
+    let Ok(text) = std::env::var("ONE") else { return };
+    let all = Enumerator::new().unwrap();
+    let effort = Effort { exhaustive: 4, samples: 2, seed: 1 };
+    match all.explore(&text.parse().unwrap(), 0, effort) {
+        Ok(found) => println!("{found:?}"),
+        Err(bad) => println!("BAD {bad}"),
+    }
+}
