@@ -205,7 +205,14 @@ impl Oplog {
         // As large as it gets, so that it is not moved while it holds a secret.
         let mut frame = Zeroizing::new(Vec::with_capacity(SLOT_LEN as usize));
         put_frame(&mut frame, &payload, *bit);
-        disk.write_at(Part::Oplog, slot as u64 * SLOT_LEN, &frame)?;
+        let at = slot as u64 * SLOT_LEN;
+        if let Err(error) = disk.write_now(Part::Oplog, at, &frame) {
+            // It may be there all the same, and would outdate the entries that are written next.
+            if disk.write_now(Part::Oplog, at, &[0; FRAME_HEAD_LEN]).is_err() {
+                disk.give_up();
+            }
+            return Err(error);
+        }
         disk.sync(Barrier::Header, &[Part::Oplog])?;
         // An idle log keeps no memory for entries.
         *self = Self { bits, end: ENTRIES_AT, external, frames: Vec::new() };
