@@ -5,6 +5,7 @@ mod ablation;
 mod choice;
 mod crash_images;
 mod enumerator;
+mod faults;
 mod faulty;
 #[doc(hidden)]
 pub mod fuzz;

@@ -1,6 +1,5 @@
 //! Looking at all that may be left of a log, whenever the power fails.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -93,9 +92,7 @@ impl Enumerator {
                 begun = [session.writer.now(), session.replica.now()];
             }
             session.run(*op).map_err(|error| {
-                let complaint = [&session.writer, &session.replica].map(|side| &side.complaint);
-                let complaint = complaint.into_iter().flatten().cloned().collect::<String>();
-                bad(format!("operation {number}, {op}: {error}; {complaint}"))
+                bad(format!("operation {number}, {op}: {error}; {}", session.complaint()))
             })?;
         }
         let [writer_begun, replica_begun] = begun;
@@ -107,8 +104,7 @@ impl Enumerator {
         let source = Source { log, version: session.writer.current.clone() };
 
         let options = self.examining_options(workload.durability);
-        let keys = session.keys();
-        let examiner = Examiner { keys, options: &options, source: None, next: RefCell::default() };
+        let examiner = Examiner::new(session.keys(), &options);
         let is_replica = false;
         let mut search = Search { all: self, workload, effort, examiner, is_replica, starts: &starts };
         let mut tally = search.run(&writer, &session.writer.history, writer_begun)?;
@@ -118,7 +114,11 @@ impl Enumerator {
         Ok(tally)
     }
 
-    fn options(&self, durability: Durability) -> LogOptions {
+    pub(super) fn settled(&self) -> &Settled {
+        &self.settled
+    }
+
+    pub(super) fn options(&self, durability: Durability) -> LogOptions {
         LogOptions {
             durability,
             without_barrier: self.without_barrier,
@@ -128,7 +128,7 @@ impl Enumerator {
     }
 
     /// Images are opened as they were written, but without a thread for each.
-    fn examining_options(&self, durability: Durability) -> LogOptions {
+    pub(super) fn examining_options(&self, durability: Durability) -> LogOptions {
         self.options(match durability {
             Durability::Eventual { .. } => Durability::Buffered,
             other => other,
@@ -317,6 +317,14 @@ impl Bad {
     fn without_crash(workload: &Workload, what: String) -> Self {
         let workload = workload.clone();
         Self { workload, is_replica: false, invariant: None, what, image: Image::default() }
+    }
+}
+
+impl Bad {
+    pub(super) fn of_faults(workload: &Workload, faults: [&[u64]; 2], what: String) -> Self {
+        let [writer, replica] = faults;
+        let what = format!("disk operations {writer:?} and {replica:?} fail; {what}");
+        Self::without_crash(workload, what)
     }
 }
 

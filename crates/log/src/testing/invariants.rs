@@ -88,6 +88,13 @@ pub(super) struct Source {
     pub(super) version: Version,
 }
 
+impl<'a> Examiner<'a> {
+    /// Checks images of the writer's own log.
+    pub(super) fn new(keys: &'a KeyPair, options: &'a LogOptions) -> Self {
+        Self { keys, options, source: None, next: RefCell::default() }
+    }
+}
+
 impl Examiner<'_> {
     /// Checks that an image is sound and one of the versions expected.
     pub(super) fn examine(&self, image: &Image, expected: &Expected<'_>) -> Result<Survival, Violation> {

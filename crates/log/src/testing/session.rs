@@ -77,7 +77,22 @@ impl Session {
         seed: u64,
         settled: &Settled,
     ) -> Result<Self> {
-        let mut session = match start {
+        let mut session = Self::prepare(options, start, seed, settled);
+        if start == Start::Unsynced {
+            session.writer.open()?;
+        }
+        session.create()?;
+        Ok(session)
+    }
+
+    /// As [`start`](Self::start), but the log is not yet opened or created.
+    pub(super) fn prepare(
+        options: LogOptions,
+        start: Start,
+        seed: u64,
+        settled: &Settled,
+    ) -> Self {
+        match start {
             Start::Nothing => Self::new(options, seed),
             Start::Settled => {
                 let Settled { writer, replica, .. } = settled;
@@ -93,13 +108,9 @@ impl Session {
                     if is_annotated { &settled.annotated } else { &settled.writer };
                 let disk = RecordingStorage::over_unsynced(&disk.recording(), disk.image());
                 let writer = Side::over(disk, options.clone(), version.clone());
-                let mut session = Self { writer, ..Self::new(options, !seed) };
-                session.writer.open()?;
-                session
+                Self { writer, ..Self::new(options, !seed) }
             }
-        };
-        session.create()?;
-        Ok(session)
+        }
     }
 
     fn new(options: LogOptions, seed: u64) -> Self {
@@ -119,10 +130,13 @@ impl Session {
     /// Creates the log, if there is none yet.
     pub(super) fn create(&mut self) -> Result<()> {
         let keys = self.keys.clone();
-        if self.writer.history.last().is_some() {
-            return Ok(());
-        }
         self.writer.create(|disk, options| Log::create(disk, keys, options))
+    }
+
+    /// What was found wrong when a log was opened.
+    pub(super) fn complaint(&self) -> String {
+        let complaints = [&self.writer, &self.replica].map(|side| side.complaint.clone());
+        complaints.into_iter().flatten().collect()
     }
 
     pub(super) fn key(&self) -> LogKey {
@@ -136,6 +150,9 @@ impl Session {
     /// Does one thing.
     pub(super) fn run(&mut self, op: Op) -> Result<()> {
         self.create()?;
+        // What was found when they were opened anew is what is changed next.
+        self.writer.log()?;
+        self.on_replica(|replica| replica.log().map(drop))?;
         match op {
             Op::Append => self.append(1, Promise::AsOptions),
             Op::Batch => self.append(3, Promise::AsOptions),
@@ -173,7 +190,7 @@ impl Session {
     }
 
     fn on_replica(&mut self, f: impl FnOnce(&mut Side) -> Result<()>) -> Result<()> {
-        if self.replica.history.last().is_some() { f(&mut self.replica) } else { Ok(()) }
+        if self.replica.is_there() { f(&mut self.replica) } else { Ok(()) }
     }
 
     fn block(&mut self, len: usize) -> Bytes {
@@ -258,10 +275,8 @@ impl Session {
 
     /// Has the replica take over the writer's head if it does not have it, and one block.
     fn download(&mut self) -> Result<()> {
-        if self.replica.history.last().is_none() {
-            let key = self.key();
-            self.replica.create(|disk, options| Log::create_replica(disk, key, options))?;
-        }
+        let key = self.key();
+        self.replica.create(|disk, options| Log::create_replica(disk, key, options))?;
         let (writer, replica) = (self.writer.log()?, self.replica.log()?);
         let Some(head) = writer.durable_head() else {
             return Ok(());

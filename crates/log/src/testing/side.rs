@@ -7,6 +7,7 @@ use super::invariants::describe;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::log::{Log, LogOptions};
+use crate::storage::Storage;
 
 /// The disk of a log in a workload.
 pub(super) type Disk = FaultyStorage<RecordingStorage>;
@@ -15,6 +16,8 @@ pub(super) type Disk = FaultyStorage<RecordingStorage>;
 #[derive(Debug)]
 pub(super) struct Side {
     pub(super) disk: Disk,
+    /// Whether the log was created.
+    is_there: bool,
     /// `None`: closed, and could not be opened again so far.
     log: Option<Log>,
     pub(super) options: LogOptions,
@@ -25,6 +28,8 @@ pub(super) struct Side {
     has_failed: bool,
     /// What was found wrong when the log was opened.
     pub(super) complaint: Option<String>,
+    /// How many faults of the disk were dealt with.
+    pub(super) failures_seen: usize,
 }
 
 impl Side {
@@ -36,6 +41,7 @@ impl Side {
     /// A log that is there, closed.
     pub(super) fn over(storage: RecordingStorage, options: LogOptions, version: Version) -> Self {
         let mut side = Self::on(storage, options, version.clone());
+        side.is_there = true;
         let now = side.now();
         let id = version.id();
         side.history.push(version, now, now);
@@ -45,21 +51,39 @@ impl Side {
 
     fn on(storage: RecordingStorage, options: LogOptions, current: Version) -> Self {
         let disk = FaultyStorage::new(storage);
-        let history = History::default();
-        Self { disk, log: None, options, history, current, has_failed: false, complaint: None }
+        Self {
+            disk,
+            is_there: false,
+            log: None,
+            options,
+            history: History::default(),
+            current,
+            has_failed: false,
+            complaint: None,
+            failures_seen: 0,
+        }
     }
 
-    /// Creates the log by `create`.
+    /// Creates the log by `create`, unless it is there.
     pub(super) fn create(
         &mut self,
         create: impl FnOnce(Disk, LogOptions) -> Result<Log>,
     ) -> Result<()> {
-        let begun = self.now();
-        let log = create(self.disk.clone(), self.options.clone());
-        if self.history.last().is_none() {
-            self.history.push(self.current.clone(), begun, self.now());
+        if self.is_there {
+            return Ok(());
         }
-        self.log = Some(log?);
+        if self.history.last().is_none() {
+            self.history.push(self.current.clone(), self.now(), usize::MAX);
+        } else {
+            // It may have come about though creating it failed; perhaps not in its place yet.
+            self.disk.publish()?;
+            match self.open() {
+                Err(Error::WrongStorage { .. }) => {}
+                outcome => return outcome,
+            }
+        }
+        self.log = Some(create(self.disk.clone(), self.options.clone())?);
+        self.is_there = true;
         self.history.make_safe(self.current.id(), self.now());
         Ok(())
     }
@@ -77,6 +101,16 @@ impl Side {
         self.log.clone().ok_or(Error::WrongStorage { what: "the log is closed" })
     }
 
+    /// The log, if it is open.
+    pub(super) fn open_log(&self) -> Option<&Log> {
+        self.log.as_ref()
+    }
+
+    /// Whether the log was created.
+    pub(super) const fn is_there(&self) -> bool {
+        self.is_there
+    }
+
     /// Closes the log.
     pub(super) fn close(&mut self) {
         self.log = None;
@@ -91,6 +125,9 @@ impl Side {
     /// Opens the log anew.
     pub(super) fn open(&mut self) -> Result<()> {
         self.close();
+        // Closing a log writes what is in memory only, and cannot tell if that fails.
+        self.has_failed |= self.disk.failures().len() > self.failures_seen;
+        self.failures_seen = self.disk.failures().len();
         let log = Log::open(self.disk.clone(), self.options.clone())?;
         let now = self.now();
         // With `None` the newest commits may be gone if closing the log could not write them.
@@ -113,7 +150,8 @@ impl Side {
             self.history.make_head_safe(log.durable_head().as_ref(), now);
         }
         self.history.find(found.id(), now);
-        (self.current, self.log, self.has_failed) = (found, Some(log), false);
+        (self.current, self.log) = (found, Some(log));
+        (self.is_there, self.has_failed) = (true, false);
         Ok(())
     }
 

@@ -76,3 +76,18 @@ fn try_one() {
         Err(bad) => println!("BAD {bad}"),
     }
 }
+
+#[test]
+fn try_faults() {
+    let all = Enumerator::new().unwrap();
+    for mode in ["immediate", "buffered", "none", "eventual"] {
+        for start in ["nothing", "settled", "unsynced"] {
+            let t = Instant::now();
+            let w: Workload = format!("{mode} {start} 1: put append flush batch truncate append download clear download flush notes download reopen append reclaim put sync download").parse().unwrap();
+            println!("{mode} {start} {:?} {:?}", all.fail_each(&w).map_err(|b| b.to_string()), t.elapsed());
+            let t = Instant::now();
+            let w: Workload = format!("{mode} {start} 1: put flush append").parse().unwrap();
+            println!("pairs {mode} {start} {:?} {:?}", all.fail_each_pair(&w).map_err(|b| b.to_string()), t.elapsed());
+        }
+    }
+}
