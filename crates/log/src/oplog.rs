@@ -57,13 +57,13 @@ pub(crate) struct Opened {
 }
 
 impl Oplog {
-    /// Writes the first header of a new log and syncs it.
+    /// Writes the first header of a new log and syncs it. That the part is as long as a part with
+    /// both slots need not last: the header shows that there is a log.
     pub(crate) fn create(disk: &Disk, header: &Header) -> Result<Self> {
         // These bits make the first header go to slot 0 with bit 0, as Hypercore does.
         let mut oplog =
             Self { bits: [true, false], end: ENTRIES_AT, external: None, frames: Vec::new() };
         oplog.write_header(disk, header)?;
-        disk.sync(Barrier::Create, &[Part::Oplog])?;
         Ok(oplog)
     }
 
