@@ -10,12 +10,13 @@ use crate::log::LogOptions;
 use crate::storage::Part;
 
 /// All barriers, in the order of a log's life.
-const BARRIERS: [Barrier; 6] = [
+const BARRIERS: [Barrier; 7] = [
     Barrier::Create,
     Barrier::Commit,
     Barrier::Flush,
     Barrier::Header,
     Barrier::Clear,
+    Barrier::Conflict,
     Barrier::Recovery,
 ];
 

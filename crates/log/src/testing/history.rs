@@ -26,6 +26,8 @@ pub(super) struct Version {
     /// Blocks that are not held.
     missing: Arc<BTreeSet<u64>>,
     user_data: Arc<BTreeMap<String, Bytes>>,
+    /// Whether it is known that the writer signed two histories, and up to where they are the same.
+    conflict: Option<u64>,
 }
 
 impl Version {
@@ -38,6 +40,7 @@ impl Version {
             blocks: Arc::default(),
             missing: Arc::default(),
             user_data: Arc::default(),
+            conflict: None,
         }
     }
 
@@ -107,6 +110,20 @@ impl Version {
         Self { missing: Arc::new(missing), user_data, ..source.clone() }
     }
 
+    /// The version that knows of another history, the same for `common_len` blocks.
+    pub(super) fn with_conflict(&self, common_len: u64) -> Self {
+        Self { conflict: Some(common_len), ..self.clone() }
+    }
+
+    pub(super) const fn has_conflict(&self) -> bool {
+        self.conflict.is_some()
+    }
+
+    /// The first `len` blocks.
+    pub(super) fn first_blocks(&self, len: u64) -> Vec<Bytes> {
+        self.blocks.iter().take(len as usize).cloned().collect()
+    }
+
     pub(super) fn holds(&self, block: u64) -> bool {
         block < self.len() && !self.missing.contains(&block)
     }
@@ -143,7 +160,8 @@ impl Version {
         let user_data = USER_DATA_KEYS.iter().all(|key| {
             log.user_data(key).as_ref() == self.user_data.get(*key)
         });
-        user_data && log.held(0..u64::MAX).into_iter().flatten().eq(self.held())
+        let conflict = log.conflict().map(|_| log.trusted_len());
+        user_data && conflict == self.conflict && log.held(0..u64::MAX).into_iter().flatten().eq(self.held())
     }
 
     pub(super) fn block(&self, number: u64) -> Option<&Bytes> {
@@ -157,6 +175,7 @@ impl Version {
         for number in &*self.missing {
             id = mix2(id, *number);
         }
+        id = mix2(id, self.conflict.map_or(0, |common_len| common_len + 1));
         for (key, value) in &*self.user_data {
             id = mix2(id, mix2(hash(key.as_bytes()), hash(value)));
         }
@@ -169,7 +188,9 @@ impl fmt::Display for Version {
         let user_data = USER_DATA_KEYS.iter().map(|key| self.user_data.get(*key));
         let user_data: Vec<_> = user_data.map(|value| value.map(|value| brief(value))).collect();
         let (fork, len, missing) = (self.fork, self.len(), &self.missing);
-        write!(f, "fork {fork} length {len} missing {missing:?} with {user_data:?}")
+        let conflict = self.conflict;
+        write!(f, "fork {fork} length {len} missing {missing:?} with {user_data:?}")?;
+        conflict.map_or(Ok(()), |common_len| write!(f, " and a conflict from {common_len} on"))
     }
 }
 

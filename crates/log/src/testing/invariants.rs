@@ -225,7 +225,10 @@ pub(super) fn describe(log: &Log) -> String {
     let user_data = USER_DATA_KEYS.iter().map(|key| log.user_data(key));
     let user_data: Vec<_> = user_data.map(|value| value.map(|value| brief(&value))).collect();
     let held = log.held(0..u64::MAX);
-    format!("fork {} length {} holding {held:?} with {user_data:?}", log.fork(), log.len())
+    let conflict = log.conflict().map(|_| log.trusted_len());
+    let conflict = conflict.map_or(String::new(), |len| format!(" and a conflict from {len} on"));
+    let (fork, len) = (log.fork(), log.len());
+    format!("fork {fork} length {len} holding {held:?} with {user_data:?}{conflict}")
 }
 
 /// Checks that all blocks are as they were, and where the first gap is.
@@ -265,6 +268,10 @@ fn download(log: &Log, source: &Source, version: &Version) -> Result<Vec<Version
     let Source { log: writer, version: newest } = source;
     let mut steps = Vec::new();
     let mut after = version.clone();
+    if version.has_conflict() {
+        // What it lacks may be of either history.
+        return Ok(steps);
+    }
     if version.fork != newest.fork {
         let reorg = reorg(writer, log)?;
         after = version.reorg(newest, reorg.shared_len());

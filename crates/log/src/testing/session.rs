@@ -15,6 +15,8 @@ use crate::key_pair::KeyPair;
 use crate::keys::LogKey;
 use crate::log::{Log, LogOptions};
 use crate::manifest::Manifest;
+use crate::memory::MemoryStorage;
+use crate::proof::Proof;
 use crate::reorg::Reorg;
 use crate::request::{Request, RequestBlock, RequestUpgrade};
 
@@ -186,6 +188,7 @@ impl Session {
                 self.on_replica(Side::open)
             }
             Op::Kill => self.kill(),
+            Op::Twin => self.meet_twin(),
         }
     }
 
@@ -286,6 +289,9 @@ impl Session {
         };
         let source = source.clone();
         let ours = self.replica.current.clone();
+        if ours.has_conflict() {
+            return Ok(());
+        }
         if ours.fork != source.fork {
             self.share(&head);
             let reorg = reorg(&writer, &replica)?;
@@ -310,11 +316,74 @@ impl Session {
         self.replica.change(after, Promise::Accepted, |log| log.apply(&proof).map(drop))
     }
 
+    /// Has the replica meet a peer whose log was written with the same keys, the same for some blocks
+    /// and then another one.
+    fn meet_twin(&mut self) -> Result<()> {
+        let ours = self.replica.current.clone();
+        if !self.replica.is_there() || ours.has_conflict() || ours.len() == 0 {
+            return Ok(());
+        }
+        let common_len = self.random.below(ours.len());
+        let twin = Log::create(MemoryStorage::new(), self.keys.clone(), LogOptions::default())?;
+        if ours.fork > 0 {
+            twin.truncate_to_fork(0, ours.fork)?;
+        }
+        twin.append(&ours.first_blocks(common_len))?;
+        let others: Vec<Bytes> = (common_len..ours.len()).map(|_| self.block(30)).collect();
+        twin.append(&others)?;
+        // How much of the common blocks is known to be so depends on what is held: tried on a copy.
+        let mut known = Vec::new();
+        let copy = RecordingStorage::over(self.replica.disk.inner().image());
+        let copy = Log::open(copy, self.replica.options.clone())?;
+        if accept_twin(&copy, &twin, |log| known.push(log.trusted_len())).is_err() {
+            return Ok(());
+        }
+        let mut known = known.into_iter();
+        let [first, second] = [known.next(), known.next()];
+        if let Some(len) = first {
+            let proof = prove_whole(&twin)?;
+            let after = ours.with_conflict(len);
+            self.replica.change(after, Promise::Safe, |log| log.check_conflict(&proof).map(drop))?;
+        }
+        if let Some(len) = second {
+            let after = ours.with_conflict(len);
+            self.replica.change(after, Promise::Safe, |log| accept_divergence(log, &twin))?;
+        }
+        Ok(())
+    }
+
     fn share(&mut self, head: &crate::head::Head) {
         let now = self.writer.now();
         self.writer.disk.inner().share(head);
         self.writer.history.make_head_safe(Some(head), now);
     }
+}
+
+/// Has a log find out that a twin was written with its keys, and up to where they are the same.
+fn accept_twin(log: &Log, twin: &Log, mut known: impl FnMut(&Log)) -> Result<()> {
+    if log.check_conflict(&prove_whole(twin)?)?.is_some() {
+        known(log);
+        accept_divergence(log, twin)?;
+        known(log);
+    }
+    Ok(())
+}
+
+/// Has a log that knows of a conflict find out up to where it is the same as its twin.
+fn accept_divergence(log: &Log, twin: &Log) -> Result<()> {
+    let Some(mut divergence) = log.start_divergence()? else {
+        return Ok(());
+    };
+    while let Some(request) = divergence.request() {
+        divergence.add(&twin.prove(&request)?)?;
+    }
+    log.apply_divergence(divergence).map(drop)
+}
+
+/// Proves a head to one who holds nothing.
+fn prove_whole(log: &Log) -> Result<Proof> {
+    let upgrade = Some(RequestUpgrade { start: 0, length: log.len() });
+    log.prove(&Request { upgrade, ..Request::default() })
 }
 
 /// Asks for the head of a writer whose log has `len` blocks.
@@ -337,7 +406,7 @@ pub(super) fn reorg(writer: &Log, replica: &Log) -> Result<Reorg> {
 }
 
 /// Has `writer` prove one block to `replica`, which has the same head.
-pub(super) fn prove_block(writer: &Log, replica: &Log, index: u64) -> Result<crate::proof::Proof> {
+pub(super) fn prove_block(writer: &Log, replica: &Log, index: u64) -> Result<Proof> {
     let nodes = replica.missing_nodes(2 * index)?;
     let block = Some(RequestBlock { index, nodes });
     writer.prove(&Request { block, ..Request::default() })

@@ -39,6 +39,8 @@ pub enum Op {
     Reclaim,
     /// Ends the program in the midst of an operation, and opens the log again.
     Kill,
+    /// Shows the replica another history that the writer signed.
+    Twin,
 }
 
 impl Op {
@@ -56,7 +58,7 @@ impl Op {
     ];
 
     /// All, with how often they come up in random workloads.
-    const ALL: [(Self, u64); 14] = [
+    const ALL: [(Self, u64); 15] = [
         (Self::Append, 20),
         (Self::Batch, 10),
         (Self::Big, 1),
@@ -71,6 +73,7 @@ impl Op {
         (Self::Submit, 6),
         (Self::Reclaim, 2),
         (Self::Kill, 6),
+        (Self::Twin, 1),
     ];
 
     const fn name(self) -> &'static str {
@@ -89,6 +92,7 @@ impl Op {
             Self::Submit => "submit",
             Self::Reclaim => "reclaim",
             Self::Kill => "kill",
+            Self::Twin => "twin",
         }
     }
 
