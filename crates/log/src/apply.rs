@@ -87,6 +87,11 @@ impl Shared {
     /// Writes what was verified. Returns the number of the change.
     fn store(&self, writer: &mut Writer, stage: Stage<'_>) -> Result<u64> {
         let Stage { commit, learnt, nodes, blocks, entries, has_mended_sizes, .. } = stage;
+        if let Some(manifest) = &learnt {
+            // Only a header can tell it. It is there before the head that it verifies.
+            writer.header.manifest = Some(manifest.as_ref().clone());
+            self.flush(writer)?;
+        }
         self.write_blocks(&blocks)?;
         self.write_entries(writer, &entries, false)?;
         let mut nodes: Vec<Node> = nodes.into_values().collect();
@@ -104,19 +109,12 @@ impl Shared {
             if self.keys.is_none() {
                 state.durable = commit.clone();
             }
-            if let Some(manifest) = &learnt {
-                state.manifest = Some(manifest.clone());
+            if let Some(manifest) = learnt {
+                state.manifest = Some(manifest);
             }
             state.accept(commit)
         };
-        match learnt {
-            Some(manifest) => {
-                // Only a header can tell it.
-                writer.header.manifest = Some(manifest.as_ref().clone());
-                self.flush_or_warn(writer);
-            }
-            None => self.flush_if_due(writer),
-        }
+        self.flush_if_due(writer);
         Ok(change)
     }
 

@@ -70,6 +70,11 @@ impl Disk {
         Ok(())
     }
 
+    /// Takes no more writes, as after a failed sync: what is on disk is unknown.
+    pub(crate) fn give_up(&self) {
+        self.sync_failed.store(true, Ordering::Release);
+    }
+
     pub(crate) fn is_read_only(&self) -> bool {
         self.is_read_only
     }
@@ -100,6 +105,11 @@ impl Disk {
             self.mark_unsynced(part);
             return Ok(());
         }
+        self.write_now(part, offset, bytes)
+    }
+
+    /// As [`write_at`](Self::write_at), past the memory for later: if it fails, that shows here.
+    pub(crate) fn write_now(&self, part: Part, offset: u64, bytes: &[u8]) -> Result<()> {
         self.change(part, |storage| Ok(storage.write_at(part, offset, bytes)?))
     }
 
@@ -142,7 +152,7 @@ impl Disk {
                 continue;
             }
             if let Err(error) = self.storage.sync(part) {
-                self.sync_failed.store(true, Ordering::Release);
+                self.give_up();
                 return Err(Error::Io(error));
             }
         }

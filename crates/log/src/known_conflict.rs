@@ -54,8 +54,15 @@ impl KnownConflict {
             disk.write_at(Part::Conflict, offset, bytes)?;
             disk.sync(Barrier::Conflict, &[Part::Conflict])
         };
-        put(offset, &[0; HEAD_LEN])?;
-        put(offset + HEAD_LEN as u64, &payload)?;
+        let head_end = offset + HEAD_LEN as u64;
+        if disk.len(Part::Conflict)? < head_end {
+            // Bytes that are written behind the end may be anything after a power cut.
+            disk.truncate(Part::Conflict, head_end)?;
+        } else {
+            disk.write_at(Part::Conflict, offset, &[0; HEAD_LEN])?;
+        }
+        disk.sync(Barrier::Conflict, &[Part::Conflict])?;
+        put(head_end, &payload)?;
         put(offset, &head(number, &payload))?;
         Ok(Self { conflict, common_len, number })
     }

@@ -226,6 +226,10 @@ impl Log {
         recovered: Recovered,
     ) -> Self {
         let Recovered { tree, mut state, writer } = recovered;
+        if keys.is_none() {
+            // Opening a replica waits for nothing, so what was found is still to be synced.
+            state.change = 1;
+        }
         state.shows_accepted = keys.is_none() || options.durability != Durability::Immediate;
         let key = writer.header.key;
         let shared = Shared {

@@ -57,13 +57,13 @@ pub(crate) struct Opened {
 }
 
 impl Oplog {
-    /// Writes the first header of a new log and syncs it.
+    /// Writes the first header of a new log and syncs it. That the part is as long as a part with
+    /// both slots need not last: the header shows that there is a log.
     pub(crate) fn create(disk: &Disk, header: &Header) -> Result<Self> {
         // These bits make the first header go to slot 0 with bit 0, as Hypercore does.
         let mut oplog =
             Self { bits: [true, false], end: ENTRIES_AT, external: None, frames: Vec::new() };
         oplog.write_header(disk, header)?;
-        disk.sync(Barrier::Create, &[Part::Oplog])?;
         Ok(oplog)
     }
 
@@ -168,6 +168,9 @@ impl Oplog {
     pub(crate) fn cut(&mut self, disk: &Disk, end: Option<u64>) -> Result<()> {
         self.end = end.unwrap_or(ENTRIES_AT);
         if disk.len(Part::Oplog)? > self.end {
+            // A program that was killed may have left a header that is not on disk yet. The entries
+            // that it outdated must not go before it is.
+            disk.sync(Barrier::Recovery, &[Part::Oplog])?;
             disk.truncate(Part::Oplog, self.end)?;
             disk.sync(Barrier::Recovery, &[Part::Oplog])?;
         }
@@ -202,7 +205,14 @@ impl Oplog {
         // As large as it gets, so that it is not moved while it holds a secret.
         let mut frame = Zeroizing::new(Vec::with_capacity(SLOT_LEN as usize));
         put_frame(&mut frame, &payload, *bit);
-        disk.write_at(Part::Oplog, slot as u64 * SLOT_LEN, &frame)?;
+        let at = slot as u64 * SLOT_LEN;
+        if let Err(error) = disk.write_now(Part::Oplog, at, &frame) {
+            // It may be there all the same, and would outdate the entries that are written next.
+            if disk.write_now(Part::Oplog, at, &[0; FRAME_HEAD_LEN]).is_err() {
+                disk.give_up();
+            }
+            return Err(error);
+        }
         disk.sync(Barrier::Header, &[Part::Oplog])?;
         // An idle log keeps no memory for entries.
         *self = Self { bits, end: ENTRIES_AT, external, frames: Vec::new() };

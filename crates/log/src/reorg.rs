@@ -167,8 +167,9 @@ impl Shared {
             shared_len,
         };
         if let Some(manifest) = manifest {
-            // The header that the rewind ends with tells it.
+            // Only a header can tell it. It is there before the head that it verifies.
             writer.header.manifest = Some(manifest.clone());
+            self.flush(&mut writer)?;
             self.state_mut().manifest = Some(Arc::new(manifest));
         }
         self.rewind(&mut writer, shared_len, after, search.into_nodes())?;

@@ -43,9 +43,11 @@
 //! A storage of one's own should do what [`MemoryStorage`](crate::MemoryStorage) does: after the
 //! same operations, [`Image::of`] both has the same [`hash`](Image::hash).
 
+mod ablation;
 mod choice;
 mod crash_images;
 mod enumerator;
+mod faults;
 mod faulty;
 #[doc(hidden)]
 pub mod fuzz;
@@ -60,6 +62,7 @@ mod side;
 mod unsynced;
 mod workload;
 
+pub use ablation::Ablation;
 pub use crash_images::{CrashImage, CrashImages, Effort};
 #[doc(hidden)]
 pub use enumerator::{Bad, Enumerator, Tally};

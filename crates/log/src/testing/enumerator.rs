@@ -1,6 +1,5 @@
 //! Looking at all that may be left of a log, whenever the power fails.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -14,7 +13,7 @@ use super::random::mix2;
 use super::recording::Recording;
 use super::session::{Session, Settled};
 use super::unsynced::Unsynced;
-use super::workload::Workload;
+use super::workload::{Start, Workload};
 use crate::barrier::Barrier;
 use crate::cache::Cache;
 use crate::durability::Durability;
@@ -26,7 +25,7 @@ use crate::storage::Part;
 const SECOND_CRASH: Effort = Effort { exhaustive: 5, samples: 4, seed: 0 };
 
 /// Of so many images, a second crash is looked at after one.
-const SECOND_CRASH_EVERY: u64 = 16;
+const SECOND_CRASH_EVERY: u64 = 128;
 
 /// Memory for what the logs read. Little, so that it stays close to the processor.
 const CACHE_BYTES: u64 = 256 * 1024;
@@ -78,22 +77,23 @@ impl Enumerator {
     /// # Errors
     ///
     /// The first state in which an invariant does not hold.
-    pub fn explore(
-        &self,
-        workload: &Workload,
-        from: usize,
-        effort: Effort,
-    ) -> Result<Tally, Box<Bad>> {
+    pub fn explore(&self, workload: &Workload, from: usize, effort: Effort) -> Result<Tally, Box<Bad>> {
         let options = self.options(workload.durability);
         let bad = |what: String| Box::new(Bad::without_crash(workload, what));
         let session = Session::start(options, workload.start, workload.seed, &self.settled);
         let mut session = session.map_err(|error| bad(format!("beginning: {error}")))?;
-        let mut begun = [0, 0];
+        // What was there before the log was opened is not its doing.
+        let is_unsynced = workload.start == Start::Unsynced;
+        let mut begun = [if is_unsynced { session.writer.now() - 1 } else { 0 }, 0];
+        let mut starts = Vec::with_capacity(workload.ops.len());
         for (op, number) in workload.ops.iter().zip(0..) {
+            starts.push([session.writer.now(), session.replica.now()]);
             if number == from && from > 0 {
                 begun = [session.writer.now(), session.replica.now()];
             }
-            session.run(*op).map_err(|error| bad(format!("operation {number}, {op}: {error}")))?;
+            session.run(*op).map_err(|error| {
+                bad(format!("operation {number}, {op}: {error}; {}", session.complaint()))
+            })?;
         }
         let [writer_begun, replica_begun] = begun;
         let recordings = [session.writer.disk.inner(), session.replica.disk.inner()];
@@ -104,9 +104,9 @@ impl Enumerator {
         let source = Source { log, version: session.writer.current.clone() };
 
         let options = self.examining_options(workload.durability);
-        let keys = session.keys();
-        let examiner = Examiner { keys, options: &options, source: None, next: RefCell::default() };
-        let mut search = Search { all: self, workload, effort, examiner, is_replica: false };
+        let examiner = Examiner::new(session.keys(), &options);
+        let is_replica = false;
+        let mut search = Search { all: self, workload, effort, examiner, is_replica, starts: &starts };
         let mut tally = search.run(&writer, &session.writer.history, writer_begun)?;
         search.examiner.source = Some(&source);
         search.is_replica = true;
@@ -114,7 +114,11 @@ impl Enumerator {
         Ok(tally)
     }
 
-    fn options(&self, durability: Durability) -> LogOptions {
+    pub(super) fn settled(&self) -> &Settled {
+        &self.settled
+    }
+
+    pub(super) fn options(&self, durability: Durability) -> LogOptions {
         LogOptions {
             durability,
             without_barrier: self.without_barrier,
@@ -124,7 +128,7 @@ impl Enumerator {
     }
 
     /// Images are opened as they were written, but without a thread for each.
-    fn examining_options(&self, durability: Durability) -> LogOptions {
+    pub(super) fn examining_options(&self, durability: Durability) -> LogOptions {
         self.options(match durability {
             Durability::Eventual { .. } => Durability::Buffered,
             other => other,
@@ -139,16 +143,25 @@ struct Search<'a> {
     effort: Effort,
     examiner: Examiner<'a>,
     is_replica: bool,
+    /// When each operation began, on either disk.
+    starts: &'a [[usize; 2]],
 }
 
 impl Search<'_> {
+    /// Names a moment, for people.
+    fn when(&self, moment: usize) -> String {
+        let begun = |[writer, replica]: &&[usize; 2]| {
+            if self.is_replica { *replica < moment } else { *writer < moment }
+        };
+        let count = self.starts.iter().take_while(begun).count();
+        match count.checked_sub(1).and_then(|number| Some((number, self.workload.ops.get(number)?))) {
+            Some((number, op)) => format!("event {moment}, in operation {number}, {op}"),
+            None => format!("event {moment}, at the beginning"),
+        }
+    }
+
     /// Looks at crashes at all moments after the first `begun` events.
-    fn run(
-        &self,
-        recording: &Recording,
-        history: &History,
-        begun: usize,
-    ) -> Result<Tally, Box<Bad>> {
+    fn run(&self, recording: &Recording, history: &History, begun: usize) -> Result<Tally, Box<Bad>> {
         let mut tally = Tally::default();
         let mut unsynced = Unsynced::new(recording);
         let mut floor = None;
@@ -164,9 +177,7 @@ impl Search<'_> {
             // after a sync there may be few enough to look at each.
             let known = (floor == new_floor).then_some(before);
             let is_closer = before > self.effort.exhaustive && unsynced.count() < before;
-            if known == Some(unsynced.count())
-                || known.is_some() && !event.is_change() && !is_closer
-            {
+            if known == Some(unsynced.count()) || known.is_some() && !event.is_change() && !is_closer {
                 continue;
             }
             floor = new_floor;
@@ -197,11 +208,8 @@ impl Search<'_> {
         tally.distinct += u64::from(self.all.images.insert(hash));
         let survival = self.examiner.examine(image, expected);
         let survival = survival.map_err(|violation| {
-            self.bad(
-                image,
-                violation.invariant,
-                format!("event {moment}: {crash}: {}", violation.what),
-            )
+            let what = format!("{}: {crash}: {}", self.when(moment), violation.what);
+            self.bad(image, violation.invariant, what)
         })?;
         if hash.is_multiple_of(SECOND_CRASH_EVERY) {
             self.crash_again(crash, &survival, expected, moment, tally)?;
@@ -218,8 +226,7 @@ impl Search<'_> {
         moment: usize,
         tally: &mut Tally,
     ) -> Result<(), Box<Bad>> {
-        let Survival { recording, opened, found: Some(found), after: (steps, safe) } = survival
-        else {
+        let Survival { recording, opened, found: Some(found), after: (steps, safe) } = survival else {
             return Ok(());
         };
         let mut history = expected.to_history();
@@ -227,8 +234,8 @@ impl Search<'_> {
         for step in steps {
             history.push(step.clone(), *opened, usize::MAX);
         }
-        if !steps.is_empty() {
-            history.make_safe(*safe);
+        if let Some(last) = steps.last() {
+            history.make_safe(last.id(), *safe);
         }
         let mut unsynced = Unsynced::new(recording);
         for (event, again) in recording.events.iter().zip(1..) {
@@ -242,8 +249,7 @@ impl Search<'_> {
                 tally.images += 1;
                 let image = second.image();
                 let hash = image.hash();
-                if !self.all.states.insert(mix2(hash, mix2(expected.id(), self.is_replica.into())))
-                {
+                if !self.all.states.insert(mix2(hash, mix2(expected.id(), self.is_replica.into()))) {
                     continue;
                 }
                 tally.states += 1;
@@ -251,8 +257,8 @@ impl Search<'_> {
                 tally.distinct += u64::from(self.all.images.insert(hash));
                 self.examiner.examine(image, &expected).map_err(|violation| {
                     let what = violation.what;
-                    let what =
-                        format!("event {moment}: {crash}; then event {again}: {second}: {what}");
+                    let when = self.when(moment);
+                    let what = format!("{when}: {crash}; then event {again}: {second}: {what}");
                     self.bad(image, violation.invariant, what)
                 })?;
             }
@@ -263,13 +269,7 @@ impl Search<'_> {
     fn bad(&self, image: &Image, invariant: Invariant, what: String) -> Box<Bad> {
         let workload = self.workload.clone();
         let is_replica = self.is_replica;
-        Box::new(Bad {
-            workload,
-            is_replica,
-            invariant: Some(invariant),
-            what,
-            image: image.clone(),
-        })
+        Box::new(Bad { workload, is_replica, invariant: Some(invariant), what, image: image.clone() })
     }
 }
 
@@ -317,6 +317,14 @@ impl Bad {
     fn without_crash(workload: &Workload, what: String) -> Self {
         let workload = workload.clone();
         Self { workload, is_replica: false, invariant: None, what, image: Image::default() }
+    }
+}
+
+impl Bad {
+    pub(super) fn of_faults(workload: &Workload, faults: [&[u64]; 2], what: String) -> Self {
+        let [writer, replica] = faults;
+        let what = format!("disk operations {writer:?} and {replica:?} fail; {what}");
+        Self::without_crash(workload, what)
     }
 }
 

@@ -51,7 +51,7 @@ struct Plan {
     /// How many operations there were.
     count: u64,
     single: Vec<(u64, Fault)>,
-    /// From the operation with this number on, those that change the disk fail.
+    /// After so many more operations that change the disk, those fail.
     lasting: Option<(u64, Fault)>,
     met: Vec<(Operation, Part)>,
 }
@@ -72,10 +72,10 @@ impl<S: Storage> FaultyStorage<S> {
         self.plan().single.push((operation, fault.into()));
     }
 
-    /// Lets all writes, truncations and syncs fail from one operation on, as on a full disk or one
-    /// that was pulled out. Reading goes on.
-    pub fn fail_from(&self, operation: u64, fault: impl Into<Fault>) {
-        self.plan().lasting = Some((operation, fault.into()));
+    /// Lets so many more writes, truncations, discards and syncs pass and all others fail, as on a
+    /// disk that is full or was pulled out. Reading goes on.
+    pub fn fail_after(&self, changes: u64, fault: impl Into<Fault>) {
+        self.plan().lasting = Some((changes, fault.into()));
     }
 
     /// Takes back all faults that have not come yet.
@@ -105,11 +105,17 @@ impl<S: Storage> FaultyStorage<S> {
         let mut plan = self.plan();
         let number = plan.count;
         plan.count += 1;
-        let changes =
-            !matches!(operation, Operation::ReadAt | Operation::Len | Operation::Allocated);
-        let lasting = plan.lasting.filter(|(first, _)| changes && *first <= number);
+        let reads = matches!(operation, Operation::ReadAt | Operation::Len | Operation::Allocated);
+        let lasting = match &mut plan.lasting {
+            Some((0, fault)) if !reads => Some(*fault),
+            Some((left, _)) if !reads => {
+                *left -= 1;
+                None
+            }
+            _ => None,
+        };
         let single = plan.single.iter().find(|(chosen, _)| *chosen == number);
-        let (_, fault) = *single.or(lasting.as_ref())?;
+        let fault = single.map(|(_, fault)| *fault).or(lasting)?;
         plan.met.push((operation, part));
         Some(fault)
     }
@@ -195,8 +201,8 @@ mod tests {
     #[test]
     fn a_lasting_fault_lasts_until_healed() {
         let disk = FaultyStorage::new(MemoryStorage::new());
+        disk.fail_after(1, StorageFull);
         disk.write_at(Part::Data, 0, b"abc").unwrap();
-        disk.fail_from(0, StorageFull);
         for _ in 0..2 {
             assert!(disk.write_at(Part::Data, 3, b"d").is_err());
             assert!(disk.truncate(Part::Data, 0).is_err());

@@ -26,6 +26,8 @@ pub(super) struct Version {
     /// Blocks that are not held.
     missing: Arc<BTreeSet<u64>>,
     user_data: Arc<BTreeMap<String, Bytes>>,
+    /// Whether it is known that the writer signed two histories, and up to where they are the same.
+    conflict: Option<u64>,
 }
 
 impl Version {
@@ -38,6 +40,7 @@ impl Version {
             blocks: Arc::default(),
             missing: Arc::default(),
             user_data: Arc::default(),
+            conflict: None,
         }
     }
 
@@ -91,11 +94,34 @@ impl Version {
     pub(super) fn follow(&self, source: &Self, block: Option<u64>) -> Self {
         let is_same = self.fork == source.fork;
         let held = |number: &u64| is_same && *number < self.len() && !self.missing.contains(number);
-        let mut missing: BTreeSet<u64> = (0..source.len()).filter(|number| !held(number)).collect();
+        let mut missing: BTreeSet<u64> =
+            (0..source.len()).filter(|number| !held(number)).collect();
         if let Some(block) = block {
             missing.remove(&block);
         }
         Self { missing: Arc::new(missing), user_data: self.user_data.clone(), ..source.clone() }
+    }
+
+    /// The version on another fork, with only the blocks that are the same there.
+    pub(super) fn reorg(&self, source: &Self, shared_len: u64) -> Self {
+        let held = |number: &u64| *number < shared_len && self.holds(*number);
+        let missing = (0..source.len()).filter(|number| !held(number)).collect();
+        let user_data = self.user_data.clone();
+        Self { missing: Arc::new(missing), user_data, ..source.clone() }
+    }
+
+    /// The version that knows of another history, the same for `common_len` blocks.
+    pub(super) fn with_conflict(&self, common_len: u64) -> Self {
+        Self { conflict: Some(common_len), ..self.clone() }
+    }
+
+    pub(super) const fn has_conflict(&self) -> bool {
+        self.conflict.is_some()
+    }
+
+    /// The first `len` blocks.
+    pub(super) fn first_blocks(&self, len: u64) -> Vec<Bytes> {
+        self.blocks.iter().take(len as usize).cloned().collect()
     }
 
     pub(super) fn holds(&self, block: u64) -> bool {
@@ -131,10 +157,11 @@ impl Version {
     /// Whether the log has this user data and these blocks, as far as it says so itself.
     pub(super) fn has_claims_of(&self, log: &Log) -> bool {
         // No version has other keys than the newest.
-        let user_data = USER_DATA_KEYS
-            .iter()
-            .all(|key| log.user_data(key).as_ref() == self.user_data.get(*key));
-        user_data && log.held(0..u64::MAX).into_iter().flatten().eq(self.held())
+        let user_data = USER_DATA_KEYS.iter().all(|key| {
+            log.user_data(key).as_ref() == self.user_data.get(*key)
+        });
+        let conflict = log.conflict().map(|_| log.trusted_len());
+        user_data && conflict == self.conflict && log.held(0..u64::MAX).into_iter().flatten().eq(self.held())
     }
 
     pub(super) fn block(&self, number: u64) -> Option<&Bytes> {
@@ -148,6 +175,7 @@ impl Version {
         for number in &*self.missing {
             id = mix2(id, *number);
         }
+        id = mix2(id, self.conflict.map_or(0, |common_len| common_len + 1));
         for (key, value) in &*self.user_data {
             id = mix2(id, mix2(hash(key.as_bytes()), hash(value)));
         }
@@ -160,7 +188,9 @@ impl fmt::Display for Version {
         let user_data = USER_DATA_KEYS.iter().map(|key| self.user_data.get(*key));
         let user_data: Vec<_> = user_data.map(|value| value.map(|value| brief(value))).collect();
         let (fork, len, missing) = (self.fork, self.len(), &self.missing);
-        write!(f, "fork {fork} length {len} missing {missing:?} with {user_data:?}")
+        let conflict = self.conflict;
+        write!(f, "fork {fork} length {len} missing {missing:?} with {user_data:?}")?;
+        conflict.map_or(Ok(()), |common_len| write!(f, " and a conflict from {common_len} on"))
     }
 }
 
@@ -213,17 +243,21 @@ impl History {
         self.push(version, begun, NEVER);
     }
 
-    /// The newest version is safe from `moment` on, and so are those before it.
-    pub(super) fn make_safe(&mut self, moment: usize) {
-        if let Some(last) = self.versions.last_mut() {
-            last.safe = last.safe.min(moment);
+    /// The version with this id is safe from `moment` on: no older one can come back.
+    pub(super) fn make_safe(&mut self, id: u64, moment: usize) {
+        let is_found = |dated: &&mut Dated| dated.id == id && dated.gone == NEVER;
+        if let Some(found) = self.versions.iter_mut().rfind(is_found) {
+            found.safe = found.safe.min(moment);
         }
     }
 
     /// A head was told to be safe, or was seen by others, at `moment`.
     pub(super) fn make_head_safe(&mut self, head: Option<&Head>, moment: usize) {
         // Of several versions with this head the first: the others differ in what is not signed.
-        let found = self.versions.iter_mut().find(|dated| dated.version.head.as_ref() == head);
+        let is_found = |dated: &&mut Dated| {
+            dated.version.head.as_ref() == head && dated.gone == NEVER
+        };
+        let found = self.versions.iter_mut().find(is_found);
         if let Some(found) = found {
             found.safe = found.safe.min(moment);
         }
@@ -237,7 +271,9 @@ impl History {
 
     /// What may be found after a crash at `moment`.
     pub(super) fn expected(&self, moment: usize, is_whole: bool) -> Expected<'_> {
-        let is_floor = |dated: &Dated| dated.safe <= moment || is_whole && dated.accepted <= moment;
+        let is_floor = |dated: &Dated| {
+            dated.safe <= moment || is_whole && dated.accepted <= moment
+        };
         let floor = self.versions.iter().rposition(is_floor);
         let may_come = |dated: &&Dated| dated.begun <= moment && moment < dated.gone;
         let versions: Vec<&Dated> =
@@ -289,12 +325,8 @@ impl Expected<'_> {
 
     /// The same, to go on with.
     pub(super) fn to_history(&self) -> History {
-        let renew = |dated: &&Dated| Dated {
-            begun: 0,
-            accepted: NEVER,
-            safe: NEVER,
-            gone: NEVER,
-            ..(*dated).clone()
+        let renew = |dated: &&Dated| {
+            Dated { begun: 0, accepted: NEVER, safe: NEVER, gone: NEVER, ..(*dated).clone() }
         };
         let mut versions: Vec<Dated> = self.versions.iter().map(renew).collect();
         if let Some(oldest) = versions.first_mut().filter(|_| !self.may_be_absent) {

@@ -39,6 +39,14 @@ impl RecordingStorage {
         Self { tape: Arc::new(Mutex::new(tape)) }
     }
 
+    /// Makes storage on which happened what was recorded, but nothing was waited for.
+    pub(super) fn over_unsynced(recording: &Recording, now: Image) -> Self {
+        let mut recording = recording.clone();
+        recording.is_published = true;
+        recording.events.retain(Event::is_change);
+        Self { tape: Arc::new(Mutex::new(Tape { recording, now, keeps_discarded: false })) }
+    }
+
     /// Chooses what a discard does: nothing, or zeros, as from the start. Both are allowed, so a
     /// program must get along with either.
     pub fn keep_discarded(&self, keeps: bool) {
@@ -63,6 +71,14 @@ impl RecordingStorage {
     /// Returns all that was recorded so far.
     pub fn recording(&self) -> Recording {
         self.lock().recording.clone()
+    }
+
+    /// Returns another disk, to which the same happened.
+    pub(super) fn copy(&self) -> Self {
+        let Tape { recording, now, keeps_discarded } = &*self.lock();
+        let (recording, now) = (recording.clone(), now.clone());
+        let tape = Tape { recording, now, keeps_discarded: *keeps_discarded };
+        Self { tape: Arc::new(Mutex::new(tape)) }
     }
 
     /// Returns what a program reads now.

@@ -1,9 +1,12 @@
 //! Doing what a workload says, to a log and a replica of it.
 
+use std::io::ErrorKind;
+
 use bytes::Bytes;
 
+use super::faulty::Fault;
 use super::history::Version;
-use super::image::Image;
+use super::recording::RecordingStorage;
 use super::random::{Random, mix2};
 use super::side::{Promise, Side};
 use super::workload::{Op, Start};
@@ -12,6 +15,9 @@ use crate::key_pair::KeyPair;
 use crate::keys::LogKey;
 use crate::log::{Log, LogOptions};
 use crate::manifest::Manifest;
+use crate::memory::MemoryStorage;
+use crate::proof::Proof;
+use crate::reorg::Reorg;
 use crate::request::{Request, RequestBlock, RequestUpgrade};
 
 /// Lengths of blocks, in turn: none, some that fit into a sector, one that does not.
@@ -33,85 +39,106 @@ pub(super) struct Session {
     made: u64,
 }
 
-/// A log and a replica that were in use for a while, and all about them.
+/// Logs that were in use for a while, and what they are.
 #[derive(Debug, Clone)]
 pub(super) struct Settled {
-    writer: (Image, Version),
-    replica: (Image, Version),
+    writer: (RecordingStorage, Version),
+    replica: (RecordingStorage, Version),
+    /// As `writer`, with a header outside its slot.
+    annotated: (RecordingStorage, Version),
 }
 
 impl Settled {
     /// Uses a log and a replica until there is something of everything: both headers were written,
     /// the log was cut, blocks are missing, and changes wait to be moved.
     pub(super) fn new() -> Result<Self> {
-        let mut session = Session::begin(LogOptions::default(), 0, None)?;
+        let mut session = Session::new(LogOptions::default(), 0);
         let ops = [
-            Op::Batch,
-            Op::Append,
-            Op::Download,
-            Op::Flush,
-            Op::Put,
-            Op::Batch,
-            Op::Truncate,
-            Op::Batch,
-            Op::Download,
-            Op::Download,
-            Op::Flush,
-            Op::Clear,
-            Op::Append,
-            Op::Put,
-            Op::Download,
+            [Op::Batch, Op::Append, Op::Download, Op::Flush, Op::Put],
+            [Op::Batch, Op::Truncate, Op::Batch, Op::Download, Op::Download],
+            [Op::Flush, Op::Clear, Op::Append, Op::Put, Op::Download],
         ];
-        ops.iter().try_for_each(|op| session.run(*op))?;
+        ops.as_flattened().iter().try_for_each(|op| session.run(*op))?;
         let state = |side: &mut Side| {
             side.close();
-            (side.disk.inner().image(), side.current.clone())
+            (side.disk.inner().copy(), side.current.clone())
         };
-        Ok(Self { writer: state(&mut session.writer), replica: state(&mut session.replica) })
+        let (writer, replica) = (state(&mut session.writer), state(&mut session.replica));
+        session.annotate(NOTES_LEN)?;
+        session.run(Op::Flush)?;
+        session.run(Op::Put)?;
+        Ok(Self { writer, replica, annotated: state(&mut session.writer) })
     }
 }
 
 impl Session {
-    /// Begins with a new log, or with one that was in use.
-    pub(super) fn begin(options: LogOptions, seed: u64, settled: Option<&Settled>) -> Result<Self> {
-        let keys = KeyPair::from_seed([7; 32]);
-        let replica_options = LogOptions { ..options.clone() };
-        let (writer, replica) = match settled {
-            None => (Side::nowhere(options), Side::nowhere(replica_options)),
-            Some(Settled { writer, replica }) => (
-                Side::over(writer.0.clone(), options, writer.1.clone()),
-                Side::over(replica.0.clone(), replica_options, replica.1.clone()),
-            ),
-        };
-        let made = mix2(seed, settled.is_some().into());
-        let mut session = Self { keys, writer, replica, random: Random::new(made), made };
-        // Half of the file systems know what a hole is.
-        let keeps = session.random.chance(1, 2);
-        session.writer.disk.inner().keep_discarded(keeps);
-        session.replica.disk.inner().keep_discarded(keeps);
-        Ok(session)
-    }
-
-    /// As [`begin`](Self::begin), with the log there or created.
+    /// Begins with a log that is there, or is created.
     pub(super) fn start(
         options: LogOptions,
         start: Start,
         seed: u64,
         settled: &Settled,
     ) -> Result<Self> {
-        let settled = (start == Start::Settled).then_some(settled);
-        let mut session = Self::begin(options, seed, settled)?;
+        let mut session = Self::prepare(options, start, seed, settled);
+        if start == Start::Unsynced {
+            session.writer.open()?;
+        }
         session.create()?;
         Ok(session)
+    }
+
+    /// As [`start`](Self::start), but the log is not yet opened or created.
+    pub(super) fn prepare(
+        options: LogOptions,
+        start: Start,
+        seed: u64,
+        settled: &Settled,
+    ) -> Self {
+        match start {
+            Start::Nothing => Self::new(options, seed),
+            Start::Settled => {
+                let Settled { writer, replica, .. } = settled;
+                let side = |(disk, version): &(RecordingStorage, Version)| {
+                    let disk = RecordingStorage::over(disk.image());
+                    Side::over(disk, options.clone(), version.clone())
+                };
+                Self { writer: side(writer), replica: side(replica), ..Self::new(options, !seed) }
+            }
+            Start::Unsynced => {
+                let is_annotated = !seed.is_multiple_of(2);
+                let (disk, version) =
+                    if is_annotated { &settled.annotated } else { &settled.writer };
+                let disk = RecordingStorage::over_unsynced(&disk.recording(), disk.image());
+                let writer = Side::over(disk, options.clone(), version.clone());
+                Self { writer, ..Self::new(options, !seed) }
+            }
+        }
+    }
+
+    fn new(options: LogOptions, seed: u64) -> Self {
+        let made = mix2(seed, 0);
+        let mut random = Random::new(made);
+        // Half of the file systems know what a hole is.
+        let keeps = random.chance(1, 2);
+        let side = |options| {
+            let side = Side::nowhere(options);
+            side.disk.inner().keep_discarded(keeps);
+            side
+        };
+        let (writer, replica) = (side(options.clone()), side(options));
+        Self { keys: KeyPair::from_seed([7; 32]), writer, replica, random, made }
     }
 
     /// Creates the log, if there is none yet.
     pub(super) fn create(&mut self) -> Result<()> {
         let keys = self.keys.clone();
-        if self.writer.history.last().is_some() {
-            return Ok(());
-        }
         self.writer.create(|disk, options| Log::create(disk, keys, options))
+    }
+
+    /// What was found wrong when a log was opened.
+    pub(super) fn complaint(&self) -> String {
+        let complaints = [&self.writer, &self.replica].map(|side| side.complaint.clone());
+        complaints.into_iter().flatten().collect()
     }
 
     pub(super) fn key(&self) -> LogKey {
@@ -125,6 +152,9 @@ impl Session {
     /// Does one thing.
     pub(super) fn run(&mut self, op: Op) -> Result<()> {
         self.create()?;
+        // What was found when they were opened anew is what is changed next.
+        self.writer.log()?;
+        self.on_replica(|replica| replica.log().map(drop))?;
         match op {
             Op::Append => self.append(1, Promise::AsOptions),
             Op::Batch => self.append(3, Promise::AsOptions),
@@ -157,11 +187,13 @@ impl Session {
                 self.writer.open()?;
                 self.on_replica(Side::open)
             }
+            Op::Kill => self.kill(),
+            Op::Twin => self.meet_twin(),
         }
     }
 
     fn on_replica(&mut self, f: impl FnOnce(&mut Side) -> Result<()>) -> Result<()> {
-        if self.replica.history.last().is_some() { f(&mut self.replica) } else { Ok(()) }
+        if self.replica.is_there() { f(&mut self.replica) } else { Ok(()) }
     }
 
     fn block(&mut self, len: usize) -> Bytes {
@@ -203,6 +235,10 @@ impl Session {
 
     fn notes(&mut self) -> Result<()> {
         let len = if self.random.chance(2, 3) { NOTES_LEN } else { 0 };
+        self.annotate(len)
+    }
+
+    fn annotate(&mut self, len: usize) -> Result<()> {
         let value = self.block(len);
         let after = self.writer.current.set_user_data("notes", &value);
         self.writer.change(after, Promise::AsOptions, |log| log.set_user_data("notes", &value))
@@ -221,12 +257,29 @@ impl Session {
         self.on_replica(|replica| clear(replica, pick))
     }
 
+    /// Lets a few of an operation's changes reach the system, and then no more.
+    fn kill(&mut self) -> Result<()> {
+        let ops = [Op::Append, Op::Put, Op::Flush, Op::Flush, Op::Truncate, Op::Clear, Op::Download];
+        let op = ops.get(self.random.below(ops.len() as u64) as usize).unwrap_or(&Op::Flush);
+        let changes = self.random.below(12);
+        let fault = Fault { kind: ErrorKind::BrokenPipe, written: self.random.below(600) as usize };
+        for side in [&mut self.writer, &mut self.replica] {
+            side.disk.fail_after(changes, fault);
+        }
+        // Whether it came to its end or not: what is on the disk will tell.
+        let _ = self.run(*op);
+        for side in [&mut self.writer, &mut self.replica] {
+            side.end();
+            side.disk.heal();
+        }
+        self.writer.open()?;
+        self.on_replica(Side::open)
+    }
+
     /// Has the replica take over the writer's head if it does not have it, and one block.
     fn download(&mut self) -> Result<()> {
-        if self.replica.history.last().is_none() {
-            let key = self.key();
-            self.replica.create(|disk, options| Log::create_replica(disk, key, options))?;
-        }
+        let key = self.key();
+        self.replica.create(|disk, options| Log::create_replica(disk, key, options))?;
         let (writer, replica) = (self.writer.log()?, self.replica.log()?);
         let Some(head) = writer.durable_head() else {
             return Ok(());
@@ -236,15 +289,17 @@ impl Session {
         };
         let source = source.clone();
         let ours = self.replica.current.clone();
-        if ours.fork != source.fork && ours.len() > 0 {
+        if ours.has_conflict() {
             return Ok(());
         }
-        if ours.head != source.head {
+        if ours.fork != source.fork {
             self.share(&head);
-            let upgrade = RequestUpgrade { start: ours.len(), length: head.length - ours.len() };
-            let manifest = replica.manifest().is_none();
-            let request = Request { upgrade: Some(upgrade), manifest, ..Request::default() };
-            let proof = writer.prove(&request)?;
+            let reorg = reorg(&writer, &replica)?;
+            let after = ours.reorg(&source, reorg.shared_len());
+            self.replica.change(after, Promise::Safe, |log| log.apply_reorg(reorg).map(drop))?;
+        } else if ours.head != source.head {
+            self.share(&head);
+            let proof = writer.prove(&upgrade_request(&replica, head.length))?;
             let after = ours.follow(&source, None);
             self.replica.change(after, Promise::Accepted, |log| log.apply(&proof).map(drop))?;
         }
@@ -261,6 +316,42 @@ impl Session {
         self.replica.change(after, Promise::Accepted, |log| log.apply(&proof).map(drop))
     }
 
+    /// Has the replica meet a peer whose log was written with the same keys, the same for some blocks
+    /// and then another one.
+    fn meet_twin(&mut self) -> Result<()> {
+        let ours = self.replica.current.clone();
+        if !self.replica.is_there() || ours.has_conflict() || ours.len() == 0 {
+            return Ok(());
+        }
+        let common_len = self.random.below(ours.len());
+        let twin = Log::create(MemoryStorage::new(), self.keys.clone(), LogOptions::default())?;
+        if ours.fork > 0 {
+            twin.truncate_to_fork(0, ours.fork)?;
+        }
+        twin.append(&ours.first_blocks(common_len))?;
+        let others: Vec<Bytes> = (common_len..ours.len()).map(|_| self.block(30)).collect();
+        twin.append(&others)?;
+        // How much of the common blocks is known to be so depends on what is held: tried on a copy.
+        let mut known = Vec::new();
+        let copy = RecordingStorage::over(self.replica.disk.inner().image());
+        let copy = Log::open(copy, self.replica.options.clone())?;
+        if accept_twin(&copy, &twin, |log| known.push(log.trusted_len())).is_err() {
+            return Ok(());
+        }
+        let mut known = known.into_iter();
+        let [first, second] = [known.next(), known.next()];
+        if let Some(len) = first {
+            let proof = prove_whole(&twin)?;
+            let after = ours.with_conflict(len);
+            self.replica.change(after, Promise::Safe, |log| log.check_conflict(&proof).map(drop))?;
+        }
+        if let Some(len) = second {
+            let after = ours.with_conflict(len);
+            self.replica.change(after, Promise::Safe, |log| accept_divergence(log, &twin))?;
+        }
+        Ok(())
+    }
+
     fn share(&mut self, head: &crate::head::Head) {
         let now = self.writer.now();
         self.writer.disk.inner().share(head);
@@ -268,8 +359,54 @@ impl Session {
     }
 }
 
+/// Has a log find out that a twin was written with its keys, and up to where they are the same.
+fn accept_twin(log: &Log, twin: &Log, mut known: impl FnMut(&Log)) -> Result<()> {
+    if log.check_conflict(&prove_whole(twin)?)?.is_some() {
+        known(log);
+        accept_divergence(log, twin)?;
+        known(log);
+    }
+    Ok(())
+}
+
+/// Has a log that knows of a conflict find out up to where it is the same as its twin.
+fn accept_divergence(log: &Log, twin: &Log) -> Result<()> {
+    let Some(mut divergence) = log.start_divergence()? else {
+        return Ok(());
+    };
+    while let Some(request) = divergence.request() {
+        divergence.add(&twin.prove(&request)?)?;
+    }
+    log.apply_divergence(divergence).map(drop)
+}
+
+/// Proves a head to one who holds nothing.
+fn prove_whole(log: &Log) -> Result<Proof> {
+    let upgrade = Some(RequestUpgrade { start: 0, length: log.len() });
+    log.prove(&Request { upgrade, ..Request::default() })
+}
+
+/// Asks for the head of a writer whose log has `len` blocks.
+pub(super) fn upgrade_request(replica: &Log, len: u64) -> Request {
+    let start = replica.len();
+    let upgrade = Some(RequestUpgrade { start, length: len.saturating_sub(start) });
+    Request { upgrade, manifest: replica.manifest().is_none(), ..Request::default() }
+}
+
+/// Finds out how `replica` gets over to the fork of `writer`.
+pub(super) fn reorg(writer: &Log, replica: &Log) -> Result<Reorg> {
+    let upgrade = Some(RequestUpgrade { start: 0, length: writer.durable_len() });
+    let manifest = replica.manifest().is_none();
+    let proof = writer.prove(&Request { upgrade, manifest, ..Request::default() })?;
+    let mut reorg = replica.start_reorg(&proof)?;
+    while let Some(request) = reorg.request() {
+        reorg.add(&writer.prove(&request)?)?;
+    }
+    Ok(reorg)
+}
+
 /// Has `writer` prove one block to `replica`, which has the same head.
-pub(super) fn prove_block(writer: &Log, replica: &Log, index: u64) -> Result<crate::proof::Proof> {
+pub(super) fn prove_block(writer: &Log, replica: &Log, index: u64) -> Result<Proof> {
     let nodes = replica.missing_nodes(2 * index)?;
     let block = Some(RequestBlock { index, nodes });
     writer.prove(&Request { block, ..Request::default() })

@@ -2,11 +2,12 @@
 
 use super::faulty::FaultyStorage;
 use super::history::{History, Version};
-use super::image::Image;
 use super::recording::RecordingStorage;
+use super::invariants::describe;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::log::{Log, LogOptions};
+use crate::storage::Storage;
 
 /// The disk of a log in a workload.
 pub(super) type Disk = FaultyStorage<RecordingStorage>;
@@ -15,6 +16,8 @@ pub(super) type Disk = FaultyStorage<RecordingStorage>;
 #[derive(Debug)]
 pub(super) struct Side {
     pub(super) disk: Disk,
+    /// Whether the log was created.
+    is_there: bool,
     /// `None`: closed, and could not be opened again so far.
     log: Option<Log>,
     pub(super) options: LogOptions,
@@ -23,6 +26,10 @@ pub(super) struct Side {
     pub(super) current: Version,
     /// Whether an operation failed since the log was opened.
     has_failed: bool,
+    /// What was found wrong when the log was opened.
+    pub(super) complaint: Option<String>,
+    /// How many faults of the disk were dealt with.
+    pub(super) failures_seen: usize,
 }
 
 impl Side {
@@ -31,31 +38,53 @@ impl Side {
         Self::on(RecordingStorage::new(), options, Version::empty())
     }
 
-    /// A log that is there, closed. All of it is safe.
-    pub(super) fn over(image: Image, options: LogOptions, version: Version) -> Self {
-        let mut side = Self::on(RecordingStorage::over(image), options, version.clone());
-        side.history.push(version, 0, 0);
-        side.history.make_safe(0);
+    /// A log that is there, closed.
+    pub(super) fn over(storage: RecordingStorage, options: LogOptions, version: Version) -> Self {
+        let mut side = Self::on(storage, options, version.clone());
+        side.is_there = true;
+        let now = side.now();
+        let id = version.id();
+        side.history.push(version, now, now);
+        side.history.make_safe(id, now);
         side
     }
 
     fn on(storage: RecordingStorage, options: LogOptions, current: Version) -> Self {
         let disk = FaultyStorage::new(storage);
-        Self { disk, log: None, options, history: History::default(), current, has_failed: false }
+        Self {
+            disk,
+            is_there: false,
+            log: None,
+            options,
+            history: History::default(),
+            current,
+            has_failed: false,
+            complaint: None,
+            failures_seen: 0,
+        }
     }
 
-    /// Creates the log by `create`.
+    /// Creates the log by `create`, unless it is there.
     pub(super) fn create(
         &mut self,
         create: impl FnOnce(Disk, LogOptions) -> Result<Log>,
     ) -> Result<()> {
-        let begun = self.now();
-        let log = create(self.disk.clone(), self.options.clone());
-        if self.history.last().is_none() {
-            self.history.push(self.current.clone(), begun, self.now());
+        if self.is_there {
+            return Ok(());
         }
-        self.log = Some(log?);
-        self.history.make_safe(self.now());
+        if self.history.last().is_none() {
+            self.history.push(self.current.clone(), self.now(), usize::MAX);
+        } else {
+            // It may have come about though creating it failed; perhaps not in its place yet.
+            self.disk.publish()?;
+            match self.open() {
+                Err(Error::WrongStorage { .. }) => {}
+                outcome => return outcome,
+            }
+        }
+        self.log = Some(create(self.disk.clone(), self.options.clone())?);
+        self.is_there = true;
+        self.history.make_safe(self.current.id(), self.now());
         Ok(())
     }
 
@@ -72,26 +101,48 @@ impl Side {
         self.log.clone().ok_or(Error::WrongStorage { what: "the log is closed" })
     }
 
+    /// The log, if it is open.
+    pub(super) fn open_log(&self) -> Option<&Log> {
+        self.log.as_ref()
+    }
+
+    /// Whether the log was created.
+    pub(super) const fn is_there(&self) -> bool {
+        self.is_there
+    }
+
     /// Closes the log.
     pub(super) fn close(&mut self) {
         self.log = None;
     }
 
+    /// Ends the program. What was in memory only is gone.
+    pub(super) fn end(&mut self) {
+        self.close();
+        self.has_failed = true;
+    }
+
     /// Opens the log anew.
     pub(super) fn open(&mut self) -> Result<()> {
         self.close();
+        // Closing a log writes what is in memory only, and cannot tell if that fails.
+        self.has_failed |= self.disk.failures().len() > self.failures_seen;
+        self.failures_seen = self.disk.failures().len();
         let log = Log::open(self.disk.clone(), self.options.clone())?;
         let now = self.now();
         // With `None` the newest commits may be gone if closing the log could not write them.
         let is_certain = !self.has_failed || self.options.durability != Durability::None;
         let expected = self.history.expected(now, is_certain);
-        let is_found =
-            |version: &&Version| version.has_head_of(&log) && version.has_claims_of(&log);
+        let is_found = |version: &&Version| version.has_head_of(&log) && version.has_claims_of(&log);
         let found = expected.versions().filter(is_found).last().cloned();
         let Some(found) = found else {
+            let expected: Vec<String> = expected.versions().map(ToString::to_string).collect();
+            let (found, expected) = (describe(&log), expected.join(" or "));
+            self.complaint = Some(format!("it is {found}, expected {expected}"));
             return Err(Error::WrongStorage { what: "a log that nobody has written" });
         };
         if !self.has_failed && found.id() != self.current.id() {
+            self.complaint = Some(format!("it is {found}, expected {}", self.current));
             return Err(Error::WrongStorage { what: "a log from before the last change" });
         }
         if log.is_writable() {
@@ -99,7 +150,8 @@ impl Side {
             self.history.make_head_safe(log.durable_head().as_ref(), now);
         }
         self.history.find(found.id(), now);
-        (self.current, self.log, self.has_failed) = (found, Some(log), false);
+        (self.current, self.log) = (found, Some(log));
+        (self.is_there, self.has_failed) = (true, false);
         Ok(())
     }
 
@@ -125,7 +177,7 @@ impl Side {
         self.current = after;
         let is_immediate = self.options.durability == Durability::Immediate && log.is_writable();
         if promise == Promise::Safe || promise == Promise::AsOptions && is_immediate {
-            self.history.make_safe(now);
+            self.history.make_safe(self.current.id(), now);
             self.disk.inner().ack(self.current.len());
         }
         self.look(&log);
@@ -139,7 +191,7 @@ impl Side {
             self.has_failed = true;
             return Err(error);
         }
-        self.history.make_safe(self.now());
+        self.history.make_safe(self.current.id(), self.now());
         self.disk.inner().ack(self.current.len());
         self.look(&log);
         Ok(())

@@ -37,6 +37,10 @@ pub enum Op {
     Submit,
     /// Gives back the room of blocks that are not held.
     Reclaim,
+    /// Ends the program in the midst of an operation, and opens the log again.
+    Kill,
+    /// Shows the replica another history that the writer signed.
+    Twin,
 }
 
 impl Op {
@@ -54,7 +58,7 @@ impl Op {
     ];
 
     /// All, with how often they come up in random workloads.
-    const ALL: [(Self, u64); 13] = [
+    const ALL: [(Self, u64); 15] = [
         (Self::Append, 20),
         (Self::Batch, 10),
         (Self::Big, 1),
@@ -68,6 +72,8 @@ impl Op {
         (Self::Notes, 2),
         (Self::Submit, 6),
         (Self::Reclaim, 2),
+        (Self::Kill, 6),
+        (Self::Twin, 1),
     ];
 
     const fn name(self) -> &'static str {
@@ -85,6 +91,8 @@ impl Op {
             Self::Notes => "notes",
             Self::Submit => "submit",
             Self::Reclaim => "reclaim",
+            Self::Kill => "kill",
+            Self::Twin => "twin",
         }
     }
 
@@ -114,6 +122,8 @@ pub enum Start {
     Nothing,
     /// With a log and a replica that have been in use for a while.
     Settled,
+    /// With such a log, left by a program that waited for nothing. It begins with opening it.
+    Unsynced,
 }
 
 /// A series of operations, and all else that decides what they do.
@@ -139,26 +149,34 @@ pub(super) const MODES: [(&str, Durability); 4] = [
     ("none", Durability::None),
 ];
 
-const STARTS: [(&str, Start); 2] = [("nothing", Start::Nothing), ("settled", Start::Settled)];
+const STARTS: [(&str, Start); 3] = [
+    ("nothing", Start::Nothing),
+    ("settled", Start::Settled),
+    ("unsynced", Start::Unsynced),
+];
 
 /// Operations of the shortest random workload, and how many more there may be.
 const RANDOM_LEN: (u64, u64) = (24, 177);
 
 impl Workload {
     /// Returns every series of `len` of the [basic](Op::BASIC) operations, in every mode, from every
-    /// start.
+    /// start. Of those that begin [`Unsynced`](Start::Unsynced), none longer than 1: opening the log
+    /// makes it like any other.
     pub fn all_of_len(len: u32) -> impl Iterator<Item = Self> {
         let series = (0..Op::BASIC.len().pow(len)).map(move |number| {
             let digit = |at| number / Op::BASIC.len().pow(at) % Op::BASIC.len();
             (0..len).rev().filter_map(|at| Op::BASIC.get(digit(at)).copied()).collect::<Vec<_>>()
         });
-        series.flat_map(|ops| {
-            let circumstances =
-                STARTS.into_iter().flat_map(|start| MODES.map(|mode| (start, mode)));
-            circumstances.map(move |((_, start), (_, durability))| Self {
+        let mut starts = vec![(Start::Nothing, 0), (Start::Settled, 0)];
+        if len < 2 {
+            starts.extend([(Start::Unsynced, 0), (Start::Unsynced, 1)]);
+        }
+        series.flat_map(move |ops| {
+            let circumstances = starts.clone().into_iter().flat_map(|start| MODES.map(|mode| (start, mode)));
+            circumstances.map(move |((start, seed), (_, durability))| Self {
                 durability,
                 start,
-                seed: 0,
+                seed,
                 ops: ops.clone(),
             })
         })
@@ -171,7 +189,11 @@ impl Workload {
         // Half of them in the default mode.
         let mode = modes.get(random.below(6) as usize);
         let durability = mode.map_or(immediate, |(_, durability)| *durability);
-        let start = if random.chance(1, 4) { Start::Nothing } else { Start::Settled };
+        let start = match random.below(8) {
+            0 => Start::Unsynced,
+            1 | 2 => Start::Nothing,
+            _ => Start::Settled,
+        };
         let (shortest, more) = RANDOM_LEN;
         // Short ones oftener: they are looked at more closely.
         let len = shortest + random.below(more).min(random.below(more)).min(random.below(more));
@@ -237,7 +259,8 @@ mod tests {
     fn all_series_are_there() {
         for len in 0..=3 {
             let all: HashSet<String> = Workload::all_of_len(len).map(|w| w.to_string()).collect();
-            assert_eq!(all.len(), 9_usize.pow(len) * 8);
+            let starts = if len < 2 { 4 } else { 2 };
+            assert_eq!(all.len(), 9_usize.pow(len) * starts * 4);
         }
     }
 
