@@ -59,7 +59,8 @@ impl Iterator for CrashImages {
 
     fn next(&mut self) -> Option<CrashImage> {
         let Self { unsynced, choices, known } = self;
-        let choice = choices.find(|choice| known.is_none_or(|known| unsynced.is_news(choice, known)))?;
+        let choice =
+            choices.find(|choice| known.is_none_or(|known| unsynced.is_news(choice, known)))?;
         Some(CrashImage { image: unsynced.image(&choice), unsynced: unsynced.clone(), choice })
     }
 }

@@ -77,7 +77,12 @@ impl Enumerator {
     /// # Errors
     ///
     /// The first state in which an invariant does not hold.
-    pub fn explore(&self, workload: &Workload, from: usize, effort: Effort) -> Result<Tally, Box<Bad>> {
+    pub fn explore(
+        &self,
+        workload: &Workload,
+        from: usize,
+        effort: Effort,
+    ) -> Result<Tally, Box<Bad>> {
         let options = self.options(workload.durability);
         let bad = |what: String| Box::new(Bad::without_crash(workload, what));
         let session = Session::start(options, workload.start, workload.seed, &self.settled);
@@ -106,7 +111,8 @@ impl Enumerator {
         let options = self.examining_options(workload.durability);
         let examiner = Examiner::new(session.keys(), &options);
         let is_replica = false;
-        let mut search = Search { all: self, workload, effort, examiner, is_replica, starts: &starts };
+        let mut search =
+            Search { all: self, workload, effort, examiner, is_replica, starts: &starts };
         let mut tally = search.run(&writer, &session.writer.history, writer_begun)?;
         search.examiner.source = Some(&source);
         search.is_replica = true;
@@ -154,14 +160,20 @@ impl Search<'_> {
             if self.is_replica { *replica < moment } else { *writer < moment }
         };
         let count = self.starts.iter().take_while(begun).count();
-        match count.checked_sub(1).and_then(|number| Some((number, self.workload.ops.get(number)?))) {
+        match count.checked_sub(1).and_then(|number| Some((number, self.workload.ops.get(number)?)))
+        {
             Some((number, op)) => format!("event {moment}, in operation {number}, {op}"),
             None => format!("event {moment}, at the beginning"),
         }
     }
 
     /// Looks at crashes at all moments after the first `begun` events.
-    fn run(&self, recording: &Recording, history: &History, begun: usize) -> Result<Tally, Box<Bad>> {
+    fn run(
+        &self,
+        recording: &Recording,
+        history: &History,
+        begun: usize,
+    ) -> Result<Tally, Box<Bad>> {
         let mut tally = Tally::default();
         let mut unsynced = Unsynced::new(recording);
         let mut floor = None;
@@ -177,7 +189,9 @@ impl Search<'_> {
             // after a sync there may be few enough to look at each.
             let known = (floor == new_floor).then_some(before);
             let is_closer = before > self.effort.exhaustive && unsynced.count() < before;
-            if known == Some(unsynced.count()) || known.is_some() && !event.is_change() && !is_closer {
+            if known == Some(unsynced.count())
+                || known.is_some() && !event.is_change() && !is_closer
+            {
                 continue;
             }
             floor = new_floor;
@@ -226,7 +240,8 @@ impl Search<'_> {
         moment: usize,
         tally: &mut Tally,
     ) -> Result<(), Box<Bad>> {
-        let Survival { recording, opened, found: Some(found), after: (steps, safe) } = survival else {
+        let Survival { recording, opened, found: Some(found), after: (steps, safe) } = survival
+        else {
             return Ok(());
         };
         let mut history = expected.to_history();
@@ -249,7 +264,8 @@ impl Search<'_> {
                 tally.images += 1;
                 let image = second.image();
                 let hash = image.hash();
-                if !self.all.states.insert(mix2(hash, mix2(expected.id(), self.is_replica.into()))) {
+                if !self.all.states.insert(mix2(hash, mix2(expected.id(), self.is_replica.into())))
+                {
                     continue;
                 }
                 tally.states += 1;
@@ -269,7 +285,13 @@ impl Search<'_> {
     fn bad(&self, image: &Image, invariant: Invariant, what: String) -> Box<Bad> {
         let workload = self.workload.clone();
         let is_replica = self.is_replica;
-        Box::new(Bad { workload, is_replica, invariant: Some(invariant), what, image: image.clone() })
+        Box::new(Bad {
+            workload,
+            is_replica,
+            invariant: Some(invariant),
+            what,
+            image: image.clone(),
+        })
     }
 }
 

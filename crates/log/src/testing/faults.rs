@@ -97,8 +97,7 @@ impl Enumerator {
             };
             return Err(bad(format!("operation {number}, {op}: {error}")));
         }
-        let counts =
-            [&session.writer, &session.replica].map(|side| side.disk.operation_count());
+        let counts = [&session.writer, &session.replica].map(|side| side.disk.operation_count());
         self.check_end(workload, &mut session).map_err(bad)?;
         Ok(counts)
     }
@@ -113,12 +112,15 @@ impl Enumerator {
         });
         let log = session.create().and_then(|()| session.writer.log());
         let log = log.and_then(|log| log.sync().map(|()| log));
-        let log = log.map_err(|error| format!("opening at the end: {error}; {}", session.complaint()))?;
+        let log =
+            log.map_err(|error| format!("opening at the end: {error}; {}", session.complaint()))?;
         let source = Source { log, version: session.writer.current.clone() };
         let options = self.examining_options(workload.durability);
         let mut examiner = Examiner::new(session.keys(), &options);
         let histories = [&session.writer.history, &session.replica.history];
-        for ((recording, history), is_replica) in recordings.iter().zip(histories).zip([false, true]) {
+        for ((recording, history), is_replica) in
+            recordings.iter().zip(histories).zip([false, true])
+        {
             examiner.source = is_replica.then_some(&source);
             let mut unsynced = Unsynced::new(recording);
             recording.events().iter().for_each(|event| unsynced.add(event));

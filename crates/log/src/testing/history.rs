@@ -94,8 +94,7 @@ impl Version {
     pub(super) fn follow(&self, source: &Self, block: Option<u64>) -> Self {
         let is_same = self.fork == source.fork;
         let held = |number: &u64| is_same && *number < self.len() && !self.missing.contains(number);
-        let mut missing: BTreeSet<u64> =
-            (0..source.len()).filter(|number| !held(number)).collect();
+        let mut missing: BTreeSet<u64> = (0..source.len()).filter(|number| !held(number)).collect();
         if let Some(block) = block {
             missing.remove(&block);
         }
@@ -157,11 +156,13 @@ impl Version {
     /// Whether the log has this user data and these blocks, as far as it says so itself.
     pub(super) fn has_claims_of(&self, log: &Log) -> bool {
         // No version has other keys than the newest.
-        let user_data = USER_DATA_KEYS.iter().all(|key| {
-            log.user_data(key).as_ref() == self.user_data.get(*key)
-        });
+        let user_data = USER_DATA_KEYS
+            .iter()
+            .all(|key| log.user_data(key).as_ref() == self.user_data.get(*key));
         let conflict = log.conflict().map(|_| log.trusted_len());
-        user_data && conflict == self.conflict && log.held(0..u64::MAX).into_iter().flatten().eq(self.held())
+        user_data
+            && conflict == self.conflict
+            && log.held(0..u64::MAX).into_iter().flatten().eq(self.held())
     }
 
     pub(super) fn block(&self, number: u64) -> Option<&Bytes> {
@@ -254,9 +255,8 @@ impl History {
     /// A head was told to be safe, or was seen by others, at `moment`.
     pub(super) fn make_head_safe(&mut self, head: Option<&Head>, moment: usize) {
         // Of several versions with this head the first: the others differ in what is not signed.
-        let is_found = |dated: &&mut Dated| {
-            dated.version.head.as_ref() == head && dated.gone == NEVER
-        };
+        let is_found =
+            |dated: &&mut Dated| dated.version.head.as_ref() == head && dated.gone == NEVER;
         let found = self.versions.iter_mut().find(is_found);
         if let Some(found) = found {
             found.safe = found.safe.min(moment);
@@ -271,9 +271,7 @@ impl History {
 
     /// What may be found after a crash at `moment`.
     pub(super) fn expected(&self, moment: usize, is_whole: bool) -> Expected<'_> {
-        let is_floor = |dated: &Dated| {
-            dated.safe <= moment || is_whole && dated.accepted <= moment
-        };
+        let is_floor = |dated: &Dated| dated.safe <= moment || is_whole && dated.accepted <= moment;
         let floor = self.versions.iter().rposition(is_floor);
         let may_come = |dated: &&Dated| dated.begun <= moment && moment < dated.gone;
         let versions: Vec<&Dated> =
@@ -325,8 +323,12 @@ impl Expected<'_> {
 
     /// The same, to go on with.
     pub(super) fn to_history(&self) -> History {
-        let renew = |dated: &&Dated| {
-            Dated { begun: 0, accepted: NEVER, safe: NEVER, gone: NEVER, ..(*dated).clone() }
+        let renew = |dated: &&Dated| Dated {
+            begun: 0,
+            accepted: NEVER,
+            safe: NEVER,
+            gone: NEVER,
+            ..(*dated).clone()
         };
         let mut versions: Vec<Dated> = self.versions.iter().map(renew).collect();
         if let Some(oldest) = versions.first_mut().filter(|_| !self.may_be_absent) {

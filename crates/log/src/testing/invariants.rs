@@ -97,15 +97,25 @@ impl<'a> Examiner<'a> {
 
 impl Examiner<'_> {
     /// Checks that an image is sound and one of the versions expected.
-    pub(super) fn examine(&self, image: &Image, expected: &Expected<'_>) -> Result<Survival, Violation> {
-        catch_unwind(AssertUnwindSafe(|| self.examine_or_panic(image, expected))).unwrap_or_else(|panic| {
-            let message = panic.downcast_ref::<String>().map(String::as_str);
-            let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(Violation::new(Invariant::Opens, format!("panic: {}", message.unwrap_or("?"))))
-        })
+    pub(super) fn examine(
+        &self,
+        image: &Image,
+        expected: &Expected<'_>,
+    ) -> Result<Survival, Violation> {
+        catch_unwind(AssertUnwindSafe(|| self.examine_or_panic(image, expected))).unwrap_or_else(
+            |panic| {
+                let message = panic.downcast_ref::<String>().map(String::as_str);
+                let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
+                Err(Violation::new(Invariant::Opens, format!("panic: {}", message.unwrap_or("?"))))
+            },
+        )
     }
 
-    fn examine_or_panic(&self, image: &Image, expected: &Expected<'_>) -> Result<Survival, Violation> {
+    fn examine_or_panic(
+        &self,
+        image: &Image,
+        expected: &Expected<'_>,
+    ) -> Result<Survival, Violation> {
         let disk = image.to_storage();
         let log = match Log::open(disk.clone(), self.options.clone()) {
             Ok(log) => log,
@@ -150,7 +160,9 @@ impl Examiner<'_> {
                 let known = self.next.borrow().get(&version.id()).cloned();
                 let after = match known {
                     Some(known) => known,
-                    None => version.append(self.keys, std::slice::from_ref(&block)).map_err(fails)?,
+                    None => {
+                        version.append(self.keys, std::slice::from_ref(&block)).map_err(fails)?
+                    }
                 };
                 self.next.borrow_mut().insert(version.id(), after.clone());
                 log.append(&[block]).map_err(fails)?;
@@ -210,9 +222,9 @@ fn find<'a>(log: &Log, expected: &'a Expected<'_>) -> Result<&'a Version, Violat
         format!("it is {}, expected {}", describe(log), versions.join(" or "))
     };
     if with_head.peek().is_none() {
-        let is_known = expected.versions().any(|version| {
-            (version.fork, version.len()) == (log.fork(), log.len())
-        });
+        let is_known = expected
+            .versions()
+            .any(|version| (version.fork, version.len()) == (log.fork(), log.len()));
         let broken = if is_known { Invariant::KeepsHead } else { Invariant::KeepsCommits };
         return Err(Violation::new(broken, is()));
     }
@@ -246,17 +258,23 @@ fn check_blocks(log: &Log, version: &Version) -> Result<(), Violation> {
     }
     let gap = (0..).find(|number| !version.holds(*number)).unwrap_or(0);
     if log.contiguous_len() != gap {
-        let what = format!("contiguous length {}, but the first gap is at {gap}", log.contiguous_len());
+        let what =
+            format!("contiguous length {}, but the first gap is at {gap}", log.contiguous_len());
         return Err(Violation::new(Invariant::KnowsItsGaps, what));
     }
     Ok(())
 }
 
-fn check_growth(disk: &RecordingStorage, limit: impl Fn(Part) -> u64, by: &str) -> Result<(), Violation> {
+fn check_growth(
+    disk: &RecordingStorage,
+    limit: impl Fn(Part) -> u64,
+    by: &str,
+) -> Result<(), Violation> {
     let image = disk.image();
     for part in Part::ALL {
         if image.len(part) > limit(part) {
-            let what = format!("{by} made {part} {} bytes long, not {}", image.len(part), limit(part));
+            let what =
+                format!("{by} made {part} {} bytes long, not {}", image.len(part), limit(part));
             return Err(Violation::new(Invariant::GoesOn, what));
         }
     }

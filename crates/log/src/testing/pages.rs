@@ -158,7 +158,11 @@ impl Pages {
 
 /// Calls `f` for each page that a range touches: its number, where in it the piece begins, and which
 /// of the range's bytes the piece has.
-fn for_each_page(offset: u64, count: usize, mut f: impl FnMut(usize, usize, std::ops::Range<usize>)) {
+fn for_each_page(
+    offset: u64,
+    count: usize,
+    mut f: impl FnMut(usize, usize, std::ops::Range<usize>),
+) {
     let mut done = 0;
     while done < count {
         // Offsets of bytes that exist are at most `LEN_MAX`.

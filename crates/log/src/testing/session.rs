@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::faulty::Fault;
 use super::history::Version;
-use super::recording::RecordingStorage;
 use super::random::{Random, mix2};
+use super::recording::RecordingStorage;
 use super::side::{Promise, Side};
 use super::workload::{Op, Start};
 use crate::error::{Error, Result};
@@ -88,12 +88,7 @@ impl Session {
     }
 
     /// As [`start`](Self::start), but the log is not yet opened or created.
-    pub(super) fn prepare(
-        options: LogOptions,
-        start: Start,
-        seed: u64,
-        settled: &Settled,
-    ) -> Self {
+    pub(super) fn prepare(options: LogOptions, start: Start, seed: u64, settled: &Settled) -> Self {
         match start {
             Start::Nothing => Self::new(options, seed),
             Start::Settled => {
@@ -259,7 +254,8 @@ impl Session {
 
     /// Lets a few of an operation's changes reach the system, and then no more.
     fn kill(&mut self) -> Result<()> {
-        let ops = [Op::Append, Op::Put, Op::Flush, Op::Flush, Op::Truncate, Op::Clear, Op::Download];
+        let ops =
+            [Op::Append, Op::Put, Op::Flush, Op::Flush, Op::Truncate, Op::Clear, Op::Download];
         let op = ops.get(self.random.below(ops.len() as u64) as usize).unwrap_or(&Op::Flush);
         let changes = self.random.below(12);
         let fault = Fault { kind: ErrorKind::BrokenPipe, written: self.random.below(600) as usize };
@@ -343,7 +339,8 @@ impl Session {
         if let Some(len) = first {
             let proof = prove_whole(&twin)?;
             let after = ours.with_conflict(len);
-            self.replica.change(after, Promise::Safe, |log| log.check_conflict(&proof).map(drop))?;
+            self.replica
+                .change(after, Promise::Safe, |log| log.check_conflict(&proof).map(drop))?;
         }
         if let Some(len) = second {
             let after = ours.with_conflict(len);

@@ -2,8 +2,8 @@
 
 use super::faulty::FaultyStorage;
 use super::history::{History, Version};
-use super::recording::RecordingStorage;
 use super::invariants::describe;
+use super::recording::RecordingStorage;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::log::{Log, LogOptions};
@@ -133,7 +133,8 @@ impl Side {
         // With `None` the newest commits may be gone if closing the log could not write them.
         let is_certain = !self.has_failed || self.options.durability != Durability::None;
         let expected = self.history.expected(now, is_certain);
-        let is_found = |version: &&Version| version.has_head_of(&log) && version.has_claims_of(&log);
+        let is_found =
+            |version: &&Version| version.has_head_of(&log) && version.has_claims_of(&log);
         let found = expected.versions().filter(is_found).last().cloned();
         let Some(found) = found else {
             let expected: Vec<String> = expected.versions().map(ToString::to_string).collect();

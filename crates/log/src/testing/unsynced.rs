@@ -109,8 +109,12 @@ impl Unsynced {
         let end = offset + bytes.len() as u64;
         let is_apart = |atom: &Atom| match atom.change {
             _ if atom.part != part => true,
-            Change::Bytes { offset: at, ref bytes } => at + bytes.len() as u64 <= offset || end <= at,
-            Change::Discard { offset: at, len, .. } => at.saturating_add(len) <= offset || end <= at,
+            Change::Bytes { offset: at, ref bytes } => {
+                at + bytes.len() as u64 <= offset || end <= at
+            }
+            Change::Discard { offset: at, len, .. } => {
+                at.saturating_add(len) <= offset || end <= at
+            }
             Change::Cut { to } => end <= to,
             Change::Extend { .. } => true,
         };
@@ -132,8 +136,7 @@ impl Unsynced {
 
     /// Whether an image shows more than what the first `known` changes can make.
     pub(super) fn is_news(&self, choice: &Choice, known: usize) -> bool {
-        (known..self.atoms.len())
-            .any(|number| choice.keeps(number) || choice.fill != Fill::Old)
+        (known..self.atoms.len()).any(|number| choice.keeps(number) || choice.fill != Fill::Old)
     }
 
     /// What the disk holds if a power cut goes out as chosen.

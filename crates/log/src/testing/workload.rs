@@ -149,11 +149,8 @@ pub(super) const MODES: [(&str, Durability); 4] = [
     ("none", Durability::None),
 ];
 
-const STARTS: [(&str, Start); 3] = [
-    ("nothing", Start::Nothing),
-    ("settled", Start::Settled),
-    ("unsynced", Start::Unsynced),
-];
+const STARTS: [(&str, Start); 3] =
+    [("nothing", Start::Nothing), ("settled", Start::Settled), ("unsynced", Start::Unsynced)];
 
 /// Operations of the shortest random workload, and how many more there may be.
 const RANDOM_LEN: (u64, u64) = (24, 177);
@@ -172,7 +169,8 @@ impl Workload {
             starts.extend([(Start::Unsynced, 0), (Start::Unsynced, 1)]);
         }
         series.flat_map(move |ops| {
-            let circumstances = starts.clone().into_iter().flat_map(|start| MODES.map(|mode| (start, mode)));
+            let circumstances =
+                starts.clone().into_iter().flat_map(|start| MODES.map(|mode| (start, mode)));
             circumstances.map(move |((start, seed), (_, durability))| Self {
                 durability,
                 start,

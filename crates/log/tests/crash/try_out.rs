@@ -23,7 +23,10 @@ fn try_out() {
             }
         }
         let t = start.elapsed();
-        println!("len {len}: {n} workloads {tally:?} {t:?} {:?} a state", t / (tally.states as u32 + 1));
+        println!(
+            "len {len}: {n} workloads {tally:?} {t:?} {:?} a state",
+            t / (tally.states as u32 + 1)
+        );
     }
     println!("{bad} bad");
 }
@@ -62,7 +65,13 @@ fn try_ablation() {
         let start = Instant::now();
         let effort = Effort { exhaustive: 6, samples: 4, seed: 1 };
         let found = Ablation::run(wait, 30, effort).unwrap();
-        println!("{:?} {:?} {:?} {}", found.left_out, found.tally, start.elapsed(), found.bad.map_or("NONE".to_owned(), |bad| bad.to_string()));
+        println!(
+            "{:?} {:?} {:?} {}",
+            found.left_out,
+            found.tally,
+            start.elapsed(),
+            found.bad.map_or("NONE".to_owned(), |bad| bad.to_string())
+        );
     }
 }
 
@@ -84,10 +93,18 @@ fn try_faults() {
         for start in ["nothing", "settled", "unsynced"] {
             let t = Instant::now();
             let w: Workload = format!("{mode} {start} 1: put append flush batch truncate append download clear download flush notes download reopen append reclaim put sync download").parse().unwrap();
-            println!("{mode} {start} {:?} {:?}", all.fail_each(&w).map_err(|b| b.to_string()), t.elapsed());
+            println!(
+                "{mode} {start} {:?} {:?}",
+                all.fail_each(&w).map_err(|b| b.to_string()),
+                t.elapsed()
+            );
             let t = Instant::now();
             let w: Workload = format!("{mode} {start} 1: put flush append").parse().unwrap();
-            println!("pairs {mode} {start} {:?} {:?}", all.fail_each_pair(&w).map_err(|b| b.to_string()), t.elapsed());
+            println!(
+                "pairs {mode} {start} {:?} {:?}",
+                all.fail_each_pair(&w).map_err(|b| b.to_string()),
+                t.elapsed()
+            );
         }
     }
 }
