@@ -26,6 +26,9 @@ const COVERAGE: &[&str] = &[
 /// One input may take this many seconds. Nothing waits for it: it ends what hangs.
 const INPUT_SECONDS_MAX: u64 = 20;
 
+/// Longer inputs are kept cut: the little that they reach besides isn't worth their room.
+const KEPT_LEN_MAX: usize = 1024;
+
 /// When a run ends.
 #[derive(Clone, Copy)]
 pub(super) enum Stop {
@@ -126,6 +129,7 @@ impl Programs {
         let mut command = self.command(target);
         // By the branches reached, not by how often: fewer inputs, which every test run repeats.
         command.args(["-set_cover_merge=1", "-reduce_inputs=1", "-use_counters=0"]);
+        command.arg(format!("-max_len={KEPT_LEN_MAX}"));
         command.arg(&fewest).arg(&kept).arg(self.found(target)?);
         let output = command.output().context("merging")?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
