@@ -2,6 +2,7 @@
 
 use crate::audit::{Audit, Damage, Progress};
 use crate::barrier::Barrier;
+use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::flat_tree;
 use crate::keys::LogKey;
@@ -11,7 +12,7 @@ use crate::log::{Log, LogOptions, Shared};
 use crate::memory::MemoryStorage;
 use crate::merkle::NodeSource;
 use crate::node::Node;
-use crate::oplog::{Opened, Oplog};
+use crate::oplog::{Opened, Oplog, StoredEntry};
 use crate::oplog_codec::{Entry, Header};
 use crate::proof::Proof;
 use crate::recovery;
@@ -100,9 +101,9 @@ impl Log {
     /// oplog can still be read and the other copy is no older: to go on from an older one would be
     /// to sign a second history.
     ///
-    /// Fetched are the blocks that the stored bitfield names, or all if it names none. What came
-    /// after the last [`flush`](Self::flush) it does not name. Where a directory is without its
-    /// `oplog`, [`FileStorage::create`](crate::FileStorage::create) opens it.
+    /// Fetched are the blocks that the log held, as far as that can be read, or all if it cannot.
+    /// Where a directory is without its `oplog`,
+    /// [`FileStorage::create`](crate::FileStorage::create) opens it.
     ///
     /// # Errors
     ///
@@ -119,7 +120,7 @@ impl Log {
         let disk = options.disk(storage, false);
         let opened = Oplog::open(&disk).unwrap_or(None);
         let known = opened.as_ref().map(Known::of);
-        let old = opened.map(|opened| opened.header);
+        let (old, entries) = opened.map(|opened| (opened.header, opened.entries)).unzip();
         let key = old.as_ref().map(|header| header.key).or(key);
         let what = "not even the log's key can be read from the storage; give it";
         let key = key.ok_or(Error::WrongStorage { what })?;
@@ -134,7 +135,7 @@ impl Log {
         if let Some(known) = known {
             known.check_not_newer_than(&check)?;
         }
-        let wanted = recovery::read_bits(&disk, check.len())?.held(0..check.len());
+        let wanted = wanted_blocks(&disk, &entries.unwrap_or_default(), check.len())?;
         // Nothing could be taken while it is known. Damaged, it will have to be found again.
         let conflict = known_conflict::read(&disk, &key).ok().flatten();
         let header = Header {
@@ -150,11 +151,6 @@ impl Log {
         disk.sync(Barrier::Create, &Part::ALL)?;
         let log = Self::open_disk(disk, options)?;
         log.apply(&proof)?;
-        // Which blocks there were may be lost as well.
-        let wanted: Vec<u64> = match wanted.as_slice() {
-            [] => (0..log.len()).collect(),
-            runs => runs.iter().cloned().flatten().collect(),
-        };
         let total = wanted.len() as u64;
         let mut restored = Restored::default();
         for (number, blocks) in wanted.chunks(REPAIR_BATCH).enumerate() {
@@ -227,6 +223,20 @@ impl Log {
             }
         }
     }
+}
+
+/// The blocks that a log of `len` blocks held, as far as bits and entries tell: all, if they tell of
+/// none.
+fn wanted_blocks(disk: &Disk, entries: &[StoredEntry], len: u64) -> Result<Vec<u64>> {
+    let mut bits = recovery::read_bits(disk, len)?;
+    for change in entries.iter().filter_map(|stored| stored.entry.bitfield) {
+        let end = change.start.saturating_add(change.length).min(len);
+        bits.set(change.start.min(end)..end, !change.drop);
+    }
+    Ok(match bits.held(0..len).as_slice() {
+        [] => (0..len).collect(),
+        runs => runs.iter().cloned().flatten().collect(),
+    })
 }
 
 /// What is known of a log that cannot be opened: how far it was.

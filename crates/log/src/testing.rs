@@ -33,7 +33,7 @@
 //!
 //! let disk = FaultyStorage::new(MemoryStorage::new());
 //! let log = Log::create(disk.clone(), KeyPair::generate(), LogOptions::default())?;
-//! disk.fail_from(disk.operation_count(), ErrorKind::StorageFull);
+//! disk.fail_after(0, ErrorKind::StorageFull);
 //! assert!(matches!(log.append(&["rain"]), Err(Error::Io(_))));
 //! disk.heal();
 //! assert_eq!(log.append(&["sun"])?, 1);
@@ -62,6 +62,7 @@ mod side;
 mod unsynced;
 mod workload;
 
+#[doc(hidden)]
 pub use ablation::Ablation;
 pub use crash_images::{CrashImage, CrashImages, Effort};
 #[doc(hidden)]

@@ -9,7 +9,8 @@ use crate::clock::{SystemClock, WallClock};
 /// How a database is created or opened. The default is what most programs want.
 #[derive(Debug)]
 pub struct Options {
-    /// When a write returns: once it is on disk (the default), or once the system has it.
+    /// When a write returns, and what a power cut may take back. By default a write returns once it
+    /// is on disk, and nothing is taken.
     pub durability: Durability,
     /// Bytes of decoded blocks kept in memory.
     pub cache_bytes: u64,

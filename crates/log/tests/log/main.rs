@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod atomic;
+mod bytes;
 mod conflict;
 mod crash;
 mod cuts;

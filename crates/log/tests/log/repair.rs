@@ -201,6 +201,8 @@ fn older_copies_do_not_replace() {
     source.append(&["one more", "another"]).unwrap();
     let (log, _) = restore(&source).unwrap();
     assert_eq!((log.len(), log.is_writable()), (22, true));
+    // As before: also the block that was not in its place yet.
+    assert_eq!(log.held(0..22), [0..21]);
 }
 
 proptest! {

@@ -261,6 +261,7 @@ fn nodes_beyond_the_header_are_not_believed() {
     let replica =
         Log::create_replica(storage.clone(), origin.key(), LogOptions::default()).unwrap();
     replica.apply(&upgrade(&origin, &replica)).unwrap();
+    replica.flush().unwrap();
     let short = replica.head();
     origin.append(&(1000..6_000).map(block).collect::<Vec<_>>()).unwrap();
     let fill = |replica: &Log, from: u64| {
@@ -273,8 +274,8 @@ fn nodes_beyond_the_header_are_not_believed() {
     };
     fill(&replica, 1000);
     drop(replica);
-    // Three headers were written: at creation, with the manifest, and now, into slot 0.
-    storage.write_at(Part::Oplog, 20, &[0]).unwrap();
+    // Four headers were written: at creation, with the manifest, with the head, and now, to slot 1.
+    storage.write_at(Part::Oplog, 4096 + 20, &[0]).unwrap();
     let replica = Log::open(storage.clone(), LogOptions::default()).unwrap();
     assert_eq!(replica.head(), short);
     replica.apply(&upgrade(&origin, &replica)).unwrap();
