@@ -83,26 +83,28 @@ impl Enumerator {
         from: usize,
         effort: Effort,
     ) -> Result<Tally, Box<Bad>> {
-        let options = self.options(workload.durability);
         let bad = |what: String| Box::new(Bad::without_crash(workload, what));
-        let session = Session::start(options, workload.start, workload.seed, &self.settled);
-        let mut session = session.map_err(|error| bad(format!("beginning: {error}")))?;
-        // What was there before the log was opened is not its doing.
-        let is_unsynced = workload.start == Start::Unsynced;
-        let mut begun = [if is_unsynced { session.writer.now() - 1 } else { 0 }, 0];
-        let mut starts = Vec::with_capacity(workload.ops.len());
-        for (op, number) in workload.ops.iter().zip(0..) {
-            starts.push([session.writer.now(), session.replica.now()]);
-            if number == from && from > 0 {
-                begun = [session.writer.now(), session.replica.now()];
-            }
-            session.run(*op).map_err(|error| {
-                bad(format!("operation {number}, {op}: {error}; {}", session.complaint()))
-            })?;
-        }
-        let [writer_begun, replica_begun] = begun;
+        let (mut session, starts) = self.run(workload, self.without_barrier).map_err(bad)?;
         let recordings = [session.writer.disk.inner(), session.replica.disk.inner()];
         let [writer, replica] = recordings.map(|disk| disk.recording());
+        let mut begun = match starts.get(from) {
+            Some(begun) if from > 0 => *begun,
+            // What was there before the log was opened is not its doing.
+            _ if workload.start == Start::Unsynced => [session.opened.saturating_sub(1), 0],
+            _ => [0, 0],
+        };
+        if self.without_barrier.is_some() {
+            // Until something is left out there is nothing to be found.
+            let (whole, _) = self.run(workload, None).map_err(bad)?;
+            let apart =
+                [(&writer, &whole.writer), (&replica, &whole.replica)].map(|(recording, whole)| {
+                    recording.first_difference(&whole.disk.inner().recording())
+                });
+            for (begun, apart) in begun.iter_mut().zip(apart) {
+                *begun = (*begun).max(apart.map_or(usize::MAX, |apart| apart.saturating_sub(1)));
+            }
+        }
+        let [writer_begun, replica_begun] = begun;
         let log = session.writer.log();
         let log = log.and_then(|log| log.sync().map(|()| log));
         let log = log.map_err(|error| bad(format!("syncing at the end: {error}")))?;
@@ -118,6 +120,25 @@ impl Enumerator {
         search.is_replica = true;
         tally.add(search.run(&replica, &session.replica.history, replica_begun)?);
         Ok(tally)
+    }
+
+    /// Runs a workload. Returns the moments at which its operations began, too.
+    fn run(
+        &self,
+        workload: &Workload,
+        without_barrier: Option<(Barrier, Part)>,
+    ) -> Result<(Session, Vec<[usize; 2]>), String> {
+        let options = LogOptions { without_barrier, ..self.options(workload.durability) };
+        let session = Session::start(options, workload.start, workload.seed, &self.settled);
+        let mut session = session.map_err(|error| format!("beginning: {error}"))?;
+        let mut starts = Vec::with_capacity(workload.ops.len());
+        for (op, number) in workload.ops.iter().zip(0..) {
+            starts.push([session.writer.now(), session.replica.now()]);
+            session.run(*op).map_err(|error| {
+                format!("operation {number}, {op}: {error}; {}", session.complaint())
+            })?;
+        }
+        Ok((session, starts))
     }
 
     pub(super) fn settled(&self) -> &Settled {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::random::{hash, mix2};
+use super::random::{hash, mix, mix2};
 use crate::error::Result;
 use crate::head::Head;
 use crate::key_pair::KeyPair;
@@ -26,8 +26,6 @@ pub(super) struct Version {
     /// Blocks that are not held.
     missing: Arc<BTreeSet<u64>>,
     user_data: Arc<BTreeMap<String, Bytes>>,
-    /// Whether it is known that the writer signed two histories, and up to where they are the same.
-    conflict: Option<u64>,
 }
 
 impl Version {
@@ -40,7 +38,6 @@ impl Version {
             blocks: Arc::default(),
             missing: Arc::default(),
             user_data: Arc::default(),
-            conflict: None,
         }
     }
 
@@ -109,15 +106,6 @@ impl Version {
         Self { missing: Arc::new(missing), user_data, ..source.clone() }
     }
 
-    /// The version that knows of another history, the same for `common_len` blocks.
-    pub(super) fn with_conflict(&self, common_len: u64) -> Self {
-        Self { conflict: Some(common_len), ..self.clone() }
-    }
-
-    pub(super) const fn has_conflict(&self) -> bool {
-        self.conflict.is_some()
-    }
-
     /// The first `len` blocks.
     pub(super) fn first_blocks(&self, len: u64) -> Vec<Bytes> {
         self.blocks.iter().take(len as usize).cloned().collect()
@@ -159,10 +147,7 @@ impl Version {
         let user_data = USER_DATA_KEYS
             .iter()
             .all(|key| log.user_data(key).as_ref() == self.user_data.get(*key));
-        let conflict = log.conflict().map(|_| log.trusted_len());
-        user_data
-            && conflict == self.conflict
-            && log.held(0..u64::MAX).into_iter().flatten().eq(self.held())
+        user_data && log.held(0..u64::MAX).into_iter().flatten().eq(self.held())
     }
 
     pub(super) fn block(&self, number: u64) -> Option<&Bytes> {
@@ -176,7 +161,6 @@ impl Version {
         for number in &*self.missing {
             id = mix2(id, *number);
         }
-        id = mix2(id, self.conflict.map_or(0, |common_len| common_len + 1));
         for (key, value) in &*self.user_data {
             id = mix2(id, mix2(hash(key.as_bytes()), hash(value)));
         }
@@ -189,9 +173,7 @@ impl fmt::Display for Version {
         let user_data = USER_DATA_KEYS.iter().map(|key| self.user_data.get(*key));
         let user_data: Vec<_> = user_data.map(|value| value.map(|value| brief(value))).collect();
         let (fork, len, missing) = (self.fork, self.len(), &self.missing);
-        let conflict = self.conflict;
-        write!(f, "fork {fork} length {len} missing {missing:?} with {user_data:?}")?;
-        conflict.map_or(Ok(()), |common_len| write!(f, " and a conflict from {common_len} on"))
+        write!(f, "fork {fork} length {len} missing {missing:?} with {user_data:?}")
     }
 }
 
@@ -210,6 +192,18 @@ const NEVER: usize = usize::MAX;
 #[derive(Debug, Clone, Default)]
 pub(super) struct History {
     versions: Vec<Dated>,
+    /// What was found out of another history that the writer signed. This part of a log comes and
+    /// stays apart from its versions.
+    conflicts: Vec<DatedConflict>,
+}
+
+/// A step of finding out about another history.
+#[derive(Debug, Clone, Copy)]
+struct DatedConflict {
+    /// How many blocks are known to be the same.
+    common_len: u64,
+    begun: usize,
+    safe: usize,
 }
 
 /// A version and what happened to it when.
@@ -263,6 +257,11 @@ impl History {
         }
     }
 
+    /// Another history was found, the same for so many blocks. Known from then on.
+    pub(super) fn push_conflict(&mut self, common_len: u64, begun: usize, safe: usize) {
+        self.conflicts.push(DatedConflict { common_len, begun, safe });
+    }
+
     /// The first version with this head.
     pub(super) fn with_head(&self, head: &Head) -> Option<&Version> {
         let mut versions = self.versions.iter().map(|dated| &dated.version);
@@ -276,7 +275,15 @@ impl History {
         let may_come = |dated: &&Dated| dated.begun <= moment && moment < dated.gone;
         let versions: Vec<&Dated> =
             self.versions.iter().skip(floor.unwrap_or(0)).filter(may_come).collect();
-        Expected { versions, may_be_absent: floor.is_none() }
+        let is_known = |conflict: &DatedConflict| conflict.safe <= moment;
+        let known = self.conflicts.iter().rposition(is_known);
+        let conflicts = self.conflicts.iter().skip(known.unwrap_or(0));
+        let begun = conflicts.filter(|conflict| conflict.begun <= moment);
+        let mut conflicts: Vec<_> = begun.map(|conflict| Some(conflict.common_len)).collect();
+        if known.is_none() {
+            conflicts.push(None);
+        }
+        Expected { versions, may_be_absent: floor.is_none(), conflicts }
     }
 
     /// A version was found when the log was opened at `moment`: newer ones have gone for good.
@@ -304,6 +311,20 @@ pub(super) struct Expected<'a> {
     versions: Vec<&'a Dated>,
     /// It was not certain to be there yet.
     pub(super) may_be_absent: bool,
+    /// What may be known of another history: for how many blocks it is the same.
+    conflicts: Vec<Option<u64>>,
+}
+
+impl fmt::Display for Expected<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (version, number) in self.versions().zip(0..) {
+            write!(f, "{}{version}", if number > 0 { " or " } else { "" })?;
+        }
+        match *self.conflicts {
+            [None] => Ok(()),
+            _ => write!(f, "; conflicts {:?}", self.conflicts),
+        }
+    }
 }
 
 impl Expected<'_> {
@@ -316,9 +337,17 @@ impl Expected<'_> {
         self.versions.first().map_or(0, |dated| dated.id)
     }
 
+    /// Whether a log knows of another history what it may know.
+    pub(super) fn has_conflict_of(&self, log: &Log) -> bool {
+        let found = log.conflict().map(|_| log.trusted_len());
+        self.conflicts.iter().any(|known| known.map(|len| len.min(log.len())) == found)
+    }
+
     /// A hash of what is expected.
     pub(super) fn id(&self) -> u64 {
-        self.versions.iter().fold(u64::from(self.may_be_absent), |id, dated| mix2(id, dated.id))
+        let conflicts = self.conflicts.iter().map(|known| known.map_or(u64::MAX, mix));
+        let ids = self.versions.iter().map(|dated| dated.id).chain(conflicts);
+        ids.fold(u64::from(self.may_be_absent), mix2)
     }
 
     /// The same, to go on with.
@@ -334,6 +363,12 @@ impl Expected<'_> {
         if let Some(oldest) = versions.first_mut().filter(|_| !self.may_be_absent) {
             oldest.safe = 0;
         }
-        History { versions }
+        let is_known = !self.conflicts.contains(&None);
+        let conflicts = self.conflicts.iter().flatten().enumerate().map(|(number, common_len)| {
+            let safe = if is_known && number == 0 { 0 } else { NEVER };
+            DatedConflict { common_len: *common_len, begun: 0, safe }
+        });
+        let conflicts = conflicts.collect();
+        History { versions, conflicts }
     }
 }

@@ -217,16 +217,16 @@ impl Examiner<'_> {
 fn find<'a>(log: &Log, expected: &'a Expected<'_>) -> Result<&'a Version, Violation> {
     let has_head = |version: &&Version| version.has_head_of(log);
     let mut with_head = expected.versions().filter(has_head).peekable();
-    let is = || {
-        let versions: Vec<String> = expected.versions().map(ToString::to_string).collect();
-        format!("it is {}, expected {}", describe(log), versions.join(" or "))
-    };
+    let is = || format!("it is {}, expected {expected}", describe(log));
     if with_head.peek().is_none() {
         let is_known = expected
             .versions()
             .any(|version| (version.fork, version.len()) == (log.fork(), log.len()));
         let broken = if is_known { Invariant::KeepsHead } else { Invariant::KeepsCommits };
         return Err(Violation::new(broken, is()));
+    }
+    if !expected.has_conflict_of(log) {
+        return Err(Violation::new(Invariant::KeepsCommits, is()));
     }
     // The newest, should there be two alike.
     let found = with_head.filter(|version| version.has_claims_of(log)).last();
@@ -286,7 +286,7 @@ fn download(log: &Log, source: &Source, version: &Version) -> Result<Vec<Version
     let Source { log: writer, version: newest } = source;
     let mut steps = Vec::new();
     let mut after = version.clone();
-    if version.has_conflict() {
+    if log.conflict().is_some() {
         // What it lacks may be of either history.
         return Ok(steps);
     }

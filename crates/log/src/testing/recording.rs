@@ -157,6 +157,12 @@ impl Recording {
         &self.events
     }
 
+    /// The number of the first event that is not the same in another recording.
+    pub(super) fn first_difference(&self, other: &Self) -> Option<usize> {
+        let same = self.events.iter().zip(&other.events).take_while(|(a, b)| a == b).count();
+        (same < self.events.len().max(other.events.len())).then_some(same)
+    }
+
     /// Returns what the disk may hold if the power fails when the first `at` events are done.
     ///
     /// Each image stands for a set of changes since the last sync that reached the disk. There are

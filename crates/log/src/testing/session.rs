@@ -37,6 +37,8 @@ pub(super) struct Session {
     random: Random,
     /// How many blocks were made. No two are alike.
     made: u64,
+    /// The moment at which the log was there.
+    pub(super) opened: usize,
 }
 
 /// Logs that were in use for a while, and what they are.
@@ -84,6 +86,7 @@ impl Session {
             session.writer.open()?;
         }
         session.create()?;
+        session.opened = session.writer.now();
         Ok(session)
     }
 
@@ -121,7 +124,7 @@ impl Session {
             side
         };
         let (writer, replica) = (side(options.clone()), side(options));
-        Self { keys: KeyPair::from_seed([7; 32]), writer, replica, random, made }
+        Self { keys: KeyPair::from_seed([7; 32]), writer, replica, random, made, opened: 0 }
     }
 
     /// Creates the log, if there is none yet.
@@ -285,7 +288,7 @@ impl Session {
         };
         let source = source.clone();
         let ours = self.replica.current.clone();
-        if ours.has_conflict() {
+        if replica.conflict().is_some() {
             return Ok(());
         }
         if ours.fork != source.fork {
@@ -316,7 +319,7 @@ impl Session {
     /// and then another one.
     fn meet_twin(&mut self) -> Result<()> {
         let ours = self.replica.current.clone();
-        if !self.replica.is_there() || ours.has_conflict() || ours.len() == 0 {
+        if ours.len() == 0 || self.replica.log()?.conflict().is_some() {
             return Ok(());
         }
         let common_len = self.random.below(ours.len());
@@ -334,19 +337,16 @@ impl Session {
         if accept_twin(&copy, &twin, |log| known.push(log.trusted_len())).is_err() {
             return Ok(());
         }
-        let mut known = known.into_iter();
-        let [first, second] = [known.next(), known.next()];
-        if let Some(len) = first {
-            let proof = prove_whole(&twin)?;
-            let after = ours.with_conflict(len);
-            self.replica
-                .change(after, Promise::Safe, |log| log.check_conflict(&proof).map(drop))?;
+        let log = self.replica.log()?;
+        let begun = self.replica.now();
+        let mut safe = Vec::new();
+        let accepted = accept_twin(&log, &twin, |_| safe.push(self.replica.now()));
+        let begun = [begun].into_iter().chain(safe.iter().copied());
+        for (number, (common_len, begun)) in known.into_iter().zip(begun).enumerate() {
+            let safe = safe.get(number).copied().unwrap_or(usize::MAX);
+            self.replica.history.push_conflict(common_len, begun, safe);
         }
-        if let Some(len) = second {
-            let after = ours.with_conflict(len);
-            self.replica.change(after, Promise::Safe, |log| accept_divergence(log, &twin))?;
-        }
-        Ok(())
+        accepted
     }
 
     fn share(&mut self, head: &crate::head::Head) {

@@ -137,9 +137,7 @@ impl Side {
             |version: &&Version| version.has_head_of(&log) && version.has_claims_of(&log);
         let found = expected.versions().filter(is_found).last().cloned();
         let Some(found) = found else {
-            let expected: Vec<String> = expected.versions().map(ToString::to_string).collect();
-            let (found, expected) = (describe(&log), expected.join(" or "));
-            self.complaint = Some(format!("it is {found}, expected {expected}"));
+            self.complaint = Some(format!("it is {}, expected {expected}", describe(&log)));
             return Err(Error::WrongStorage { what: "a log that nobody has written" });
         };
         if !self.has_failed && found.id() != self.current.id() {
