@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod command;
+mod crash;
 mod fuzz;
 mod interop;
 mod tidy;
@@ -26,6 +27,8 @@ enum Task {
     Bench(bench::Options),
     /// Check all that CI checks: format, lints, docs, tests, interoperability, house rules.
     Ci(ci::Options),
+    /// Look for crashes that a log does not survive: power cuts in memory, kills on real files.
+    Crash(crash::Options),
     /// Look for inputs that break a decoder's properties, guided by coverage.
     Fuzz(fuzz::Options),
     /// Try Multibee against Hypercore and Hyperbee on Node.
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Bench(options) => bench::run(&options),
         Task::Ci(options) => ci::run(&options),
+        Task::Crash(options) => crash::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Interop(options) => interop::run(&options).map(interop::Outcome::is_good),
         Task::Tidy => tidy::run(),

@@ -17,7 +17,7 @@ pub(crate) trait NodeSource {
 
     /// The node at this tree index, which an answer cannot do without.
     fn expect_node(&self, index: u64) -> Result<Node> {
-        self.node(index)?.ok_or_else(|| Error::NotAvailable { index })
+        self.node(index)?.ok_or(Error::NotAvailable { index })
     }
 }
 

@@ -128,7 +128,7 @@ impl Claim {
     fn join(self, other: Self, nodes: &mut Vec<Node>) -> Result<Self> {
         let index = other.node.index;
         let parent = Node::parent(&self.node, &other.node)
-            .ok_or_else(|| Error::BadProof { index, what: "not the sibling of the node below" })?;
+            .ok_or(Error::BadProof { index, what: "not the sibling of the node below" })?;
         if self.is_bound || other.is_bound {
             nodes.extend([self.node, other.node]);
         }
@@ -166,7 +166,7 @@ fn climb(source: &dyn NodeSource, proof: &Proof, nodes: &mut Vec<Node>) -> Resul
         let sibling = flat_tree::sibling(at.node.index);
         let next = match seek_top.take_if(|seek| Some(seek.node.index) == sibling) {
             Some(seek) => seek,
-            None => path.next().copied().map(Claim::stated).ok_or_else(|| Error::BadProof {
+            None => path.next().copied().map(Claim::stated).ok_or(Error::BadProof {
                 index: at.node.index,
                 what: "the path ends before it meets the seek's",
             })?,

@@ -81,8 +81,8 @@ impl Enumerator {
         let mut session = Session::prepare(options, workload.start, workload.seed, self.settled());
         for (side, numbers) in [&session.writer, &session.replica].into_iter().zip(faults) {
             for &number in numbers {
-                let kind = KINDS[number as usize / 4 % 4];
-                let written = WRITTEN[number as usize % 4];
+                let kind = KINDS.get(number as usize / 4 % 4).copied().unwrap_or(ErrorKind::Other);
+                let written = WRITTEN.get(number as usize % 4).copied().unwrap_or(0);
                 side.disk.fail_at(number, Fault { kind, written });
             }
         }

@@ -42,7 +42,6 @@ impl Image {
     }
 
     /// Returns the length of a part in bytes.
-    #[expect(clippy::len_without_is_empty, reason = "parts are empty, an image is not")]
     pub fn len(&self, part: Part) -> u64 {
         self.parts.get(part).len()
     }
