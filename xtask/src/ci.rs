@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::command::cargo;
-use crate::{interop, tidy};
+use crate::{crash, interop, tidy};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -45,6 +45,7 @@ const STEPS: &[Step] = &[
     // Programs aren't documented: `multibee` is also the name of a library.
     Step { name: "doc", run: |_| run_cargo(DOC, &[("RUSTDOCFLAGS", "-D warnings")]) },
     Step { name: "test", run: test },
+    Step { name: "kill", run: |_| crash::kill_a_few_times().map(passed_if) },
     Step { name: "interop", run: |_| interoperate() },
     Step { name: "tidy", run: |_| tidy::run().map(passed_if) },
 ];

@@ -72,6 +72,11 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     Ok(is_good)
 }
 
+/// Kills a process that writes a log a few times; whether the log was whole each time.
+pub(crate) fn kill_a_few_times() -> Result<bool> {
+    kill::run(20, 1)
+}
+
 /// All workloads of at most three operations, then random ones until there were enough states.
 fn search(all: &Enumerator, options: &Options, bad: &Mutex<Vec<Bad>>) {
     let effort = Effort { exhaustive: 12, samples: 16, seed: options.seed };

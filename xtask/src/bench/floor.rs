@@ -100,13 +100,17 @@ pub(super) fn hashes(leaves: u64, parents: u64) -> u8 {
     let mut parent = [7; PARENT_INPUT_LEN];
     for number in 0..leaves {
         leaf[0] = number as u8;
-        sum ^= params.hash(black_box(&leaf)).as_bytes()[0];
+        sum ^= first_byte(&params.hash(black_box(&leaf)));
     }
     for number in 0..parents {
         parent[0] = number as u8;
-        sum ^= params.hash(black_box(&parent)).as_bytes()[0];
+        sum ^= first_byte(&params.hash(black_box(&parent)));
     }
     sum
+}
+
+fn first_byte(hash: &blake2b_simd::Hash) -> u8 {
+    hash.as_bytes().first().copied().unwrap_or_default()
 }
 
 fn create(task: &Task, name: &str) -> Result<File> {

@@ -4,17 +4,13 @@ use multibee_log::testing::{Ablation, Bad, Effort, Enumerator, Tally, Workload};
 use multibee_log::{Barrier, Part};
 
 /// Explores workloads on two threads, and says what was bad.
-fn explore(
-    all: &Enumerator,
-    workloads: &[(Workload, usize)],
-    effort: Effort,
-) -> (Tally, Vec<Box<Bad>>) {
+fn explore(all: &Enumerator, workloads: &[(Workload, usize)], effort: Effort) -> (Tally, Vec<Bad>) {
     let half = |first: usize| {
         let (mut tally, mut bad) = (Tally::default(), Vec::new());
         for (workload, from) in workloads.iter().skip(first).step_by(2) {
             match all.explore(workload, *from, effort) {
                 Ok(found) => tally.add(found),
-                Err(found) => bad.push(found),
+                Err(found) => bad.push(*found),
             }
         }
         (tally, bad)
