@@ -117,7 +117,10 @@ fn in_parallel(
                     let (Ok(mut total), Ok(mut bad)) = (total.lock(), bad.lock()) else { break };
                     match found {
                         Ok(tally) => total.add(tally),
-                        Err(found) => bad.push(*found),
+                        Err(found) => {
+                            println!("BAD {found}");
+                            bad.push(*found);
+                        }
                     }
                     // A log that is broken is broken in very many states.
                     if !is_wanted(&total) || bad.len() >= 100 {
@@ -128,10 +131,11 @@ fn in_parallel(
         }
     });
     let total = total.into_inner().unwrap_or_default();
+    let bad_count = bad.lock().map_or(0, |bad| bad.len());
     let took = start.elapsed();
     let each = took.as_secs_f64() * 1e6 / total.states.max(1) as f64;
     println!(
-        "{name}: {} of them, {}, {:.1} s, {each:.0} us a state",
+        "{name}: {} of them, {}, {bad_count} bad so far, {:.1} s, {each:.0} us a state",
         count.into_inner(),
         told(total),
         took.as_secs_f64()
