@@ -103,8 +103,12 @@ impl State {
     /// Notes that all changes up to number `change`, which led to `commit`, are on disk.
     pub(crate) fn note_durable(&mut self, change: u64, commit: Arc<Commit>) {
         if change > self.durable_change {
-            self.durable = commit;
             self.durable_change = change;
+            // A replica's heads count at once, so a newer one may be there by now.
+            let order = |commit: &Commit| (commit.fork, commit.length());
+            if order(&commit) >= order(&self.durable) {
+                self.durable = commit;
+            }
         }
     }
 }
