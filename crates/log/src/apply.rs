@@ -15,7 +15,7 @@ use crate::oplog_codec::{Entry, EntryBitfield, EntryUpgrade};
 use crate::proof::Proof;
 use crate::storage::Part;
 use crate::tree_store::{Nodes, Overlaid};
-use crate::verify::{LocalState, Verified, verify};
+use crate::verify::{Belief, LocalState, Verified, verify};
 
 /// What a valid proof has brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,7 +36,7 @@ impl Log {
     /// log's writer. [`Error::ForkMismatch`] and [`Error::Outdated`] blame nobody: drop the proof.
     /// All others are this machine's; the log is then as before.
     pub fn apply(&self, proof: &Proof) -> Result<Applied> {
-        self.shared.apply(std::slice::from_ref(proof))?.pop().expect("one proof has one result")
+        self.shared.apply_one(proof, Belief::Stored)
     }
 
     /// Applies many proofs in order, as [`apply`](Self::apply) does each, but with one write for
@@ -47,7 +47,7 @@ impl Log {
     /// Those of this machine, after which the log is as before. What is wrong with a single proof
     /// stands in its result, and stops none of the others.
     pub fn apply_all(&self, proofs: &[Proof]) -> Result<Vec<Result<Applied>>> {
-        self.shared.apply(proofs)
+        self.shared.apply(proofs, Belief::Stored)
     }
 }
 
@@ -60,15 +60,21 @@ impl Log {
     ///
     /// As [`apply`](Self::apply).
     pub fn verify_all(&self, proofs: &[Proof]) -> Result<()> {
-        let mut stage = Stage::new(&self.shared);
+        let mut stage = Stage::new(&self.shared, Belief::Stored);
         proofs.iter().try_for_each(|proof| stage.add(proof).map(drop))
     }
 }
 
 impl Shared {
-    fn apply(&self, proofs: &[Proof]) -> Result<Vec<Result<Applied>>> {
+    /// Applies a proof alone.
+    pub(crate) fn apply_one(&self, proof: &Proof, belief: Belief) -> Result<Applied> {
+        let results = self.apply(std::slice::from_ref(proof), belief)?;
+        results.into_iter().next().expect("one proof has one result")
+    }
+
+    fn apply(&self, proofs: &[Proof], belief: Belief) -> Result<Vec<Result<Applied>>> {
         let mut writer = self.writer()?;
-        let mut stage = Stage::new(self);
+        let mut stage = Stage::new(self, belief);
         let mut results = Vec::with_capacity(proofs.len());
         for proof in proofs {
             match stage.add(proof) {
@@ -146,6 +152,7 @@ impl Shared {
 /// Valid proofs on their way into the log. Each is checked against those before it.
 struct Stage<'a> {
     shared: &'a Shared,
+    belief: Belief,
     commit: Arc<Commit>,
     manifest: Option<Arc<Manifest>>,
     /// The manifest, if a proof brought it.
@@ -164,10 +171,11 @@ struct StagedBlock {
 }
 
 impl<'a> Stage<'a> {
-    fn new(shared: &'a Shared) -> Self {
+    fn new(shared: &'a Shared, belief: Belief) -> Self {
         let state = shared.state();
         Self {
             shared,
+            belief,
             commit: state.accepted.clone(),
             manifest: state.manifest.clone(),
             learnt: None,
@@ -189,6 +197,7 @@ impl<'a> Stage<'a> {
             manifest: self.manifest.as_deref(),
             fork: self.commit.fork,
             roots: &self.commit.roots,
+            belief: self.belief,
         };
         let stored = self.shared.tree.at(self.commit.length());
         let verified = verify(&Overlaid { new: &self.nodes, below: &stored }, &local, proof)?;

@@ -1,5 +1,6 @@
 //! Mending a damaged log, by itself and with the help of any other copy.
 
+use crate::apply::Applied;
 use crate::audit::{Audit, Damage, Progress};
 use crate::barrier::Barrier;
 use crate::disk::Disk;
@@ -16,8 +17,9 @@ use crate::oplog::{Opened, Oplog, StoredEntry};
 use crate::oplog_codec::{Entry, Header};
 use crate::proof::Proof;
 use crate::recovery;
-use crate::request::{Request, RequestBlock, RequestUpgrade};
+use crate::request::{Request, RequestBlock, RequestHash, RequestUpgrade};
 use crate::storage::{Part, Storage};
+use crate::verify::Belief;
 
 /// What a repair has done. Made by [`Log::repair`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,11 +85,12 @@ impl Log {
             let damage = self.shared.audit(&mut on_progress)?;
             let is_clean = damage.audit.is_clean();
             let mended = self.shared.mend(&damage)?;
-            let fetched = if is_clean { 0 } else { self.fetch(&damage, &mut source)? };
+            let is_as_before = repair.remaining == damage.audit;
+            let fetched = self.fetch(&damage, &mut source)?;
             repair.mended += mended;
-            repair.fetched_blocks += fetched;
+            repair.fetched_blocks += fetched.blocks;
             repair.remaining = damage.audit;
-            if is_clean || mended + fetched == 0 {
+            if is_clean || is_as_before || mended + fetched.blocks + fetched.paths == 0 {
                 break;
             }
         }
@@ -173,22 +176,15 @@ impl Log {
         Ok((log, restored))
     }
 
-    /// Fetches what is damaged. Returns how many blocks came.
+    /// Fetches what is damaged.
     fn fetch(
         &self,
         damage: &Damage,
         source: &mut impl FnMut(&Request) -> Result<Proof>,
-    ) -> Result<u64> {
-        let mut fetched = 0;
+    ) -> Result<Fetched> {
+        let mut fetched = Fetched::default();
         for &(index, trusted) in &damage.bad_nodes {
-            let levels = u64::from(flat_tree::depth(trusted));
-            // Any block below brings all nodes on the way to it.
-            for leaf in [flat_tree::left_span(index), flat_tree::right_span(index)] {
-                if self.fetch_block(leaf / 2, levels, source)? {
-                    fetched += 1;
-                    break;
-                }
-            }
+            self.fetch_node(index, flat_tree::depth(trusted), source, &mut fetched)?;
         }
         for &block in &damage.bad_blocks {
             // With a wrong size on the way to it, it would be written over others.
@@ -196,9 +192,35 @@ impl Log {
                 continue;
             }
             let nodes = self.missing_nodes(block.saturating_mul(2))?;
-            fetched += u64::from(self.fetch_block(block, nodes, source)?);
+            fetched.blocks += u64::from(self.fetch_block(block, nodes, source)?);
         }
         Ok(fetched)
+    }
+
+    /// Fetches a node by way of one that is below it, where what is at `depth` above them both is
+    /// right.
+    fn fetch_node(
+        &self,
+        index: u64,
+        depth: u32,
+        source: &mut impl FnMut(&Request) -> Result<Proof>,
+        fetched: &mut Fetched,
+    ) -> Result<()> {
+        // Any block below brings all nodes on the way to it.
+        for leaf in [flat_tree::left_span(index), flat_tree::right_span(index)] {
+            if self.fetch_block(leaf / 2, u64::from(depth), source)? {
+                fetched.blocks += 1;
+                return Ok(());
+            }
+        }
+        // So does a node, all but itself and its sibling: of those the sum of sizes is sure only.
+        if let Some((below, _)) = flat_tree::children(index) {
+            let nodes = u64::from(depth.saturating_sub(flat_tree::depth(below)));
+            let hash = Some(RequestHash { index: below, nodes });
+            let applied = self.fetch_proof(&Request { hash, ..Request::default() }, source)?;
+            fetched.paths += u64::from(applied.is_some());
+        }
+        Ok(())
     }
 
     /// Fetches one block. Returns whether it came, and was right.
@@ -209,20 +231,39 @@ impl Log {
         source: &mut impl FnMut(&Request) -> Result<Proof>,
     ) -> Result<bool> {
         let block = Some(RequestBlock { index, nodes });
-        let Ok(proof) = source(&Request { block, ..Request::default() }) else {
-            return Ok(false);
+        let applied = self.fetch_proof(&Request { block, ..Request::default() }, source)?;
+        Ok(applied.is_some_and(|applied| applied.block == Some(index)))
+    }
+
+    /// Takes in what `source` answers, if it is right.
+    fn fetch_proof(
+        &self,
+        request: &Request,
+        source: &mut impl FnMut(&Request) -> Result<Proof>,
+    ) -> Result<Option<Applied>> {
+        let Ok(proof) = source(request) else {
+            return Ok(None);
         };
-        match self.apply(&proof) {
-            Ok(applied) => Ok(applied.block == Some(index)),
+        match self.shared.apply_one(&proof, Belief::Damaged) {
+            Ok(applied) => Ok(Some(applied)),
             Err(error @ (Error::Io(_) | Error::ReadOnly | Error::ReadOnlyAfterFailedSync)) => {
                 Err(error)
             }
             Err(error) => {
-                tracing::debug!(%error, index, "what came for a repair is of no use");
-                Ok(false)
+                tracing::debug!(%error, ?request, "what came for a repair is of no use");
+                Ok(None)
             }
         }
     }
+}
+
+/// What came from another copy.
+#[derive(Default)]
+struct Fetched {
+    /// Blocks, with the nodes on the way to them.
+    blocks: u64,
+    /// Nodes without a block, with the nodes on the way to them.
+    paths: u64,
 }
 
 /// The blocks that a log of `len` blocks held, as far as bits and entries tell: all, if they tell of

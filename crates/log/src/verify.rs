@@ -34,6 +34,17 @@ pub(crate) struct LocalState<'a> {
     pub(crate) manifest: Option<&'a Manifest>,
     pub(crate) fork: u64,
     pub(crate) roots: &'a Roots,
+    pub(crate) belief: Belief,
+}
+
+/// What is believed of nodes that are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Belief {
+    /// That they fit together. A path of which all stated nodes are stored is then stored as a
+    /// whole, and no hash on it need be computed.
+    Stored,
+    /// Nothing, but of the one that a path leads to: the log is being repaired.
+    Damaged,
 }
 
 /// What a valid proof brings.
@@ -80,7 +91,8 @@ pub(crate) fn verify(
         block: proof.block.as_ref().map(|block| (block.index, block.value.clone())),
         ..Verified::default()
     };
-    let mut top = climb(source, proof, &mut verified.nodes)?;
+    let believed = if local.belief == Belief::Stored { source } else { &NoNodes };
+    let mut top = climb(believed, proof, &mut verified.nodes)?;
     if let Some(upgrade) = &proof.upgrade {
         let base = base_roots(source, local, upgrade)?;
         let Grown { roots, .. } = grow(base, upgrade, &mut top, &mut verified.nodes)?;
@@ -137,8 +149,8 @@ impl Claim {
 }
 
 /// Combines block, hash and seek to the topmost node that they lead to. Bound nodes below it go to
-/// `nodes`. `None` if there is nothing left to check: no such part, or all of the rest is held.
-fn climb(source: &dyn NodeSource, proof: &Proof, nodes: &mut Vec<Node>) -> Result<Option<Claim>> {
+/// `nodes`. `None` if there is nothing left to check: no such part, or all of the rest is `held`.
+fn climb(held: &dyn NodeSource, proof: &Proof, nodes: &mut Vec<Node>) -> Result<Option<Claim>> {
     let mut seek_top = match proof.seek.as_ref().map(|seek| seek.nodes.as_slice()) {
         Some([first, path @ ..]) => {
             let first = Claim::stated(*first);
@@ -160,7 +172,7 @@ fn climb(source: &dyn NodeSource, proof: &Proof, nodes: &mut Vec<Node>) -> Resul
     };
     let mut path = path.iter();
     while path.len() > 0 || seek_top.is_some() {
-        if proof.upgrade.is_none() && seek_top.is_none() && is_held(source, &at, path.as_slice())? {
+        if proof.upgrade.is_none() && seek_top.is_none() && is_held(held, &at, path.as_slice())? {
             return Ok(None);
         }
         let sibling = flat_tree::sibling(at.node.index);

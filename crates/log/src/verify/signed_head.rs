@@ -1,6 +1,6 @@
 //! A head that is proven from nothing, as to one who knows only the log's key.
 
-use super::{Grown, LocalState, check_signature, climb, grow};
+use super::{Belief, Grown, LocalState, check_signature, climb, grow};
 use crate::{
     error::{Error, Result},
     keys::LogKey,
@@ -47,7 +47,13 @@ impl SignedHead {
             let index = top.node.index;
             return Err(Error::BadProof { index, what: "leads to no node of the head" });
         }
-        let local = LocalState { key, manifest, fork: proof.fork, roots: &Roots::default() };
+        let local = LocalState {
+            key,
+            manifest,
+            fork: proof.fork,
+            roots: &Roots::default(),
+            belief: Belief::Stored,
+        };
         let manifest = check_signature(&local, proof, &roots, &upgrade.signature)?;
         Ok(Self { fork: proof.fork, roots, asked, nodes, manifest })
     }

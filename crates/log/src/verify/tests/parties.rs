@@ -15,7 +15,7 @@ use crate::{
     prove::{ProvenHead, prove},
     request::Request,
     signature::Signers,
-    verify::{LocalState, Verified, verify},
+    verify::{Belief, LocalState, Verified, verify},
 };
 
 /// One who holds all blocks and may sign.
@@ -125,6 +125,7 @@ impl Replica {
             manifest: self.manifest.as_ref(),
             fork: self.fork,
             roots: &self.roots,
+            belief: Belief::Stored,
         };
         verify(&self.tree, &local, proof)
     }
