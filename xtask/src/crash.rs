@@ -14,7 +14,7 @@ use std::{fs, thread};
 use anyhow::{Context, Result};
 use clap::Args;
 use multibee_log::testing::{Ablation, Bad, Effort, Enumerator, Tally, Workload};
-use multibee_log::{Barrier, Part};
+use multibee_log::Part;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -154,12 +154,6 @@ fn ablate(options: &Options) -> Result<bool> {
     let effort = Effort { exhaustive: 6, samples: 4, seed: options.seed };
     let mut is_good = true;
     for wait in Ablation::waits()? {
-        if wait == (Barrier::Recovery, Part::Conflict) {
-            println!(
-                "not looked at: Recovery of conflict; no workload begins with an unsynced one"
-            );
-            continue;
-        }
         let found = Ablation::run(wait, 200, effort)?;
         let (barrier, part) = found.left_out;
         match &found.bad {

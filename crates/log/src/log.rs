@@ -203,6 +203,9 @@ impl Log {
         if keys.is_some() {
             // The program that wrote this may have ended before the disk had all of it.
             disk.sync(Barrier::Recovery, &Part::ALL)?;
+        } else if recovered.state.conflict.is_some() {
+            // Other than blocks, which come again, nobody may ever tell of it again.
+            disk.sync(Barrier::Recovery, &[Part::Conflict])?;
         }
         let log = Self::assemble(keys, options, disk, recovered);
         log.shared.flush_what_was_found();

@@ -90,8 +90,11 @@ impl Enumerator {
         let mut begun = match starts.get(from) {
             Some(begun) if from > 0 => *begun,
             // What was there before the log was opened is not its doing.
-            _ if workload.start == Start::Unsynced => [session.opened.saturating_sub(1), 0],
-            _ => [0, 0],
+            _ => match (workload.start, session.opened) {
+                (Start::Nothing | Start::Settled, _) => [0, 0],
+                (Start::Unsynced, [writer, _]) => [writer.saturating_sub(1), 0],
+                (Start::Disputed, [_, replica]) => [0, replica.saturating_sub(1)],
+            },
         };
         if self.without_barrier.is_some() {
             // Until something is left out there is nothing to be found.

@@ -262,6 +262,13 @@ impl History {
         self.conflicts.push(DatedConflict { common_len, begun, safe });
     }
 
+    /// What is known of another history is so for good from `moment` on.
+    pub(super) fn make_conflicts_safe(&mut self, moment: usize) {
+        for conflict in &mut self.conflicts {
+            conflict.safe = conflict.safe.min(moment);
+        }
+    }
+
     /// The first version with this head.
     pub(super) fn with_head(&self, head: &Head) -> Option<&Version> {
         let mut versions = self.versions.iter().map(|dated| &dated.version);

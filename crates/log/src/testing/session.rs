@@ -37,8 +37,8 @@ pub(super) struct Session {
     random: Random,
     /// How many blocks were made. No two are alike.
     made: u64,
-    /// The moment at which the log was there.
-    pub(super) opened: usize,
+    /// The moments at which log and replica were there.
+    pub(super) opened: [usize; 2],
 }
 
 /// Logs that were in use for a while, and what they are.
@@ -48,6 +48,8 @@ pub(super) struct Settled {
     replica: (RecordingStorage, Version),
     /// As `writer`, with a header outside its slot.
     annotated: (RecordingStorage, Version),
+    /// As `replica`, with another history that is the same for so many blocks.
+    disputed: (RecordingStorage, Version, u64),
 }
 
 impl Settled {
@@ -69,7 +71,14 @@ impl Settled {
         session.annotate(NOTES_LEN)?;
         session.run(Op::Flush)?;
         session.run(Op::Put)?;
-        Ok(Self { writer, replica, annotated: state(&mut session.writer) })
+        let annotated = state(&mut session.writer);
+        // Of this one, only what it learns of the other history may get lost.
+        let disk = RecordingStorage::over(replica.0.image());
+        session.replica = Side::over(disk, LogOptions::default(), replica.1.clone());
+        session.meet_twin()?;
+        let trusted_len = session.replica.log()?.trusted_len();
+        let (disk, version) = state(&mut session.replica);
+        Ok(Self { writer, replica, annotated, disputed: (disk, version, trusted_len) })
     }
 }
 
@@ -82,25 +91,40 @@ impl Session {
         settled: &Settled,
     ) -> Result<Self> {
         let mut session = Self::prepare(options, start, seed, settled);
-        if start == Start::Unsynced {
-            session.writer.open()?;
+        match start {
+            Start::Nothing | Start::Settled => {}
+            Start::Unsynced => session.writer.open()?,
+            Start::Disputed => {
+                session.replica.open()?;
+                let now = session.replica.now();
+                session.replica.history.make_conflicts_safe(now);
+            }
         }
         session.create()?;
-        session.opened = session.writer.now();
+        session.opened = [session.writer.now(), session.replica.now()];
         Ok(session)
     }
 
     /// As [`start`](Self::start), but the log is not yet opened or created.
     pub(super) fn prepare(options: LogOptions, start: Start, seed: u64, settled: &Settled) -> Self {
+        let settled_side = |(disk, version): &(RecordingStorage, Version)| {
+            let disk = RecordingStorage::over(disk.image());
+            Side::over(disk, options.clone(), version.clone())
+        };
         match start {
             Start::Nothing => Self::new(options, seed),
             Start::Settled => {
-                let Settled { writer, replica, .. } = settled;
-                let side = |(disk, version): &(RecordingStorage, Version)| {
-                    let disk = RecordingStorage::over(disk.image());
-                    Side::over(disk, options.clone(), version.clone())
-                };
-                Self { writer: side(writer), replica: side(replica), ..Self::new(options, !seed) }
+                let writer = settled_side(&settled.writer);
+                let replica = settled_side(&settled.replica);
+                Self { writer, replica, ..Self::new(options, !seed) }
+            }
+            Start::Disputed => {
+                let writer = settled_side(&settled.writer);
+                let (disk, version, common_len) = &settled.disputed;
+                let disk = RecordingStorage::over_unsynced(&disk.recording(), disk.image());
+                let mut replica = Side::over(disk, options.clone(), version.clone());
+                replica.history.push_conflict(*common_len, 0, usize::MAX);
+                Self { writer, replica, ..Self::new(options, !seed) }
             }
             Start::Unsynced => {
                 let is_annotated = !seed.is_multiple_of(2);
@@ -124,7 +148,7 @@ impl Session {
             side
         };
         let (writer, replica) = (side(options.clone()), side(options));
-        Self { keys: KeyPair::from_seed([7; 32]), writer, replica, random, made, opened: 0 }
+        Self { keys: KeyPair::from_seed([7; 32]), writer, replica, random, made, opened: [0; 2] }
     }
 
     /// Creates the log, if there is none yet.

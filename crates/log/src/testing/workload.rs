@@ -124,6 +124,9 @@ pub enum Start {
     Settled,
     /// With such a log, left by a program that waited for nothing. It begins with opening it.
     Unsynced,
+    /// With a settled log, and a replica to which a program that waited for nothing told of another
+    /// history. It begins with opening the replica.
+    Disputed,
 }
 
 /// A series of operations, and all else that decides what they do.
@@ -149,16 +152,20 @@ pub(super) const MODES: [(&str, Durability); 4] = [
     ("none", Durability::None),
 ];
 
-const STARTS: [(&str, Start); 3] =
-    [("nothing", Start::Nothing), ("settled", Start::Settled), ("unsynced", Start::Unsynced)];
+const STARTS: [(&str, Start); 4] = [
+    ("nothing", Start::Nothing),
+    ("settled", Start::Settled),
+    ("unsynced", Start::Unsynced),
+    ("disputed", Start::Disputed),
+];
 
 /// Operations of the shortest random workload, and how many more there may be.
 const RANDOM_LEN: (u64, u64) = (24, 177);
 
 impl Workload {
     /// Returns every series of `len` of the [basic](Op::BASIC) operations, in every mode, from every
-    /// start. Of those that begin [`Unsynced`](Start::Unsynced), none longer than 1: opening the log
-    /// makes it like any other.
+    /// start. Of those that begin [`Unsynced`](Start::Unsynced) or [`Disputed`](Start::Disputed),
+    /// none longer than 1: opening the log makes it like any other.
     pub fn all_of_len(len: u32) -> impl Iterator<Item = Self> {
         let series = (0..Op::BASIC.len().pow(len)).map(move |number| {
             let digit = |at| number / Op::BASIC.len().pow(at) % Op::BASIC.len();
@@ -166,7 +173,7 @@ impl Workload {
         });
         let mut starts = vec![(Start::Nothing, 0), (Start::Settled, 0)];
         if len < 2 {
-            starts.extend([(Start::Unsynced, 0), (Start::Unsynced, 1)]);
+            starts.extend([(Start::Unsynced, 0), (Start::Unsynced, 1), (Start::Disputed, 0)]);
         }
         series.flat_map(move |ops| {
             let circumstances =
@@ -257,7 +264,7 @@ mod tests {
     fn all_series_are_there() {
         for len in 0..=3 {
             let all: HashSet<String> = Workload::all_of_len(len).map(|w| w.to_string()).collect();
-            let starts = if len < 2 { 4 } else { 2 };
+            let starts = if len < 2 { 5 } else { 2 };
             assert_eq!(all.len(), 9_usize.pow(len) * starts * 4);
         }
     }
