@@ -13,8 +13,8 @@ use std::{fs, thread};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use multibee_log::testing::{Ablation, Bad, Effort, Enumerator, Tally, Workload};
 use multibee_log::Part;
+use multibee_log::testing::{Ablation, Bad, Effort, Enumerator, Tally, Workload};
 
 #[derive(Args)]
 pub(crate) struct Options {

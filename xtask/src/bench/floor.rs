@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use blake2b_simd::Params;
 use blake2b_simd::many::{HashManyJob, hash_many};
 use multibee_log::KeyPair;
@@ -76,15 +76,17 @@ pub(super) fn append(task: &Task, batch: u32, durability: Durability) -> Result<
     Ok(vec![Record::new(task, &title, span, disk)])
 }
 
-/// The floor of W2: one read from the system's cache for each block, from the log's own file.
+/// The floor of W2: one read from the system's cache for each block, from the log's own file, and the
+/// same look at what came as the log's readers take.
 pub(super) fn read(task: &Task) -> Result<Record> {
+    let blocks = data::blocks(task.population());
     let indexes = data::indexes(task.n(), task.population());
     let file = File::open(task.source_folder().join("data"))?;
     let mut block = [0; data::BLOCK_LEN];
     let meter = Meter::start();
     for index in indexes {
         file.read_exact_at(&mut block, u64::from(index) * data::BLOCK_LEN as u64)?;
-        black_box(&block);
+        ensure!(block == blocks.get(index), "block {index} has the bytes of another");
     }
     let span = meter.stop();
     let disk = DiskUse::of(&task.source_folder())?;
