@@ -1,12 +1,15 @@
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::bee::Shared;
+use crate::bee::{Bee, Shared};
 use crate::block::check_extra;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
+use crate::expect::{Expect, Outcome};
 use crate::limits::KEY_LEN_MAX;
+use crate::prefix::Prefix;
 use crate::put::Put;
 use crate::range::{RangeOptions, Scan};
 use crate::transaction::{Staged, StagedNode, Transaction};
@@ -25,14 +28,45 @@ use crate::write_lock::WriteGuard;
 /// fields with numbers above 3.
 pub struct Batch {
     shared: Arc<Shared>,
+    /// Of the sub-database that the keys are in.
+    prefix: Prefix,
     /// From the first operation on.
     transaction: Option<Transaction>,
     _turn: WriteGuard,
 }
 
 impl Batch {
-    pub(crate) fn new(shared: Arc<Shared>, turn: WriteGuard) -> Self {
-        Self { shared, transaction: None, _turn: turn }
+    pub(crate) fn new(shared: Arc<Shared>, prefix: Prefix, turn: WriteGuard) -> Self {
+        Self { shared, prefix, transaction: None, _turn: turn }
+    }
+
+    /// The same batch with the keys of another handle of the same tree, a
+    /// [sub-database](Bee::sub) mostly: so one batch can write to several of them.
+    ///
+    /// ```
+    /// # use multibee_btree::{Bee, BeeOptions};
+    /// # use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
+    /// # let log = Log::create(MemoryStorage::new(), KeyPair::generate(), LogOptions::default())?;
+    /// let bee = Bee::open(log, BeeOptions::default())?;
+    /// let (users, names) = (bee.sub("users"), bee.sub("names"));
+    ///
+    /// let mut batch = bee.batch()?;
+    /// batch.within(&users)?.put(b"7", Some("Ada"), "")?;
+    /// batch.within(&names)?.put(b"Ada", Some("7"), "")?;
+    /// batch.flush()?;
+    /// assert!(names.snapshot()?.get(b"Ada")?.is_some());
+    /// # Ok::<(), multibee_btree::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherTree`] if `bee` keeps its tree in another log, or was opened separately.
+    pub fn within(&mut self, bee: &Bee) -> Result<SubBatch<'_>> {
+        if !Arc::ptr_eq(&self.shared, &bee.shared) {
+            return Err(Error::OtherTree);
+        }
+        let outer = std::mem::replace(&mut self.prefix, bee.prefix.clone());
+        Ok(SubBatch { batch: self, outer })
     }
 
     /// Stages a put. Returns the number of the block that has, or will have, the entry: with
@@ -76,6 +110,49 @@ impl Batch {
         }
     }
 
+    /// Stages a put if what is under the key now is as expected.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub fn put_expecting(
+        &mut self,
+        key: &[u8],
+        value: Option<impl Into<Bytes>>,
+        extra: impl Into<Bytes>,
+        expect: &Expect,
+    ) -> Result<Outcome> {
+        if let Some(refused) = self.refusal(key, expect)? {
+            return Ok(refused);
+        }
+        self.put(key, value, extra).map(Outcome::Written)
+    }
+
+    /// Stages the deletion of a key if what is under it now is as expected, and is anything at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub fn del_expecting(
+        &mut self,
+        key: &[u8],
+        extra: impl Into<Bytes>,
+        expect: &Expect,
+    ) -> Result<Outcome> {
+        if let Some(refused) = self.refusal(key, expect)? {
+            return Ok(refused);
+        }
+        Ok(self.del(key, extra)?.map_or(Outcome::Refused(None), Outcome::Written))
+    }
+
+    fn refusal(&mut self, key: &[u8], expect: &Expect) -> Result<Option<Outcome>> {
+        if *expect == Expect::Any {
+            return Ok(None);
+        }
+        let found = self.get(key)?;
+        Ok((!expect.is_met_by(found.as_ref())).then_some(Outcome::Refused(found)))
+    }
+
     fn stage_put(
         &mut self,
         key: &[u8],
@@ -83,10 +160,12 @@ impl Batch {
         extra: Bytes,
         replace: Option<impl FnOnce(&Entry, &Entry) -> bool>,
     ) -> Result<Put> {
-        if key.len() > KEY_LEN_MAX {
-            return Err(Error::KeyTooLong { len: key.len() });
+        let len = self.prefix.bytes().len().saturating_add(key.len());
+        if len > KEY_LEN_MAX {
+            return Err(Error::KeyTooLong { len });
         }
         check_extra(&extra).map_err(Error::BadExtra)?;
+        let prefix = self.prefix.clone();
         let (shared, transaction) = self.begin()?;
         let always = shared.options.always_duplicate;
         // Most puts need not know what they replace, and then it is not read.
@@ -96,11 +175,11 @@ impl Batch {
             value: value.clone(),
             extra: extra.clone(),
         });
-        transaction.put(&shared.store, key, value, extra, |load| {
+        transaction.put(&shared.store, &prefix.stored(key), value, extra, |load| {
             let Some(next) = next else {
                 return Ok(true);
             };
-            let old = load()?;
+            let old = prefix.own(load()?)?;
             let agreed = replace.is_none_or(|replace| replace(&old, &next));
             Ok(agreed && (always || old.value != next.value))
         })
@@ -137,9 +216,10 @@ impl Batch {
         agree: Option<impl FnOnce(&Entry) -> bool>,
     ) -> Result<Option<u64>> {
         check_extra(&extra).map_err(Error::BadExtra)?;
+        let prefix = self.prefix.clone();
         let (shared, transaction) = self.begin()?;
-        transaction.del(&shared.store, key, extra, |load| match agree {
-            Some(agree) => Ok(agree(&load()?)),
+        transaction.del(&shared.store, &prefix.stored(key), extra, |load| match agree {
+            Some(agree) => Ok(agree(&prefix.own(load()?)?)),
             None => Ok(true),
         })
     }
@@ -164,8 +244,10 @@ impl Batch {
     ///
     /// [`Error::Missing`] if blocks are to be fetched first.
     pub fn get(&mut self, key: &[u8]) -> Result<Option<Entry>> {
+        let prefix = self.prefix.clone();
         let (shared, transaction) = self.open()?;
-        walk::get(&Staged { store: &shared.store, transaction }, key)
+        let entry = walk::get(&Staged { store: &shared.store, transaction }, &prefix.stored(key))?;
+        entry.map(|entry| prefix.own(entry)).transpose()
     }
 
     /// The entries in a range of keys, staged or not.
@@ -174,9 +256,11 @@ impl Batch {
     ///
     /// [`Error::Missing`] if blocks are to be fetched first.
     pub fn range(&mut self, options: RangeOptions) -> Result<BatchRange<'_>> {
+        let prefix = self.prefix.clone();
         let (shared, transaction) = self.open()?;
         let tree = Staged { store: &shared.store, transaction };
-        Ok(BatchRange { tree, scan: Scan::new(options), failed: false })
+        let scan = Scan::new(prefix.range(options));
+        Ok(BatchRange { tree, scan, prefix, failed: false })
     }
 
     /// The number of the block that the next operation gets.
@@ -251,12 +335,41 @@ impl std::fmt::Debug for Batch {
     }
 }
 
+/// A [`Batch`] with the keys of a sub-database. Made by [`Batch::within`].
+#[derive(Debug)]
+pub struct SubBatch<'a> {
+    batch: &'a mut Batch,
+    /// The prefix that the batch has otherwise.
+    outer: Prefix,
+}
+
+impl Deref for SubBatch<'_> {
+    type Target = Batch;
+
+    fn deref(&self) -> &Batch {
+        self.batch
+    }
+}
+
+impl DerefMut for SubBatch<'_> {
+    fn deref_mut(&mut self) -> &mut Batch {
+        self.batch
+    }
+}
+
+impl Drop for SubBatch<'_> {
+    fn drop(&mut self) {
+        self.batch.prefix = std::mem::take(&mut self.outer);
+    }
+}
+
 /// The entries of a [`Batch`] in a range of keys, one after the other.
 ///
 /// As an iterator it ends after an error.
 pub struct BatchRange<'a> {
     tree: Staged<'a>,
     scan: Scan<StagedNode>,
+    prefix: Prefix,
     failed: bool,
 }
 
@@ -268,6 +381,7 @@ impl Iterator for BatchRange<'_> {
             return None;
         }
         let entry = self.scan.next(&self.tree);
+        let entry = entry.map(|entry| entry.and_then(|entry| self.prefix.shown(entry)));
         self.failed = entry.is_err();
         entry.transpose()
     }

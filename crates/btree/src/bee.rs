@@ -6,8 +6,10 @@ use multibee_log::Log;
 use crate::batch::Batch;
 use crate::entry::Entry;
 use crate::error::{BlockFault, Error, Result};
+use crate::expect::{Expect, Outcome};
 use crate::header::{Header, Metadata};
 use crate::limits::CACHE_BYTES;
+use crate::prefix::Prefix;
 use crate::store::{Store, bad};
 use crate::transaction::Transaction;
 use crate::tree::Tree;
@@ -19,7 +21,8 @@ use crate::write_lock::WriteLock;
 /// writer writes at a time, and all writing to the log has to go through the handles of one `Bee`.
 #[derive(Clone)]
 pub struct Bee {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) prefix: Prefix,
 }
 
 /// What all handles of a tree have in common.
@@ -70,7 +73,7 @@ impl Bee {
         let store = Store::new(log, options.cache_bytes);
         let writer = WriteLock::default();
         let shared = Shared { store, options, writer, spare: Mutex::default() };
-        let bee = Self { shared: Arc::new(shared) };
+        let bee = Self { shared: Arc::new(shared), prefix: Prefix::default() };
         match bee.header() {
             Ok(Some(header)) if !header.is_hyperbee() => {
                 Err(Error::NotABee { protocol: header.protocol })
@@ -83,6 +86,48 @@ impl Bee {
     /// The log that holds the tree.
     pub fn log(&self) -> &Log {
         self.shared.store.log()
+    }
+
+    /// A sub-database: a tree of its own within this one, as far as its users can tell. Its keys are
+    /// stored with `name` and a zero byte before them, which it adds and takes away. It shares
+    /// version, history and writer with the whole.
+    ///
+    /// Nothing keeps names and keys apart: key `a\0b` here is key `b` in sub-database `a`, and a
+    /// sub-database's sub-databases lie among its keys.
+    ///
+    /// A range without bounds has all of its keys. Hyperbee leaves out the keys of zero length and
+    /// of one zero byte there, and shows too much in a sub-database's history.
+    ///
+    /// ```
+    /// # use multibee_btree::{Bee, BeeOptions, RangeOptions};
+    /// # use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
+    /// # let log = Log::create(MemoryStorage::new(), KeyPair::generate(), LogOptions::default())?;
+    /// let bee = Bee::open(log, BeeOptions::default())?;
+    /// let (users, pages) = (bee.sub("users"), bee.sub("pages"));
+    /// users.put(b"ada", Some("1815"))?;
+    /// pages.put(b"ada", Some("hello"))?;
+    ///
+    /// let user = users.snapshot()?.range(RangeOptions::default()).next()?;
+    /// assert_eq!(user.map(|entry| entry.key).as_deref(), Some(&b"ada"[..]));
+    /// assert!(bee.snapshot()?.get(b"users\0ada")?.is_some());
+    /// # Ok::<(), multibee_btree::Error>(())
+    /// ```
+    #[must_use]
+    pub fn sub(&self, name: impl AsRef<[u8]>) -> Self {
+        self.sub_with(name, b"\0")
+    }
+
+    /// As [`sub`](Self::sub), with a separator of one's own in place of the zero byte. It is not
+    /// handed down to sub-databases of this one.
+    #[must_use]
+    pub fn sub_with(&self, name: impl AsRef<[u8]>, separator: impl AsRef<[u8]>) -> Self {
+        let prefix = self.prefix.sub(name.as_ref(), separator.as_ref());
+        Self { prefix, ..self.clone() }
+    }
+
+    /// What the stored keys of this sub-database begin with. Empty for a whole tree.
+    pub fn prefix(&self) -> &[u8] {
+        self.prefix.bytes()
     }
 
     /// The header, or `None` if the log is empty.
@@ -120,7 +165,7 @@ impl Bee {
     ///
     /// None at present.
     pub fn snapshot(&self) -> Result<Tree> {
-        Ok(Tree::new(self.shared.clone(), self.version()))
+        Ok(self.tree(self.log().fork(), self.version()))
     }
 
     /// The tree as it was when the log had `version` blocks. 0 and 1 are the empty tree.
@@ -130,7 +175,7 @@ impl Bee {
     /// [`Error::BeyondLog`]; [`Error::NotACommitEnd`] if that length lies within a batch, as far as
     /// its last block tells; [`Error::Missing`] if that block is to be fetched first.
     pub fn checkout(&self, version: u64) -> Result<Tree> {
-        let len = self.log().len();
+        let (fork, len) = (self.log().fork(), self.log().len());
         if version > len.max(1) {
             return Err(Error::BeyondLog { version, len });
         }
@@ -144,11 +189,16 @@ impl Bee {
                 return Err(Error::NotACommitEnd { version });
             }
         }
-        Ok(Tree::new(self.shared.clone(), version.max(1)))
+        Ok(self.tree(fork, version.max(1)))
+    }
+
+    /// The fork is asked for before the version: should it be another one by then, that shows.
+    fn tree(&self, fork: u64, version: u64) -> Tree {
+        Tree::new(self.shared.clone(), version, fork, self.prefix.clone())
     }
 
     /// What block `seq` says about its key, whether it is still in the tree or not. `None` for the
-    /// header and beyond the end of the log.
+    /// header, beyond the end of the log, and for keys of other sub-databases.
     ///
     /// # Errors
     ///
@@ -157,7 +207,7 @@ impl Bee {
         if seq == 0 || seq >= self.log().len() {
             return Ok(None);
         }
-        Ok(Some(self.shared.store.block(seq)?.entry(seq)))
+        Ok(self.prefix.shown(self.shared.store.block(seq)?.entry(seq)))
     }
 
     /// Begins a batch: several puts and deletions, appended at once. Waits while another batch is
@@ -171,7 +221,8 @@ impl Bee {
         if !self.log().is_writable() {
             return Err(Error::NotWritable);
         }
-        Ok(Batch::new(self.shared.clone(), self.shared.writer.lock()))
+        let turn = self.shared.writer.lock();
+        Ok(Batch::new(self.shared.clone(), self.prefix.clone(), turn))
     }
 
     /// Puts one entry and appends it. Returns the number of the block that has it.
@@ -196,6 +247,47 @@ impl Bee {
         let seq = batch.del(key, Bytes::new())?;
         batch.flush()?;
         Ok(seq.is_some())
+    }
+}
+
+impl Bee {
+    /// Puts one entry if what is under its key now is as expected, and appends it.
+    ///
+    /// ```
+    /// # use multibee_btree::{Bee, BeeOptions, Expect};
+    /// # use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
+    /// # let log = Log::create(MemoryStorage::new(), KeyPair::generate(), LogOptions::default())?;
+    /// let bee = Bee::open(log, BeeOptions::default())?;
+    /// assert!(bee.put_expecting(b"seat 7", Some("Ada"), &Expect::Absent)?.is_written());
+    /// assert!(!bee.put_expecting(b"seat 7", Some("Bob"), &Expect::Absent)?.is_written());
+    /// # Ok::<(), multibee_btree::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::put`] and [`Batch::flush`].
+    pub fn put_expecting(
+        &self,
+        key: &[u8],
+        value: Option<impl Into<Bytes>>,
+        expect: &Expect,
+    ) -> Result<Outcome> {
+        let mut batch = self.batch()?;
+        let outcome = batch.put_expecting(key, value, Bytes::new(), expect)?;
+        batch.flush()?;
+        Ok(outcome)
+    }
+
+    /// Deletes one entry if it is as expected, and appends the deletion.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::del`] and [`Batch::flush`].
+    pub fn del_expecting(&self, key: &[u8], expect: &Expect) -> Result<Outcome> {
+        let mut batch = self.batch()?;
+        let outcome = batch.del_expecting(key, Bytes::new(), expect)?;
+        batch.flush()?;
+        Ok(outcome)
     }
 }
 

@@ -106,6 +106,15 @@ impl Block {
         Ok(index.get(range).unwrap_or_default())
     }
 
+    /// Whether a node in the block has the key of block `seq`. An index that cannot be read has none.
+    pub(crate) fn names(&self, seq: u64) -> bool {
+        let index = self.index.of(&self.raw);
+        let levels = level_ranges(index).map_while(Result::ok);
+        levels
+            .filter_map(|range| Level::decode(index.get(range)?).ok())
+            .any(|level| level.keys.contains(&seq))
+    }
+
     /// What the block, being number `seq`, says about its key. Shares the block's bytes.
     pub(crate) fn entry(&self, seq: u64) -> Entry {
         Entry {

@@ -32,6 +32,12 @@ pub enum Error {
     /// The length lies beyond the end of the log.
     #[error("version {version} is beyond the log, which has {len} blocks")]
     BeyondLog { version: u64, len: u64 },
+    /// The two trees are not of the same log, or not of the same sub-database of it.
+    #[error("the trees are not of the same log and sub-database")]
+    OtherTree,
+    /// The writer of the log has cut it since this tree was taken. Take a new one.
+    #[error("the log was cut since this tree was taken, and is now on fork {fork}")]
+    WentBack { fork: u64 },
     /// The log belongs to somebody else.
     #[error("the log is not writable here")]
     NotWritable,

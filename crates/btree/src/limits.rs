@@ -42,4 +42,13 @@ pub(crate) const AHEAD_BLOCKS: usize = 256;
 /// Entries and nodes at hand that a range walks over while it looks for further missing blocks.
 pub(crate) const AHEAD_STEPS: usize = 1024;
 
+/// Blocks that a diff names at a time when it runs into missing ones.
+pub(crate) const DIFF_AHEAD_BLOCKS: usize = 4096;
+
+/// Changes and holes that a diff walks over while it looks for further missing blocks.
+pub(crate) const DIFF_AHEAD_STEPS: usize = 8192;
+
+/// Blocks that a history names at a time when it runs into missing ones.
+pub(crate) const HISTORY_AHEAD_BLOCKS: u64 = 1000;
+
 const _: () = assert!(NODE_KEYS_FULL == 2 * NODE_KEYS_MIN + 1);

@@ -45,7 +45,8 @@ pub struct Range {
 
 impl Range {
     pub(crate) fn new(tree: Tree, options: RangeOptions) -> Self {
-        Self { tree, scan: Scan::new(options), failed: false }
+        let scan = Scan::new(tree.prefix.range(options));
+        Self { tree, scan, failed: false }
     }
 
     /// The next entry, or `None` at the end.
@@ -57,11 +58,12 @@ impl Range {
     #[expect(clippy::should_implement_trait, reason = "the trait's `next` cannot be retried")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
         let walk = self.tree.walk();
-        match self.scan.next(&walk) {
+        match self.tree.on_fork(self.scan.next(&walk)) {
+            Ok(entry) => Ok(entry.and_then(|entry| self.tree.prefix.shown(entry))),
             Err(Error::Missing(seqs)) if walk.store.guesses() => {
                 Err(Error::Missing(self.scan.look_ahead(&walk, seqs)))
             }
-            result => result,
+            Err(error) => Err(error),
         }
     }
 }
@@ -161,13 +163,13 @@ impl<N: Clone> Scan<N> {
 }
 
 /// The exclusive bound, or else the inclusive one.
-fn bound(exclusive: Option<Bytes>, inclusive: Option<Bytes>) -> Option<Bound> {
+pub(crate) fn bound(exclusive: Option<Bytes>, inclusive: Option<Bytes>) -> Option<Bound> {
     let exclusive = exclusive.map(|key| Bound { key, inclusive: false });
     exclusive.or(inclusive.map(|key| Bound { key, inclusive: true }))
 }
 
 /// Whether `key` is on the inner side of a bound: above it for a lower bound.
-fn within(bound: &Bound, key: &[u8], is_lower: bool) -> bool {
+pub(crate) fn within(bound: &Bound, key: &[u8], is_lower: bool) -> bool {
     match key.cmp(&bound.key) {
         std::cmp::Ordering::Equal => bound.inclusive,
         std::cmp::Ordering::Greater => is_lower,

@@ -13,16 +13,23 @@ use crate::node::{Kid, Node, Outline, Place, Undecided};
 
 /// The blocks of a log, decoded: what every read goes through.
 ///
-/// Blocks never change, so neither do the nodes in them, and the cache is never invalidated. It is
-/// bounded by bytes. What is not on this machine comes back as [`Error::Missing`].
+/// Blocks never change on one fork of the log, so neither do the nodes in them, and the cache is never
+/// invalidated. It is bounded by bytes. What is not on this machine comes back as [`Error::Missing`].
 pub(crate) struct Store {
     log: Log,
     cache: Cache<Spot, Cached, Weight>,
 }
 
-/// What the cache is asked for.
+/// What the cache is asked for. Should the log be cut, other blocks may come in the place of those
+/// that were there: then its fork is another one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Spot {
+struct Spot {
+    fork: u64,
+    part: Part,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
     Block(u64),
     Node(Kid),
 }
@@ -58,6 +65,12 @@ impl Store {
         &self.log
     }
 
+    /// Where a part is cached. To be asked before the log is read: what is read from a newer fork
+    /// must not be taken for a part of that one.
+    fn spot(&self, part: Part) -> Spot {
+        Spot { fork: self.log.fork(), part }
+    }
+
     /// The block with number `seq`.
     pub(crate) fn block(&self, seq: u64) -> Result<Block> {
         self.held_block(seq)?.ok_or_else(|| Error::Missing(vec![seq]))
@@ -65,20 +78,22 @@ impl Store {
 
     fn held_block(&self, seq: u64) -> Result<Option<Block>> {
         let decode = |raw| Block::decode(raw).map_err(|fault| bad(seq, fault.into()));
-        if let Some(Cached::Block(raw)) = self.cache.get(&Spot::Block(seq)) {
+        let spot = self.spot(Part::Block(seq));
+        if let Some(Cached::Block(raw)) = self.cache.get(&spot) {
             return decode(raw).map(Some);
         }
         let Some(raw) = self.log.get(seq)? else {
             return Ok(None);
         };
         let block = decode(raw.clone())?;
-        self.cache.insert(Spot::Block(seq), Cached::Block(raw));
+        self.cache.insert(spot, Cached::Block(raw));
         Ok(Some(block))
     }
 
     /// The node at `spot`, with as many of its keys as are on this machine.
     pub(crate) fn node(&self, spot: Kid) -> Result<Arc<Node>> {
-        if let Some(Cached::Node(node)) = self.cache.get(&Spot::Node(spot)) {
+        let cached = self.spot(Part::Node(spot));
+        if let Some(Cached::Node(node)) = self.cache.get(&cached) {
             return Ok(node);
         }
         let block = self.block(spot.seq)?;
@@ -93,7 +108,7 @@ impl Store {
         let node = Node::new(outline.key_seqs.iter().copied().zip(known), outline.kids);
         let node = Arc::new(node.map_err(fault)?);
         if node.is_whole() {
-            self.cache.insert(Spot::Node(spot), Cached::Node(node.clone()));
+            self.cache.insert(cached, Cached::Node(node.clone()));
         }
         Ok(node)
     }
@@ -146,12 +161,14 @@ impl Store {
     /// in the place of those that are no longer part of the newest version. The latter are still
     /// true, and come back if an older version is read; but batch by batch they would fill the cache.
     pub(crate) fn renew(&self, old: &[Kid], new: impl Iterator<Item = (Kid, Node)>) {
+        let fork = self.log.fork();
+        let at = |spot| Spot { fork, part: Part::Node(spot) };
         let mut old = old.iter();
         // One by one, so that the allocator can use again at once what it gets back.
-        let mut retire = || old.next().map(|spot| self.cache.remove(&Spot::Node(*spot)));
+        let mut retire = || old.next().map(|spot| self.cache.remove(&at(*spot)));
         retire();
         for (spot, node) in new {
-            self.cache.insert(Spot::Node(spot), Cached::Node(Arc::new(node)));
+            self.cache.insert(at(spot), Cached::Node(Arc::new(node)));
             retire();
         }
         while retire().is_some() {}

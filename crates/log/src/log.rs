@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{
     Arc, LockResult, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard,
-    RwLockWriteGuard,
 };
 
 use bytes::Bytes;
+use event_listener::Event;
 
 use crate::barrier::Barrier;
 use crate::cache::Cache;
@@ -20,6 +21,7 @@ use crate::head::Head;
 use crate::key_pair::KeyPair;
 use crate::keys::{DiscoveryKey, LogKey};
 use crate::limits::{BLOCK_LEN_DEFAULT_MAX, BLOCK_LEN_MAX};
+use crate::listener::StateMut;
 use crate::manifest::Manifest;
 use crate::oplog::Oplog;
 use crate::oplog_codec::{Header, HeaderKeyPair};
@@ -84,6 +86,10 @@ pub(crate) struct Shared {
     pub(crate) disk: Arc<Disk>,
     pub(crate) tree: TreeStore,
     state: RwLock<State>,
+    /// Told of each other head that readers see.
+    pub(crate) head_changed: Event,
+    /// The fork of the commit that readers see, as of the last change of `state`.
+    seen_fork: AtomicU64,
     writer: Mutex<Writer>,
     /// Held by the one who waits for the disk, for all who wait.
     pub(crate) sync_turn: Mutex<()>,
@@ -242,7 +248,9 @@ impl Log {
             options,
             disk,
             tree,
+            seen_fork: AtomicU64::new(state.commit().fork),
             state: RwLock::new(state),
+            head_changed: Event::new(),
             writer: Mutex::new(writer),
             sync_turn: Mutex::new(()),
             pacemaker: OnceLock::new(),
@@ -320,8 +328,11 @@ impl Log {
     }
 
     /// Returns the fork: 0, and a higher number each time that the log is [cut](Self::truncate).
+    ///
+    /// Takes no lock, so it may be asked for before and after each read by those who keep what they
+    /// have read.
     pub fn fork(&self) -> u64 {
-        self.shared.commit().fork
+        self.shared.seen_fork.load(Ordering::Acquire)
     }
 
     /// Returns the signed state of the log at [`len`](Self::len), or `None` while it is empty.
@@ -384,8 +395,9 @@ impl Shared {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn state_mut(&self) -> StateMut<'_> {
+        let state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        StateMut::new(state, &self.head_changed, &self.seen_fork)
     }
 
     pub(crate) fn commit(&self) -> Arc<Commit> {

@@ -1,7 +1,7 @@
 //! Reads of finished databases.
 
 use bytes::Bytes;
-use multibee_btree::{Bee, Error, RangeOptions, Tree};
+use multibee_btree::{Action, Bee, Entry, Error, HistoryOptions, RangeOptions, Record, Tree};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -37,9 +37,9 @@ struct Bounds {
     limit: Option<u64>,
 }
 
-/// Ranges, peeks and gets give what Hyperbee gives, at all versions. Lengths within a batch, which it
-/// reads as if they were versions, are refused or at least no panic; and where its shortcut returns
-/// an entry that was deleted, the plain search returns none.
+/// Ranges, peeks, gets, diffs and histories give what Hyperbee gives, at all versions. Lengths within
+/// a batch, which it reads as if they were versions, are refused or at least no panic; and where its
+/// shortcut returns an entry that was deleted, the plain search returns none.
 #[test]
 fn queries() {
     let cases: Vec<Case> = crate::cases("queries.json");
@@ -49,9 +49,22 @@ fn queries() {
         for query in &case.queries {
             let context = format!("{}: {query}", case.name);
             let kind = query["q"].as_str().unwrap();
-            if !matches!(kind, "range" | "peek" | "get") {
-                others += 1;
-                continue;
+            match kind {
+                "diff" => {
+                    check_diff(case, &bee, query, &context);
+                    checked += 1;
+                    continue;
+                }
+                "history" => {
+                    check_history(&bee, query, &context);
+                    checked += 1;
+                    continue;
+                }
+                "range" | "peek" | "get" => {}
+                _ => {
+                    others += 1;
+                    continue;
+                }
             }
             let version = query.get("version").map_or(bee.version(), |v| v.as_u64().unwrap());
             if version > 1 && !case.lens.contains(&version) {
@@ -95,21 +108,81 @@ fn answer(tree: &Tree, kind: &str, query: &Value) -> Value {
         let key = hex::decode(query["key"].as_str().unwrap()).unwrap();
         return tree.get(&key).unwrap().map(|entry| entry.seq).into();
     }
+    let options = range(query);
+    if kind == "peek" {
+        return tree.peek(options).unwrap().map(|entry| entry.seq).into();
+    }
+    let seqs: Vec<u64> = tree.range(options).map(|entry| entry.unwrap().seq).collect();
+    seqs.into()
+}
+
+fn range(query: &Value) -> RangeOptions {
     let bounds: Bounds = serde_json::from_value(query.clone()).unwrap();
     let bytes = |hex: Option<Hex>| hex.map(|Hex(bytes)| -> Bytes { bytes });
-    let options = RangeOptions {
+    RangeOptions {
         gt: bytes(bounds.gt),
         gte: bytes(bounds.gte),
         lt: bytes(bounds.lt),
         lte: bytes(bounds.lte),
         reverse: bounds.reverse,
         limit: bounds.limit,
-    };
-    if kind == "peek" {
-        return tree.peek(options).unwrap().map(|entry| entry.seq).into();
     }
-    let seqs: Vec<u64> = tree.range(options).map(|entry| entry.unwrap().seq).collect();
-    seqs.into()
+}
+
+/// Where both bounds of an end are given, Hyperbee takes the exclusive one for an inclusive one; ours
+/// is what a range does.
+fn check_diff(case: &Case, bee: &Bee, query: &Value, context: &str) {
+    let [left, right] = ["left", "right"].map(|side| query[side].as_u64().unwrap());
+    if [left, right].iter().any(|version| *version > 1 && !case.lens.contains(version)) {
+        let [left, right] = [left, right].map(|version| bee.checkout(version));
+        if let (Ok(left), Ok(right)) = (left, right) {
+            left.diff(&right, range(query)).unwrap().for_each(drop);
+        }
+        return;
+    }
+    let mut options = range(query);
+    if options.gt.is_some() && options.gte.is_some() {
+        options.gte = options.gt.take();
+    }
+    if options.lt.is_some() && options.lte.is_some() {
+        options.lte = options.lt.take();
+    }
+    let [left, right] = [left, right].map(|version| bee.checkout(version).unwrap());
+    let seq = |entry: &Option<Entry>| entry.as_ref().map(|entry| entry.seq);
+    let changes: Vec<_> = left
+        .diff(&right, options)
+        .unwrap()
+        .map(|change| change.map(|change| (seq(&change.left), seq(&change.right))).unwrap())
+        .collect();
+    assert_eq!(serde_json::to_value(changes).unwrap(), query["result"], "{context}");
+}
+
+/// Hyperbee's words `since` and `end` are our `gte` and `lt`. Where it throws, since it reads the
+/// header or less, ours begins with the first block.
+fn check_history(bee: &Bee, query: &Value, context: &str) {
+    let number = |name: &str| query.get(name).map(|number| number.as_i64().unwrap());
+    let options = HistoryOptions {
+        // For Hyperbee, 0 is no bound at the low end, and nothing at all at the high end.
+        gt: number("gt").filter(|gt| *gt != 0),
+        gte: number("gte").or(number("since")).filter(|gte| *gte != 0),
+        lt: number("lt").or(number("end")),
+        lte: number("lte"),
+        reverse: query["reverse"].as_bool().unwrap_or(false),
+        limit: number("limit").and_then(|limit| u64::try_from(limit).ok()),
+        live: false,
+    };
+    if query.get("error").is_some() {
+        bee.history(options).for_each(drop);
+        return;
+    }
+    let records: Vec<_> = bee
+        .history(options)
+        .map(|record| {
+            let Record { action, entry } = record.unwrap();
+            (entry.seq, if action == Action::Put { "put" } else { "del" })
+        })
+        .collect();
+    assert_eq!(serde_json::to_value(records).unwrap(), query["result"], "{context}");
 }
 
 /// A block with an empty index is refused; others may be served, but nothing is promised.

@@ -1,0 +1,163 @@
+//! One of the two trees that a diff walks through.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::cursor::Bound;
+use crate::error::{BlockFault, Error, Result};
+use crate::limits::DEPTH_MAX;
+use crate::node::{Kid, Node};
+use crate::range::within;
+use crate::store::bad;
+
+/// A place in a tree, from which keys and children come in order.
+#[derive(Clone, Default)]
+pub(crate) struct Side {
+    /// The nodes from the root down. Each but the last is past the child that the next one is.
+    frames: Vec<Frame>,
+    /// The last key that was passed. A tree that leads backwards could keep a reader busy for ever.
+    behind: Option<Bytes>,
+}
+
+#[derive(Clone)]
+struct Frame {
+    node: Arc<Node>,
+    /// What comes next: child `at / 2` if even, otherwise key `at / 2`.
+    at: usize,
+}
+
+/// What comes next on a side.
+pub(crate) enum Head<'a> {
+    Key {
+        node: &'a Node,
+        number: usize,
+        seq: u64,
+        key: &'a [u8],
+    },
+    /// A child, and the keys that all of its keys lie between.
+    Kid {
+        kid: Kid,
+        lower: Option<&'a [u8]>,
+        upper: Option<&'a [u8]>,
+    },
+}
+
+impl Head<'_> {
+    /// Where it ends, if not with the tree.
+    pub(crate) fn upper(&self) -> Option<&[u8]> {
+        match self {
+            Self::Key { key, .. } => Some(key),
+            Self::Kid { upper, .. } => *upper,
+        }
+    }
+}
+
+impl Frame {
+    fn is_at_end(&self) -> bool {
+        self.at > 2 * self.node.key_seqs().len() || self.node.key_seqs().is_empty()
+    }
+
+    fn key(&self, number: Option<usize>) -> Option<&[u8]> {
+        number.and_then(|number| self.node.key(number))
+    }
+}
+
+impl Side {
+    /// Enters a node, of which all keys are known.
+    pub(crate) fn push(&mut self, node: Arc<Node>) -> Result<()> {
+        if self.frames.len() >= DEPTH_MAX {
+            return Err(Error::TooDeep);
+        }
+        let at = usize::from(node.is_leaf());
+        self.frames.push(Frame { node, at });
+        self.leave_finished();
+        Ok(())
+    }
+
+    pub(crate) fn head(&self) -> Option<Head<'_>> {
+        let (frame, above) = self.frames.split_last()?;
+        let number = frame.at / 2;
+        if !frame.at.is_multiple_of(2) {
+            let seq = *frame.node.key_seqs().get(number)?;
+            let key = frame.node.key(number)?;
+            return Some(Head::Key { node: &frame.node, number, seq, key });
+        }
+        let kid = *frame.node.kids().get(number)?;
+        // In the frames above, the key that comes next lies behind all that is in the child before.
+        let lower = frame.key(number.checked_sub(1)).or_else(|| {
+            above.iter().rev().find_map(|frame| frame.key((frame.at / 2).checked_sub(1)))
+        });
+        let upper = frame
+            .key(Some(number))
+            .or_else(|| above.iter().rev().find_map(|frame| frame.key(Some(frame.at / 2))));
+        Some(Head::Kid { kid, lower, upper })
+    }
+
+    /// Passes over what comes next.
+    pub(crate) fn pass(&mut self) -> Result<()> {
+        if let Some(Head::Key { seq, key, .. }) = self.head() {
+            if self.behind.as_deref().is_some_and(|behind| behind >= key) {
+                return Err(bad(seq, BlockFault::Unordered));
+            }
+            self.behind = Some(Bytes::copy_from_slice(key));
+        }
+        self.step();
+        Ok(())
+    }
+
+    /// Passes over what lies outside a range.
+    pub(crate) fn pass_outside(&mut self, from: Option<&Bound>, end: Option<&Bound>) {
+        loop {
+            let is_outside = match self.head() {
+                None => return,
+                Some(Head::Key { key, .. }) => {
+                    if end.is_some_and(|end| !within(end, key, false)) {
+                        return self.frames.clear();
+                    }
+                    from.is_some_and(|from| !within(from, key, true))
+                }
+                Some(Head::Kid { lower, upper, .. }) => {
+                    if lower.zip(end).is_some_and(|(lower, end)| lower >= end.key) {
+                        return self.frames.clear();
+                    }
+                    upper.zip(from).is_some_and(|(upper, from)| upper <= from.key)
+                }
+            };
+            if !is_outside {
+                return;
+            }
+            self.step();
+        }
+    }
+
+    /// Passes over all keys and whole children below a key, or over all.
+    pub(crate) fn pass_below(&mut self, end: Option<&[u8]>) -> Result<()> {
+        let Some(end) = end else {
+            self.frames.clear();
+            return Ok(());
+        };
+        loop {
+            let is_below = match self.head() {
+                Some(Head::Key { key, .. }) => key < end,
+                Some(Head::Kid { upper, .. }) => upper.is_some_and(|upper| upper <= end),
+                None => false,
+            };
+            if !is_below {
+                return Ok(());
+            }
+            self.pass()?;
+        }
+    }
+
+    fn step(&mut self) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.at += if frame.node.is_leaf() { 2 } else { 1 };
+        }
+        self.leave_finished();
+    }
+
+    fn leave_finished(&mut self) {
+        while self.frames.pop_if(|frame| frame.is_at_end()).is_some() {}
+    }
+}
