@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod diff;
+mod history;
 mod hostile;
 mod model;
 mod sound;
 mod sparse;
+mod watching;
 mod writing;
 
 use multibee_btree::{Bee, BeeOptions, Entry, RangeOptions, Tree};

@@ -25,7 +25,7 @@ fn writer(keys: u64) -> Bee {
 }
 
 /// An empty copy of a writer's log that knows its head.
-struct Replica {
+pub(crate) struct Replica {
     from: Log,
     bee: Bee,
     fetched: u64,
@@ -33,7 +33,7 @@ struct Replica {
 }
 
 impl Replica {
-    fn of(writer: &Bee) -> Self {
+    pub(crate) fn of(writer: &Bee) -> Self {
         let from = writer.log().clone();
         from.sync().unwrap();
         let log = Log::create_replica(MemoryStorage::default(), from.key(), log_options()).unwrap();
@@ -42,6 +42,15 @@ impl Replica {
         log.apply(&from.prove(&request).unwrap()).unwrap();
         let bee = Bee::open(log, BeeOptions::default()).unwrap();
         Self { from, bee, fetched: 0, rounds: 0 }
+    }
+
+    /// Learns of the writer's newest head.
+    pub(crate) fn upgrade(&mut self) {
+        self.from.sync().unwrap();
+        let start = self.bee.log().len();
+        let upgrade = Some(RequestUpgrade { start, length: self.from.len() - start });
+        let proof = self.from.prove(&Request { upgrade, ..Request::default() }).unwrap();
+        self.bee.log().apply(&proof).unwrap();
     }
 
     fn fetch(&mut self, seqs: &[u64]) {
@@ -60,7 +69,10 @@ impl Replica {
     }
 
     /// Asks, fetches what is missing, and asks again. Returns the answer, the rounds, the blocks.
-    fn ask<T>(&mut self, mut ask: impl FnMut(&Bee) -> Result<T, Error>) -> (T, u64, u64) {
+    pub(crate) fn ask<T>(
+        &mut self,
+        mut ask: impl FnMut(&Bee) -> Result<T, Error>,
+    ) -> (T, u64, u64) {
         (self.rounds, self.fetched) = (0, 0);
         loop {
             match ask(&self.bee) {

@@ -11,6 +11,7 @@ mod program;
 mod queries;
 mod replay;
 mod small;
+mod subs;
 mod wire;
 
 use std::path::{Path, PathBuf};

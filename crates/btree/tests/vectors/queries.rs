@@ -116,7 +116,7 @@ fn answer(tree: &Tree, kind: &str, query: &Value) -> Value {
     seqs.into()
 }
 
-fn range(query: &Value) -> RangeOptions {
+pub(crate) fn range(query: &Value) -> RangeOptions {
     let bounds: Bounds = serde_json::from_value(query.clone()).unwrap();
     let bytes = |hex: Option<Hex>| hex.map(|Hex(bytes)| -> Bytes { bytes });
     RangeOptions {
