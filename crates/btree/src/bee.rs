@@ -83,6 +83,20 @@ impl Bee {
         }
     }
 
+    /// Whether a log holds a tree: its first block is the header of a Hyperbee. An empty one does
+    /// not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if that block is to be fetched first, and whatever the log says.
+    pub fn is_bee(log: &Log) -> Result<bool> {
+        if log.is_empty() {
+            return Ok(false);
+        }
+        let block = log.get(0)?.ok_or_else(|| Error::Missing(vec![0]))?;
+        Ok(Header::decode(&block).is_ok_and(|header| header.is_hyperbee()))
+    }
+
     /// The log that holds the tree.
     pub fn log(&self) -> &Log {
         self.shared.store.log()

@@ -1,3 +1,4 @@
+use crate::codec::CodecError;
 use crate::limits::{BATCH_OPS_MAX, KEY_LEN_MAX};
 
 /// What every call of this crate that can fail returns.
@@ -50,6 +51,9 @@ pub enum Error {
     /// The extra bytes are not protobuf fields beside those of the tree.
     #[error("the extra bytes are not protobuf fields with numbers above 3")]
     BadExtra(#[source] DecodeError),
+    /// A key or a value is not of the type that it should be of.
+    #[error("a key or a value cannot be encoded or decoded")]
+    Codec(#[source] CodecError),
     /// The operation is not one of this batch.
     #[error("block {seq} is not staged in this batch")]
     NotStaged { seq: u64 },

@@ -17,6 +17,19 @@
 //! log as a whole or not at all. Only the ends of such appends are versions: within one the tree has
 //! no root, and [`Bee::checkout`] refuses such lengths.
 //!
+//! # What there is
+//!
+//! | to | use |
+//! |---|---|
+//! | put, delete, get | [`Bee::put`], [`Bee::del`], [`Tree::get`]; [`Bee::put_expecting`] on a condition |
+//! | write several entries as one | [`Bee::batch`] |
+//! | read in order | [`Tree::range`], [`Tree::peek`] |
+//! | read an older version | [`Bee::checkout`] |
+//! | see what was done, or what differs | [`Bee::history`], [`Tree::diff`] |
+//! | learn of changes | [`Bee::watch`], [`Bee::get_and_watch`] |
+//! | keep several maps in one log | [`Bee::sub`], [`Batch::within`] |
+//! | use types of one's own | [`Bee::typed`], [`Codec`] |
+//!
 //! # What this crate does not do
 //!
 //! It opens no file and no socket, starts no task and reads no clock. It does not merge writers. It
@@ -54,6 +67,7 @@
 mod batch;
 mod bee;
 mod block;
+mod codec;
 mod cursor;
 mod del;
 mod diff;
@@ -73,6 +87,7 @@ mod staging;
 mod store;
 mod transaction;
 mod tree;
+pub mod typed;
 mod walk;
 mod watch;
 mod write_lock;
@@ -80,6 +95,9 @@ mod write_lock;
 pub use batch::{Batch, BatchRange, SubBatch};
 pub use bee::{Bee, BeeOptions};
 pub use block::{Block, Level};
+#[cfg(feature = "json")]
+pub use codec::Json;
+pub use codec::{Ascii, Binary, Codec, CodecError, Utf8};
 pub use diff::{Change, Diff};
 pub use entry::Entry;
 pub use error::{BlockFault, DecodeError, Error, Result};

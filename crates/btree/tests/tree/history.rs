@@ -64,6 +64,34 @@ fn a_live_history_goes_on() {
     assert_eq!(next(), None);
 }
 
+/// A log is known as a tree's by its first block.
+#[test]
+fn trees_are_known_by_their_header() {
+    let bee = new_bee();
+    assert!(!Bee::is_bee(bee.log()).unwrap());
+    bee.create_header().unwrap();
+    assert!(Bee::is_bee(bee.log()).unwrap());
+    assert!(matches!(Bee::is_bee(Replica::of(&bee).bee.log()), Err(Error::Missing(_))));
+    let other = crate::new_log();
+    other.append(&["no header"]).unwrap();
+    assert!(!Bee::is_bee(&other).unwrap());
+}
+
+/// A history that is not live ends where the log did when it was asked for, whatever its bounds.
+#[test]
+fn a_history_is_of_its_moment() {
+    let bee = new_bee();
+    bee.put(b"a", Some("1")).unwrap();
+    for options in
+        [HistoryOptions::default(), HistoryOptions { lt: Some(9), ..HistoryOptions::default() }]
+    {
+        let count = bee.log().len() - 1;
+        let history = bee.history(options);
+        bee.put(b"b", Some("2")).unwrap();
+        assert_eq!(history.count() as u64, count);
+    }
+}
+
 /// The last 50 blocks of a history over a log that is not here are asked for at once.
 #[test]
 fn a_cold_history_takes_a_round() {

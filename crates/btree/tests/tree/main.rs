@@ -8,6 +8,7 @@ mod hostile;
 mod model;
 mod sound;
 mod sparse;
+mod typed;
 mod watching;
 mod writing;
 

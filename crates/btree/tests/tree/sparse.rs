@@ -27,7 +27,7 @@ fn writer(keys: u64) -> Bee {
 /// An empty copy of a writer's log that knows its head.
 pub(crate) struct Replica {
     from: Log,
-    bee: Bee,
+    pub(crate) bee: Bee,
     fetched: u64,
     rounds: u64,
 }
