@@ -61,7 +61,7 @@ impl Check {
 }
 
 impl Tree {
-    /// Reads the whole tree and checks all that makes it one:
+    /// Reads the whole tree, of which a sub-database may be a part, and checks all that makes it one:
     ///
     /// - block 0 is the header of a Hyperbee;
     /// - each block that has a node or a key of the tree decodes, and each level that is named is
@@ -102,7 +102,8 @@ impl Tree {
     /// them. After the next call it gets one level further. [`Error::NotACommitEnd`] if there is no
     /// root, or whatever the log says. What is wrong with the tree is no error but a finding.
     pub fn check(&self, on_progress: impl FnMut(Progress)) -> Result<Check> {
-        Checker::new(self.walk().store, self.version()).run(on_progress)
+        let check = Checker::new(self.walk().store, self.version()).run(on_progress);
+        self.on_fork(check)
     }
 }
 

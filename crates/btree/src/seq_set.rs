@@ -30,6 +30,12 @@ impl SeqSet {
         is_new
     }
 
+    pub(crate) fn contains(&self, seq: u64) -> bool {
+        let (word, bit) = place(seq);
+        let page = self.pages.get(&(seq / PAGE_BITS));
+        page.and_then(|page| page.get(word)).is_some_and(|word| word & bit != 0)
+    }
+
     /// How many numbers are in the set.
     pub(crate) fn len(&self) -> u64 {
         self.count
@@ -104,6 +110,7 @@ mod tests {
                 let rest: Vec<u64> = range.filter(|seq| !model.contains(seq)).collect();
                 assert_eq!(gaps, rest);
             }
+            assert!((0..25_000).all(|seq| set.contains(seq) == model.contains(&seq)));
         }
     }
 
@@ -113,7 +120,7 @@ mod tests {
         let mut set = SeqSet::default();
         assert_eq!(set.gaps(3..1 << 40).next(), Some(3..1 << 40));
         for seq in [u64::MAX, u64::MAX - 1, 9000] {
-            assert!(set.insert(seq));
+            assert!(set.insert(seq) && set.contains(seq));
         }
         let gaps: Vec<_> = set.gaps(0..u64::MAX).collect();
         assert_eq!(gaps, [0..9000, 9001..u64::MAX - 1]);

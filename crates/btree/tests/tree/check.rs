@@ -18,7 +18,7 @@ fn check(bee: &Bee) -> Check {
 }
 
 /// The blocks that the tree under a node needs, its nodes and its depth, told from the blocks alone.
-fn reach(bee: &Bee, seq: u64, level: u64, reached: &mut BTreeSet<u64>) -> (u64, u32) {
+pub(crate) fn reach(bee: &Bee, seq: u64, level: u64, reached: &mut BTreeSet<u64>) -> (u64, u32) {
     let block = Block::decode(bee.log().get(seq).unwrap().unwrap()).unwrap();
     let level = block.levels().unwrap().swap_remove(level as usize);
     reached.insert(seq);

@@ -7,6 +7,7 @@ mod diff;
 mod history;
 mod hostile;
 mod model;
+mod reclaim;
 mod sound;
 mod sparse;
 mod watching;
