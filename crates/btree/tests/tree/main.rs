@@ -10,6 +10,7 @@ mod model;
 mod reclaim;
 mod sound;
 mod sparse;
+mod union;
 mod watching;
 mod writing;
 
