@@ -29,7 +29,7 @@ pub struct Bee {
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) options: BeeOptions,
-    writer: WriteLock,
+    pub(crate) writer: WriteLock,
     /// The memory of the last batch, for the next one. Only ever held for a moment.
     spare: Mutex<Option<Transaction>>,
 }

@@ -83,6 +83,9 @@ pub enum BlockFault {
     /// A node has more keys than any operation leaves behind.
     #[error("a node has {count} keys or more")]
     TooManyKeys { count: usize },
+    /// A node below the root has fewer keys than any operation leaves behind.
+    #[error("a node has only {count} keys")]
+    TooFewKeys { count: usize },
     /// A node below the root has no key.
     #[error("a node has no keys")]
     NoKeys,
@@ -95,6 +98,15 @@ pub enum BlockFault {
     /// Keys do not ascend, or not within the bounds that the parent sets.
     #[error("keys are out of order")]
     Unordered,
+    /// The node has more above it than any honest one has.
+    #[error("the tree has more than 64 levels")]
+    TooDeep,
+    /// A node names block 0, which holds no part of a tree.
+    #[error("a node points to the header")]
+    NamesHeader,
+    /// Block 0 is the header of something else than a Hyperbee.
+    #[error("the header names another protocol")]
+    NotAHeader,
 }
 
 /// Why bytes are not the protobuf message that they should be.

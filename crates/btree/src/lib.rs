@@ -27,6 +27,8 @@
 //! | read an older version | [`Bee::checkout`] |
 //! | see what was done, or what differs | [`Bee::history`], [`Tree::diff`] |
 //! | learn of changes | [`Bee::watch`], [`Bee::get_and_watch`] |
+//! | read several trees as one | [`Union`] |
+//! | check a whole tree, give back room | [`Tree::check`], [`Bee::reclaim`] |
 //! | keep several maps in one log | [`Bee::sub`], [`Batch::within`] |
 //! | use types of one's own | [`Bee::typed`], [`Codec`] |
 //!
@@ -67,6 +69,7 @@
 mod batch;
 mod bee;
 mod block;
+mod check;
 mod codec;
 mod cursor;
 mod del;
@@ -83,11 +86,14 @@ mod prefix;
 mod proto;
 mod put;
 mod range;
+mod reclaim;
+mod seq_set;
 mod staging;
 mod store;
 mod transaction;
 mod tree;
 pub mod typed;
+mod union;
 mod walk;
 mod watch;
 mod write_lock;
@@ -95,6 +101,7 @@ mod write_lock;
 pub use batch::{Batch, BatchRange, SubBatch};
 pub use bee::{Bee, BeeOptions};
 pub use block::{Block, Level};
+pub use check::{Check, Finding};
 #[cfg(feature = "json")]
 pub use codec::Json;
 pub use codec::{Ascii, Binary, Codec, CodecError, Utf8};
@@ -106,5 +113,7 @@ pub use header::{Header, Metadata};
 pub use history::{Action, History, HistoryOptions, Record};
 pub use limits::{BATCH_OPS_MAX, KEY_LEN_MAX};
 pub use range::{Range, RangeOptions};
+pub use reclaim::{ReclaimProgress, Reclaimed};
 pub use tree::Tree;
+pub use union::{MissingBlocks, Union, UnionEntry, UnionError, UnionRange, first_tree};
 pub use watch::{EntryWatch, Moved, Watch};

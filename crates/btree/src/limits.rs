@@ -51,4 +51,13 @@ pub(crate) const DIFF_AHEAD_STEPS: usize = 8192;
 /// Blocks that a history names at a time when it runs into missing ones.
 pub(crate) const HISTORY_AHEAD_BLOCKS: u64 = 1000;
 
+/// Findings after which a check ends: whoever writes so many makes more.
+pub(crate) const FINDINGS_MAX: usize = 256;
+
+/// Missing blocks that are named at a time by what reads whole trees.
+pub(crate) const MISSING_MAX: usize = 65_536;
+
+/// Nodes between two reports of how far a walk over a whole tree is.
+pub(crate) const PROGRESS_NODES: u64 = 1024;
+
 const _: () = assert!(NODE_KEYS_FULL == 2 * NODE_KEYS_MIN + 1);

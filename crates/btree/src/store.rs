@@ -173,6 +173,13 @@ impl Store {
         }
         while retire().is_some() {}
     }
+
+    /// Drops what is cached of blocks that are gone.
+    pub(crate) fn forget(&self, is_gone: impl Fn(u64) -> bool) {
+        self.cache.retain(|spot, _| match spot.part {
+            Part::Block(seq) | Part::Node(Kid { seq, .. }) => !is_gone(seq),
+        });
+    }
 }
 
 /// Blames the writer of block `seq`.

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use crate::{new_bee, new_log, scrambled};
 
 /// A log with these blocks behind the header, as a tree.
-fn bee_of(blocks: &[Vec<u8>]) -> Bee {
+pub(crate) fn bee_of(blocks: &[Vec<u8>]) -> Bee {
     let log = new_log();
     log.append(&[Header::new(None).encode()]).unwrap();
     log.append(blocks).unwrap();
@@ -18,7 +18,7 @@ fn bee_of(blocks: &[Vec<u8>]) -> Bee {
 }
 
 /// A block with these levels: the numbers of keys, and of children as pairs.
-fn block(key: &str, levels: &[(&[u64], &[u64])]) -> Vec<u8> {
+pub(crate) fn block(key: &str, levels: &[(&[u64], &[u64])]) -> Vec<u8> {
     let packed = |tag, numbers: &[u64]| {
         if numbers.is_empty() {
             vec![]
@@ -35,7 +35,7 @@ fn block(key: &str, levels: &[(&[u64], &[u64])]) -> Vec<u8> {
     [field(0x0a, &index), field(0x12, key.as_bytes())].concat()
 }
 
-fn field(tag: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn field(tag: u8, body: &[u8]) -> Vec<u8> {
     [vec![tag], varint(body.len() as u64), body.to_vec()].concat()
 }
 

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod check;
 mod diff;
 mod history;
 mod hostile;
 mod model;
+mod reclaim;
 mod sound;
 mod sparse;
 mod typed;
+mod union;
 mod watching;
 mod writing;
 

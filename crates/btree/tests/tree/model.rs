@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use crate::sound::assert_sound;
 use crate::{entries, log_options};
 
-type Model = BTreeMap<Bytes, Option<Bytes>>;
+pub(crate) type Model = BTreeMap<Bytes, Option<Bytes>>;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -29,7 +29,7 @@ enum Step {
 }
 
 /// Few enough keys that puts replace and deletions hit, enough for a tree of three levels.
-fn key() -> impl Strategy<Value = Bytes> {
+pub(crate) fn key() -> impl Strategy<Value = Bytes> {
     let letters = prop_oneof![Just(0_u8), Just(b'a'), Just(b'b'), Just(0xff)];
     prop_oneof![
         1 => vec(letters, 0..4).prop_map(Bytes::from),
@@ -55,7 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn bounds() -> impl Strategy<Value = RangeOptions> {
+pub(crate) fn bounds() -> impl Strategy<Value = RangeOptions> {
     let end = || option::of(key());
     (end(), end(), end(), end(), any::<bool>(), option::of(0..20_u64)).prop_map(
         |(gt, gte, lt, lte, reverse, limit)| RangeOptions { gt, gte, lt, lte, reverse, limit },
@@ -171,7 +171,7 @@ fn of(model: &Model) -> Vec<(Bytes, Option<Bytes>)> {
 }
 
 /// The rules of a range, as plainly as can be.
-fn select(model: &Model, options: &RangeOptions) -> Vec<(Bytes, Option<Bytes>)> {
+pub(crate) fn select(model: &Model, options: &RangeOptions) -> Vec<(Bytes, Option<Bytes>)> {
     let bound = |exclusive: &Option<Bytes>, inclusive: &Option<Bytes>| match (exclusive, inclusive)
     {
         (Some(key), _) => Bound::Excluded(key.clone()),

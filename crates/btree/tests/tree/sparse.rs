@@ -12,7 +12,7 @@ use crate::{entries, log_options, new_bee, new_log, scrambled};
 const KEYS: u64 = 4000;
 
 /// A tree of five levels.
-fn writer(keys: u64) -> Bee {
+pub(crate) fn writer(keys: u64) -> Bee {
     let bee = new_bee();
     for chunk in (0..keys).collect::<Vec<_>>().chunks(500) {
         let mut batch = bee.batch().unwrap();
@@ -28,8 +28,8 @@ fn writer(keys: u64) -> Bee {
 pub(crate) struct Replica {
     from: Log,
     pub(crate) bee: Bee,
-    fetched: u64,
-    rounds: u64,
+    pub(crate) fetched: u64,
+    pub(crate) rounds: u64,
 }
 
 impl Replica {
@@ -53,7 +53,7 @@ impl Replica {
         self.bee.log().apply(&proof).unwrap();
     }
 
-    fn fetch(&mut self, seqs: &[u64]) {
+    pub(crate) fn fetch(&mut self, seqs: &[u64]) {
         let log = self.bee.log();
         assert!(!seqs.is_empty());
         assert_eq!(seqs.iter().collect::<BTreeSet<_>>().len(), seqs.len(), "each is named once");

@@ -51,6 +51,10 @@ fn large() {
         assert_eq!(bee.log().byte_len(), case.byte_length, "{name}");
         assert_eq!(replay::tree_hash(&bee), case.tree_hash, "{name}");
 
+        let check = bee.snapshot().unwrap().check(|_| {}).unwrap();
+        assert_eq!(check.findings, [], "{name}");
+        assert_eq!(check.entries, case.live as u64, "{name}");
+
         let (mut live, mut digest) = (0, Blake2b::<U32>::new());
         for entry in bee.snapshot().unwrap().range(RangeOptions::default()) {
             let entry = entry.unwrap();

@@ -36,6 +36,8 @@ fn small() {
         for (n, StepAndLen { step, len }) in case.steps.iter().enumerate() {
             replay::run(&bee, &Step::from(step));
             assert_eq!(bee.log().len(), *len, "{name}, after step {n}");
+            let check = bee.snapshot().unwrap().check(|_| {}).unwrap();
+            assert_eq!(check.findings, [], "{name}, after step {n}");
         }
         for (seq, block) in case.blocks.iter().enumerate() {
             let ours = replay::block(&bee, seq as u64);
