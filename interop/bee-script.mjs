@@ -94,8 +94,10 @@ async function query(bee, { version, left, history, diff, ...operation }) {
   if (history !== undefined) {
     read = await collect(view.createHistoryStream(history), (found) => [...entry(found), found.type]);
   } else if (diff !== undefined) {
-    const stream = bee.checkout(left).createDiffStream(version, range(diff));
+    const other = bee.checkout(left);
+    const stream = other.createDiffStream(view, range(diff));
     read = await collect(stream, (found) => [entry(found.left), entry(found.right)]);
+    await other.close();
   } else {
     read = await take(view, operation);
   }

@@ -180,18 +180,17 @@ impl Run {
         compare_blocks(bee.log(), &self.open_log(theirs)?)?;
         ensure!(hash == answer.tree_hash, "the tree hashes differ");
         let asked: Vec<_> =
-            reads_of(steps).chain(queries.iter().map(|query| &query.about)).collect();
+            reads_of(steps).map(Asked::Within).chain(queries.iter().map(Asked::After)).collect();
         let found = [reads, our_bee::answer(&bee, &queries)?].concat();
         let expected = [answer.reads, told.reads].concat();
         ensure!(asked.len() == found.len(), "{} answers to {}", found.len(), asked.len());
         ensure!(expected.len() == found.len(), "{} answers and {}", expected.len(), found.len());
-        for ((about, ours), theirs) in asked.into_iter().zip(&found).zip(&expected) {
+        for ((asked, ours), theirs) in asked.into_iter().zip(&found).zip(&expected) {
             if ours == theirs {
                 continue;
             }
-            let is_get = matches!(about, Operation::Get { .. });
-            let excused = is_get && our_bee::is_stale_get(&bee, ours, theirs)?;
-            ensure!(excused, "{about:?}: we read {ours}, but Node {theirs}");
+            let excused = asked.is_get() && our_bee::is_stale_get(&bee, ours, theirs)?;
+            ensure!(excused, "{asked:?}: we read {ours}, but Node {theirs}");
             total.stale_gets += 1;
         }
         let blocks = bee.log().len();
@@ -235,6 +234,24 @@ impl Run {
             "alwaysDuplicate": self.script.always_duplicate,
             "metadata": metadata,
         }))
+    }
+}
+
+/// Something that is read.
+#[derive(Debug)]
+enum Asked<'a> {
+    Within(&'a Operation),
+    After(&'a Query),
+}
+
+impl Asked<'_> {
+    fn is_get(&self) -> bool {
+        match self {
+            Self::Within(operation) => matches!(operation, Operation::Get { .. }),
+            Self::After(query) => {
+                matches!(query, Query::Read { operation: Operation::Get { .. }, .. })
+            }
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Our side of a script: what `bee-script.mjs` does, with our own tree.
 
 use anyhow::{Context, Result};
-use multibee_btree::{Batch, Bee, Entry, RangeOptions, Tree};
+use multibee_btree::{
+    Action, Batch, Bee, Change, Entry, HistoryOptions, RangeOptions, Record, Tree,
+};
 use serde_json::{Value, json};
 
-use super::script::{Bounds, Cas, Operation, Query, Step};
+use super::script::{Bounds, Cas, HistoryBounds, Operation, Query, Step};
 
 /// Takes all steps. Returns the log's length after each, and what the reads in them gave.
 pub(super) fn take(bee: &Bee, steps: &[Step]) -> Result<(Vec<u64>, Vec<Value>)> {
@@ -39,11 +41,35 @@ pub(super) fn answer(bee: &Bee, queries: &[Query]) -> Result<Vec<Value>> {
 }
 
 fn answer_one(bee: &Bee, query: &Query) -> Result<Value> {
-    let tree = bee.checkout(query.version)?;
-    match &query.about {
-        Operation::Get { key } => get(&tree, key),
-        Operation::Range(bounds) => range(&tree, bounds),
-        Operation::Put { .. } | Operation::Del { .. } => unreachable!("these are no questions"),
+    match query {
+        Query::Read { version, operation: Operation::Get { key } } => {
+            get(&bee.checkout(*version)?, key)
+        }
+        Query::Read { version, operation: Operation::Range(bounds) } => {
+            range(&bee.checkout(*version)?, bounds)
+        }
+        Query::Read { .. } => unreachable!("a put or a deletion is no question"),
+        Query::Diff { left, right, bounds } => {
+            let right = bee.checkout(*right)?;
+            let changes = bee.checkout(*left)?.diff(&right, options(bounds))?.map(|change| {
+                let Change { left, right } = change?;
+                Ok(json!([left.as_ref().map(show), right.as_ref().map(show)]))
+            });
+            changes.collect()
+        }
+        Query::History { bounds, .. } => {
+            let records = bee.history(history_options(bounds)).map(|record| {
+                let Record { action, entry } = record?;
+                let mut shown = show(&entry);
+                let name = match action {
+                    Action::Put => "put",
+                    Action::Del => "del",
+                };
+                shown.as_array_mut().context("an entry is a list")?.push(name.into());
+                Ok(shown)
+            });
+            records.collect()
+        }
     }
 }
 
@@ -108,6 +134,11 @@ fn options(bounds: &Bounds) -> RangeOptions {
         reverse: bounds.reverse,
         limit: bounds.limit,
     }
+}
+
+fn history_options(bounds: &HistoryBounds) -> HistoryOptions {
+    let HistoryBounds { gt, gte, lt, lte, reverse, limit } = *bounds;
+    HistoryOptions { gt, gte, lt, lte, reverse, limit, live: false }
 }
 
 /// An entry as Node shows it.

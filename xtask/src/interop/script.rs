@@ -69,11 +69,26 @@ pub(super) struct Bounds {
     pub(super) limit: Option<u64>,
 }
 
-/// A question about one version of the tree.
+/// A question about a tree.
 #[derive(Debug)]
-pub(super) struct Query {
-    pub(super) version: u64,
-    pub(super) about: Operation,
+pub(super) enum Query {
+    /// What an operation reads of a version.
+    Read { version: u64, operation: Operation },
+    /// How one version differs from another.
+    Diff { left: u64, right: u64, bounds: Bounds },
+    /// What was done up to the newest version.
+    History { version: u64, bounds: HistoryBounds },
+}
+
+/// Bounds that are numbers of blocks; negative ones count from the end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct HistoryBounds {
+    pub(super) gt: Option<i64>,
+    pub(super) gte: Option<i64>,
+    pub(super) lt: Option<i64>,
+    pub(super) lte: Option<i64>,
+    pub(super) reverse: bool,
+    pub(super) limit: Option<u64>,
 }
 
 /// Most operations in one turn.
@@ -187,23 +202,59 @@ impl Script {
         bounds
     }
 
+    /// Bounds of a history of a log of `len` blocks. (Beyond it Hyperbee waits for blocks to come, and
+    /// 0 does not count as a bound.)
+    fn history_bounds(&mut self, len: u64) -> HistoryBounds {
+        let most = i64::try_from(len).unwrap_or(i64::MAX).max(2);
+        let mut number = || {
+            let number = 1 + self.random.below(usize::try_from(most - 1).unwrap_or(1)) as i64;
+            if self.random.one_in(3) { number - most } else { number }
+        };
+        let (low, high) = (number(), number());
+        let mut bounds =
+            HistoryBounds { reverse: self.random.one_in(2), ..HistoryBounds::default() };
+        match self.random.below(3) {
+            0 => {}
+            1 => bounds.gt = Some(low),
+            _ => bounds.gte = Some(low),
+        }
+        match self.random.below(3) {
+            0 => {}
+            1 => bounds.lt = Some(high),
+            _ => bounds.lte = Some(high),
+        }
+        bounds.limit = self.random.one_in(3).then(|| self.random.below(30) as u64);
+        bounds
+    }
+
     /// Questions about a tree that has had these versions; the last one is the newest.
     pub(super) fn queries(&mut self, versions: &[u64]) -> Vec<Query> {
         let newest = versions.last().copied().unwrap_or(1);
         let mut queries = Vec::new();
         for reverse in [false, true] {
-            let about = Operation::Range(Bounds { reverse, ..Bounds::default() });
-            queries.push(Query { version: newest, about });
+            let operation = Operation::Range(Bounds { reverse, ..Bounds::default() });
+            queries.push(Query::Read { version: newest, operation });
         }
-        for _ in 0..30 {
-            let is_old = self.random.one_in(4) && !versions.is_empty();
-            let version = if is_old { self.random.pick(versions) } else { newest };
-            let about = if self.random.one_in(3) {
-                Operation::Range(self.bounds())
-            } else {
-                Operation::Get { key: self.key() }
-            };
-            queries.push(Query { version, about });
+        for _ in 0..40 {
+            let old = self.random.pick(&[&[1], versions].concat());
+            let version = if self.random.one_in(4) { old } else { newest };
+            queries.push(match self.random.below(8) {
+                0 => Query::History { version: newest, bounds: self.history_bounds(newest) },
+                1 => {
+                    let (left, right) =
+                        if self.random.one_in(2) { (version, old) } else { (old, version) };
+                    // Both bounds of an end mean something else to Hyperbee's diff than to its
+                    // ranges, and it does not go backwards.
+                    let Bounds { gte, lt, limit, .. } = self.bounds();
+                    Query::Diff {
+                        left,
+                        right,
+                        bounds: Bounds { gte, lt, limit, ..Bounds::default() },
+                    }
+                }
+                2 | 3 => Query::Read { version, operation: Operation::Range(self.bounds()) },
+                _ => Query::Read { version, operation: Operation::Get { key: self.key() } },
+            });
         }
         queries
     }
@@ -271,13 +322,37 @@ impl Bounds {
     }
 }
 
+impl HistoryBounds {
+    /// As Node is given them.
+    fn to_json(&self) -> Value {
+        let Self { gt, gte, lt, lte, reverse, limit } = self;
+        let mut all = Map::new();
+        for (name, number) in [("gt", gt), ("gte", gte), ("lt", lt), ("lte", lte)] {
+            all.extend(number.map(|number| (name.to_owned(), number.into())));
+        }
+        all.insert("reverse".to_owned(), (*reverse).into());
+        all.extend(limit.map(|limit| ("limit".to_owned(), limit.into())));
+        all.into()
+    }
+}
+
 impl Query {
     /// As Node is given it.
     pub(super) fn to_json(&self) -> Value {
-        let mut query = self.about.to_json();
-        if let Some(fields) = query.as_object_mut() {
-            fields.insert("version".to_owned(), self.version.into());
+        match self {
+            Self::Read { version, operation } => {
+                let mut query = operation.to_json();
+                if let Some(fields) = query.as_object_mut() {
+                    fields.insert("version".to_owned(), (*version).into());
+                }
+                query
+            }
+            Self::Diff { left, right, bounds } => {
+                json!({ "diff": bounds.to_json(), "left": left, "version": right })
+            }
+            Self::History { version, bounds } => {
+                json!({ "history": bounds.to_json(), "version": version })
+            }
         }
-        query
     }
 }
