@@ -1,15 +1,20 @@
 //! Multibee against Hypercore and Hyperbee on Node.
 
+mod bees;
 mod carrying;
 mod damage;
 mod fetching;
 mod folder;
 mod network;
+mod our_bee;
 mod program;
+mod random;
 mod sample;
+mod script;
 mod serving;
 mod steps;
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -22,11 +27,17 @@ pub(crate) struct Options {
     /// Print the names of the cases and run none.
     #[arg(long)]
     list: bool,
+    /// Instead of the cases, run so many random scripts on trees, other ones each time.
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["filter", "list"])]
+    btree: Option<u32>,
+    /// With --btree: the seed of the first script.
+    #[arg(long, requires = "btree")]
+    seed: Option<u64>,
 }
 
 impl Options {
     pub(crate) fn everything() -> Self {
-        Self { filter: None, list: false }
+        Self { filter: None, list: false, btree: None, seed: None }
     }
 }
 
@@ -63,10 +74,17 @@ impl Case {
 const HYPERCORES: &[&str] = &["10", "11"];
 
 fn all_cases() -> Vec<Case> {
-    [folder::cases(), carrying::cases(), damage::cases(), fetching::cases(), serving::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        folder::cases(),
+        carrying::cases(),
+        damage::cases(),
+        bees::cases(),
+        fetching::cases(),
+        serving::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Runs the cases that `options` choose. A case that fails doesn't keep others from running.
@@ -83,6 +101,9 @@ pub(crate) fn run(options: &Options) -> Result<Outcome> {
         println!("!!! interoperability was SKIPPED: {why}");
         return Ok(Outcome::Skipped);
     }
+    if let Some(count) = options.btree {
+        return Ok(bees::run(count, options.seed.unwrap_or_else(any_seed)));
+    }
     program::build_multibee()?;
     let mut failed = 0;
     for case in &cases {
@@ -98,6 +119,12 @@ pub(crate) fn run(options: &Options) -> Result<Outcome> {
     let passed = cases.len() - failed;
     println!("{passed} passed, {failed} failed");
     Ok(Outcome::Ran { passed, failed })
+}
+
+/// Another one each time.
+fn any_seed() -> u64 {
+    // The standard library seeds its hash maps at random.
+    RandomState::new().hash_one(0)
 }
 
 #[cfg(test)]

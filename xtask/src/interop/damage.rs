@@ -10,6 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::Case;
+use super::random::Random;
 use super::steps::{Block, Seen, Steps, Verdict, text};
 
 /// The same damage in every run.
@@ -123,16 +124,16 @@ fn block(seq: u64) -> Vec<u8> {
 
 /// Makes damaged copies of a log in `folder`.
 fn damage(sound: &Path, folder: &Path, images: &mut Vec<Image>) -> Result<()> {
-    let mut random = Random(SEED);
+    let mut random = Random::new(SEED);
     for &file in FILES {
         for damage in [Damage::Flipped, Damage::Cut] {
             for _ in 0..TIMES {
                 let mut bytes = fs::read(sound.join(file))?;
                 match damage {
-                    Damage::Cut => bytes.truncate(random.place(&bytes)),
+                    Damage::Cut => bytes.truncate(place(&mut random, &bytes)),
                     Damage::Flipped => {
                         for _ in 0..=random.below(3) {
-                            let at = random.place(&bytes);
+                            let at = place(&mut random, &bytes);
                             if let Some(byte) = bytes.get_mut(at) {
                                 *byte ^= 1 << random.below(8);
                             }
@@ -278,30 +279,12 @@ fn print_table(table: &BTreeMap<(&str, Damage, [Judgement; 2]), usize>) {
     }
 }
 
-/// Numbers that look random and are the same in every run (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        let end = end.max(1) as u64;
-        usize::try_from(self.next() % end).unwrap_or(0)
-    }
-
-    /// A place in `bytes`, three times out of four one that is not zero: most of an oplog is empty.
-    fn place(&mut self, bytes: &[u8]) -> usize {
-        let used: Vec<usize> =
-            bytes.iter().enumerate().filter(|(_, byte)| **byte != 0).map(|(at, _)| at).collect();
-        let is_anywhere = self.below(4) == 0;
-        let any = self.below(bytes.len());
-        let used = used.get(self.below(used.len())).copied();
-        used.filter(|_| !is_anywhere).unwrap_or(any)
-    }
+/// A place in `bytes`, three times out of four one that is not zero: most of an oplog is empty.
+fn place(random: &mut Random, bytes: &[u8]) -> usize {
+    let used: Vec<usize> =
+        bytes.iter().enumerate().filter(|(_, byte)| **byte != 0).map(|(at, _)| at).collect();
+    let is_anywhere = random.one_in(4);
+    let any = random.below(bytes.len());
+    let used = used.get(random.below(used.len())).copied();
+    used.filter(|_| !is_anywhere).unwrap_or(any)
 }
