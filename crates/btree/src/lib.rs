@@ -51,6 +51,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod batch;
 mod bee;
 mod block;

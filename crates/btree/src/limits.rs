@@ -36,11 +36,12 @@ pub(crate) const CACHED_OVERHEAD_BYTES: u64 = 128;
 /// guess costs to download outweighs the round trip that it saves.
 pub(crate) const WIDE_BLOCK_LEN: u64 = 4096;
 
-/// Blocks that a range names at a time when it runs into missing ones.
-pub(crate) const AHEAD_BLOCKS: usize = 256;
+/// Blocks that a range names at a time when it runs into missing ones: with [`WIDE_BLOCK_LEN`], 8 MiB
+/// on average at most.
+pub(crate) const AHEAD_BLOCKS: usize = 2048;
 
-/// Entries and nodes at hand that a range walks over while it looks for further missing blocks.
-pub(crate) const AHEAD_STEPS: usize = 1024;
+/// Nodes at hand that a range looks at while it searches for further missing blocks.
+pub(crate) const AHEAD_NODES: usize = 4096;
 
 /// Blocks that a diff names at a time when it runs into missing ones.
 pub(crate) const DIFF_AHEAD_BLOCKS: usize = 4096;

@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::ahead::Ahead;
 use crate::cursor::{Bound, Cursor};
 use crate::entry::Entry;
 use crate::error::{BlockFault, Error, Result};
-use crate::limits::{AHEAD_BLOCKS, AHEAD_STEPS};
 use crate::node::Node;
 use crate::store::bad;
 use crate::tree::Tree;
@@ -61,7 +61,8 @@ impl Range {
         match self.tree.on_fork(self.scan.next(&walk)) {
             Ok(entry) => Ok(entry.and_then(|entry| self.tree.prefix.shown(entry))),
             Err(Error::Missing(seqs)) if walk.store.guesses() => {
-                Err(Error::Missing(self.scan.look_ahead(&walk, seqs)))
+                let Scan { cursor, end, left, .. } = &self.scan;
+                Err(Error::Missing(Ahead::new(&walk, cursor, end.as_ref(), *left).missing(&seqs)))
             }
             Err(error) => Err(error),
         }
@@ -133,32 +134,6 @@ impl<N: Clone> Scan<N> {
         self.left -= 1;
         self.behind = Some(Bound { key: entry.key.clone(), inclusive: false });
         Ok(Some(entry))
-    }
-
-    /// Adds to the missing blocks that stop the next step those that the steps after it will lack.
-    ///
-    /// Walks on over what is here, around what is not. A child that is not here is taken to hold as
-    /// many entries as the smallest node does.
-    fn look_ahead(&self, tree: &impl Walk<Node = N>, mut missing: Vec<u64>) -> Vec<u64> {
-        let mut ahead = self.clone();
-        for _ in 0..AHEAD_STEPS {
-            let further = match ahead.next(tree) {
-                Ok(Some(_)) => continue,
-                Err(Error::Missing(seqs)) => seqs,
-                _ => break,
-            };
-            for seq in further {
-                if !missing.contains(&seq) {
-                    missing.push(seq);
-                }
-            }
-            let skipped = ahead.cursor.skip(tree);
-            if skipped == 0 || missing.len() >= AHEAD_BLOCKS {
-                break;
-            }
-            ahead.left = ahead.left.saturating_sub(skipped as u64);
-        }
-        missing
     }
 }
 

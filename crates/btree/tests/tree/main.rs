@@ -6,6 +6,7 @@ mod diff;
 mod history;
 mod hostile;
 mod model;
+mod rounds;
 mod sound;
 mod sparse;
 mod watching;

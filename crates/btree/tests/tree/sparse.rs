@@ -27,7 +27,7 @@ fn writer(keys: u64) -> Bee {
 /// An empty copy of a writer's log that knows its head.
 pub(crate) struct Replica {
     from: Log,
-    bee: Bee,
+    pub(crate) bee: Bee,
     fetched: u64,
     rounds: u64,
 }
@@ -53,7 +53,7 @@ impl Replica {
         self.bee.log().apply(&proof).unwrap();
     }
 
-    fn fetch(&mut self, seqs: &[u64]) {
+    pub(crate) fn fetch(&mut self, seqs: &[u64]) {
         let log = self.bee.log();
         assert!(!seqs.is_empty());
         assert_eq!(seqs.iter().collect::<BTreeSet<_>>().len(), seqs.len(), "each is named once");
