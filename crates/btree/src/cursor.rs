@@ -94,6 +94,14 @@ impl<N: Clone> Cursor<N> {
         }
     }
 
+    /// Goes on from other nodes: those from the root to where reading stopped, each with what comes
+    /// next in it.
+    pub(crate) fn resume(&mut self, places: Vec<(N, Option<Step>)>) {
+        let frame = |(node, next)| Frame { node, next, seeking: false };
+        self.frames = places.into_iter().map(frame).collect();
+        self.opened = true;
+    }
+
     /// Where the range starts; `None` is the edge of the tree.
     pub(crate) fn from(&self) -> Option<&Bound> {
         self.from.as_ref()

@@ -52,4 +52,14 @@ pub(crate) const DIFF_AHEAD_STEPS: usize = 8192;
 /// Blocks that a history names at a time when it runs into missing ones.
 pub(crate) const HISTORY_AHEAD_BLOCKS: u64 = 1000;
 
+/// Blocks that are named in one answer to a range's hint, and that one such message may name.
+pub(crate) const HINT_BLOCKS_MAX: usize = 2048 + HINT_PART_BLOCKS;
+
+/// Blocks in one message of an answer.
+pub(crate) const HINT_PART_BLOCKS: usize = 128;
+
+/// Entries that a range gives at least between two hints. An answer covers about twice as many, and
+/// until it is used up there is nothing new to ask.
+pub(crate) const HINT_ENTRIES: u64 = 1024;
+
 const _: () = assert!(NODE_KEYS_FULL == 2 * NODE_KEYS_MIN + 1);

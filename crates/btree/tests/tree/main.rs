@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod diff;
+mod extension;
 mod history;
 mod hostile;
 mod model;

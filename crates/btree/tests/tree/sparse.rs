@@ -12,7 +12,7 @@ use crate::{entries, log_options, new_bee, new_log, scrambled};
 const KEYS: u64 = 4000;
 
 /// A tree of five levels.
-fn writer(keys: u64) -> Bee {
+pub(crate) fn writer(keys: u64) -> Bee {
     let bee = new_bee();
     for chunk in (0..keys).collect::<Vec<_>>().chunks(500) {
         let mut batch = bee.batch().unwrap();
