@@ -144,6 +144,10 @@ impl Bee {
         self.prefix.bytes()
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
     /// The header, or `None` if the log is empty.
     ///
     /// # Errors

@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use crate::entry::Entry;
 use crate::error::{Error, Result};
-use crate::limits::{DEPTH_MAX, NODE_KEYS_MIN};
+use crate::limits::DEPTH_MAX;
 use crate::node::Place;
 use crate::walk::Walk;
 
@@ -39,7 +39,7 @@ struct Frame<N> {
 
 /// A part of a node. In order they are: child 0, key 0, child 1, and so on to the last child.
 #[derive(Clone, Copy)]
-enum Step {
+pub(crate) enum Step {
     Kid(usize),
     Key(usize),
 }
@@ -83,21 +83,42 @@ impl<N: Clone> Cursor<N> {
         Ok(None)
     }
 
-    /// Steps over the key or the whole child that comes next. Returns how many entries that is at
-    /// the least; 0 if there is none.
-    pub(crate) fn skip(&mut self, tree: &impl Walk<Node = N>) -> usize {
+    /// Steps over the key or the whole child that comes next.
+    fn skip(&mut self, tree: &impl Walk<Node = N>) {
         let reverse = self.reverse;
-        let Some((frame, step)) =
+        if let Some((frame, step)) =
             self.frames.last_mut().and_then(|frame| frame.next.map(|step| (frame, step)))
-        else {
-            return 0;
-        };
-        frame.next = after(tree, &frame.node, step, reverse);
-        frame.seeking = false;
-        match step {
-            Step::Key(_) => 1,
-            Step::Kid(_) => NODE_KEYS_MIN,
+        {
+            frame.next = after(tree, &frame.node, step, reverse);
+            frame.seeking = false;
         }
+    }
+
+    /// Goes on from other nodes: those from the root to where reading stopped, each with what comes
+    /// next in it.
+    pub(crate) fn resume(&mut self, places: Vec<(N, Option<Step>)>) {
+        let frame = |(node, next)| Frame { node, next, seeking: false };
+        self.frames = places.into_iter().map(frame).collect();
+        self.opened = true;
+    }
+
+    /// Where the range starts; `None` is the edge of the tree.
+    pub(crate) fn from(&self) -> Option<&Bound> {
+        self.from.as_ref()
+    }
+
+    pub(crate) fn is_reverse(&self) -> bool {
+        self.reverse
+    }
+
+    /// The nodes from the root to where the cursor is, each with what comes next in it and whether
+    /// the start of the range lies within that. `None` until the root has been opened.
+    pub(crate) fn frames(
+        &self,
+    ) -> Option<impl DoubleEndedIterator<Item = (&N, Option<Step>, bool)> + ExactSizeIterator + Clone>
+    {
+        let frames = self.frames.iter().map(|frame| (&frame.node, frame.next, frame.seeking));
+        self.opened.then_some(frames)
     }
 
     /// A node entered at the edge, or, when `seeking`, where the range starts.
@@ -127,7 +148,8 @@ fn first<W: Walk>(tree: &W, node: &W::Node, reverse: bool) -> Option<Step> {
     if tree.is_leaf(node) { beside(tree, node, last, reverse) } else { Some(Step::Kid(last)) }
 }
 
-fn after<W: Walk>(tree: &W, node: &W::Node, step: Step, reverse: bool) -> Option<Step> {
+/// What follows `step` in a node.
+pub(crate) fn after<W: Walk>(tree: &W, node: &W::Node, step: Step, reverse: bool) -> Option<Step> {
     match step {
         Step::Kid(i) => beside(tree, node, i, reverse),
         Step::Key(i) => {

@@ -132,6 +132,9 @@ pub enum DecodeError {
     /// A text is not UTF-8.
     #[error("field {number} is not UTF-8")]
     NotText { number: u64 },
+    /// A list has more numbers than it may have.
+    #[error("field {number} has too many numbers")]
+    TooMany { number: u64 },
     /// The message is longer than 4 GiB.
     #[error("longer than 4 GiB")]
     TooLong,

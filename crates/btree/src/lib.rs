@@ -66,6 +66,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod batch;
 mod bee;
 mod block;
@@ -77,6 +78,7 @@ mod diff;
 mod entry;
 mod error;
 mod expect;
+mod extension;
 mod few;
 mod header;
 mod history;
@@ -109,6 +111,7 @@ pub use diff::{Change, Diff};
 pub use entry::Entry;
 pub use error::{BlockFault, DecodeError, Error, Result};
 pub use expect::{Expect, Outcome};
+pub use extension::{CacheHint, EXTENSION_NAME, ExtensionMessage, GetHint, RangeHint};
 pub use header::{Header, Metadata};
 pub use history::{Action, History, HistoryOptions, Record};
 pub use limits::{BATCH_OPS_MAX, KEY_LEN_MAX};

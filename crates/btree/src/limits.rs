@@ -36,11 +36,12 @@ pub(crate) const CACHED_OVERHEAD_BYTES: u64 = 128;
 /// guess costs to download outweighs the round trip that it saves.
 pub(crate) const WIDE_BLOCK_LEN: u64 = 4096;
 
-/// Blocks that a range names at a time when it runs into missing ones.
-pub(crate) const AHEAD_BLOCKS: usize = 256;
+/// Blocks that a range names at a time when it runs into missing ones: with [`WIDE_BLOCK_LEN`], 8 MiB
+/// on average at most.
+pub(crate) const AHEAD_BLOCKS: usize = 2048;
 
-/// Entries and nodes at hand that a range walks over while it looks for further missing blocks.
-pub(crate) const AHEAD_STEPS: usize = 1024;
+/// Nodes at hand that a range looks at while it searches for further missing blocks.
+pub(crate) const AHEAD_NODES: usize = 4096;
 
 /// Blocks that a diff names at a time when it runs into missing ones.
 pub(crate) const DIFF_AHEAD_BLOCKS: usize = 4096;
@@ -59,5 +60,15 @@ pub(crate) const MISSING_MAX: usize = 65_536;
 
 /// Nodes between two reports of how far a walk over a whole tree is.
 pub(crate) const PROGRESS_NODES: u64 = 1024;
+
+/// Blocks that are named in one answer to a range's hint, and that one such message may name.
+pub(crate) const HINT_BLOCKS_MAX: usize = 2048 + HINT_PART_BLOCKS;
+
+/// Blocks in one message of an answer.
+pub(crate) const HINT_PART_BLOCKS: usize = 128;
+
+/// Entries that a range gives at least between two hints. An answer covers about twice as many, and
+/// until it is used up there is nothing new to ask.
+pub(crate) const HINT_ENTRIES: u64 = 1024;
 
 const _: () = assert!(NODE_KEYS_FULL == 2 * NODE_KEYS_MIN + 1);

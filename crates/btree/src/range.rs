@@ -2,10 +2,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::cursor::{Bound, Cursor};
+use crate::ahead::Ahead;
+use crate::cursor::{Bound, Cursor, Step};
 use crate::entry::Entry;
 use crate::error::{BlockFault, Error, Result};
-use crate::limits::{AHEAD_BLOCKS, AHEAD_STEPS};
+use crate::extension::{ExtensionMessage, RangeHint, checkpoint};
+use crate::limits::HINT_ENTRIES;
 use crate::node::Node;
 use crate::store::bad;
 use crate::tree::Tree;
@@ -15,7 +17,7 @@ use crate::walk::Walk;
 ///
 /// No bounds give the whole tree. A bound of zero length is a bound: it is the smallest key. When
 /// both bounds of an end are given, the exclusive one counts and the other is ignored.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RangeOptions {
     /// Keys after this one.
     pub gt: Option<Bytes>,
@@ -41,12 +43,14 @@ pub struct Range {
     scan: Scan<Arc<Node>>,
     /// The iterator has reported an error.
     failed: bool,
+    /// How many entries were left to give when peers were last asked.
+    hinted: Option<u64>,
 }
 
 impl Range {
     pub(crate) fn new(tree: Tree, options: RangeOptions) -> Self {
         let scan = Scan::new(tree.prefix.range(options));
-        Self { tree, scan, failed: false }
+        Self { tree, scan, failed: false, hinted: None }
     }
 
     /// The next entry, or `None` at the end.
@@ -61,10 +65,28 @@ impl Range {
         match self.tree.on_fork(self.scan.next(&walk)) {
             Ok(entry) => Ok(entry.and_then(|entry| self.tree.prefix.shown(entry))),
             Err(Error::Missing(seqs)) if walk.store.guesses() => {
-                Err(Error::Missing(self.scan.look_ahead(&walk, seqs)))
+                let Scan { cursor, end, left, .. } = &self.scan;
+                Err(Error::Missing(Ahead::new(&walk, cursor, end.as_ref(), *left).missing(&seqs)))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What to send to peers with [`EXTENSION_NAME`](crate::EXTENSION_NAME) when
+    /// [`next`](Self::next) has found blocks missing. They may answer with the numbers of the next
+    /// 2000 blocks or so that the range needs.
+    ///
+    /// `None` as long as there is no point in asking, or asking again.
+    pub fn hint(&mut self) -> Option<ExtensionMessage> {
+        let left = self.scan.left;
+        if left == 0 || self.hinted.is_some_and(|then| then - left < HINT_ENTRIES) {
+            return None;
+        }
+        let walk = self.tree.walk();
+        let checkpoint = checkpoint::of(&self.scan.cursor, walk.root_spot()?)?;
+        self.hinted = Some(left);
+        let range = self.scan.options();
+        Some(RangeHint { version: walk.version, range, checkpoint }.into())
     }
 }
 
@@ -114,6 +136,26 @@ impl<N: Clone> Scan<N> {
         }
     }
 
+    /// Goes on from other nodes than those that it came to itself.
+    pub(crate) fn resume(&mut self, places: Vec<(N, Option<Step>)>) {
+        self.cursor.resume(places);
+    }
+
+    /// The range from its start, with what is left of its limit.
+    fn options(&self) -> RangeOptions {
+        let (from, end) = (self.cursor.from().cloned(), self.end.clone());
+        let (lower, upper) = if self.reverse { (end, from) } else { (from, end) };
+        let split = |bound: Option<Bound>| match bound {
+            Some(Bound { key, inclusive: true }) => (None, Some(key)),
+            Some(Bound { key, inclusive: false }) => (Some(key), None),
+            None => (None, None),
+        };
+        let ((gt, gte), (lt, lte)) = (split(lower), split(upper));
+        // A number that the other side cannot count to is no limit.
+        let limit = Some(self.left).filter(|left| *left < 1 << 53);
+        RangeOptions { gt, gte, lt, lte, reverse: self.reverse, limit }
+    }
+
     pub(crate) fn next(&mut self, tree: &impl Walk<Node = N>) -> Result<Option<Entry>> {
         if self.left == 0 {
             return Ok(None);
@@ -133,32 +175,6 @@ impl<N: Clone> Scan<N> {
         self.left -= 1;
         self.behind = Some(Bound { key: entry.key.clone(), inclusive: false });
         Ok(Some(entry))
-    }
-
-    /// Adds to the missing blocks that stop the next step those that the steps after it will lack.
-    ///
-    /// Walks on over what is here, around what is not. A child that is not here is taken to hold as
-    /// many entries as the smallest node does.
-    fn look_ahead(&self, tree: &impl Walk<Node = N>, mut missing: Vec<u64>) -> Vec<u64> {
-        let mut ahead = self.clone();
-        for _ in 0..AHEAD_STEPS {
-            let further = match ahead.next(tree) {
-                Ok(Some(_)) => continue,
-                Err(Error::Missing(seqs)) => seqs,
-                _ => break,
-            };
-            for seq in further {
-                if !missing.contains(&seq) {
-                    missing.push(seq);
-                }
-            }
-            let skipped = ahead.cursor.skip(tree);
-            if skipped == 0 || missing.len() >= AHEAD_BLOCKS {
-                break;
-            }
-            ahead.left = ahead.left.saturating_sub(skipped as u64);
-        }
-        missing
     }
 }
 

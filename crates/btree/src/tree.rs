@@ -1,9 +1,12 @@
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::bee::Shared;
 use crate::diff::Diff;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
+use crate::extension::{ExtensionMessage, GetHint};
 use crate::prefix::Prefix;
 use crate::range::{Range, RangeOptions};
 use crate::walk::{self, Stored};
@@ -114,6 +117,14 @@ impl Tree {
     pub(crate) fn on_fork<T>(&self, read: Result<T>) -> Result<T> {
         let fork = self.shared.store.log().fork();
         if fork == self.fork { read } else { Err(Error::WentBack { fork }) }
+    }
+
+    /// What to send to peers with [`EXTENSION_NAME`](crate::EXTENSION_NAME), once, when
+    /// [`get`](Self::get) of this key has found blocks missing. They may answer with the numbers of
+    /// all that it needs. `None` if the tree is empty.
+    pub fn hint(&self, key: &[u8]) -> Option<ExtensionMessage> {
+        let key = Bytes::copy_from_slice(&self.prefix.stored(key));
+        (self.version >= 2).then(|| GetHint { version: self.version, key }.into())
     }
 
     pub(crate) fn walk(&self) -> Stored<'_> {

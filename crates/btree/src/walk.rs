@@ -34,14 +34,20 @@ pub(crate) struct Stored<'a> {
     pub(crate) version: u64,
 }
 
+impl Stored<'_> {
+    /// Where the root is, unless the tree is that of a log with no entries.
+    pub(crate) fn root_spot(&self) -> Option<Kid> {
+        (self.version >= 2).then(|| Kid { seq: self.version - 1, level: 0 })
+    }
+}
+
 impl Walk for Stored<'_> {
     type Node = Arc<Node>;
 
     fn root(&self) -> Result<Option<Arc<Node>>> {
-        if self.version < 2 {
+        let Some(spot) = self.root_spot() else {
             return Ok(None);
-        }
-        let spot = Kid { seq: self.version - 1, level: 0 };
+        };
         self.store.node(spot).map(Some).map_err(|error| match error {
             Error::BadBlock { seq, what: BlockFault::NoLevel { level: 0 } } if seq == spot.seq => {
                 Error::NotACommitEnd { version: self.version }

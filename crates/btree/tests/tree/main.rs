@@ -4,10 +4,12 @@
 
 mod check;
 mod diff;
+mod extension;
 mod history;
 mod hostile;
 mod model;
 mod reclaim;
+mod rounds;
 mod sound;
 mod sparse;
 mod typed;

@@ -44,6 +44,7 @@ struct Bounds {
 fn queries() {
     let cases: Vec<Case> = crate::cases("queries.json");
     let (mut checked, mut stale, mut others) = (0, 0, 0);
+    let mut touches = 0;
     for case in &cases {
         let bee = build(case);
         for query in &case.queries {
@@ -58,6 +59,11 @@ fn queries() {
                 "history" => {
                     check_history(&bee, query, &context);
                     checked += 1;
+                    continue;
+                }
+                "touch" => {
+                    check_touch(&bee, query, &context);
+                    touches += 1;
                     continue;
                 }
                 "range" | "peek" | "get" => {}
@@ -84,6 +90,8 @@ fn queries() {
         }
     }
     println!("queries.json: {checked} queries, {stale} stale in Hyperbee, {others} of other kinds");
+    println!("queries.json: {touches} lookups whose blocks are those that Hyperbee reads");
+    assert!(touches > 0, "there are such queries");
     assert!(stale >= 1, "the case q-stale-get is there to differ");
     crate::passed("queries.json", cases.len());
 }
@@ -183,6 +191,23 @@ fn check_history(bee: &Bee, query: &Value, context: &str) {
         })
         .collect();
     assert_eq!(serde_json::to_value(records).unwrap(), query["result"], "{context}");
+}
+
+/// Who asks for a hint is sent to the blocks that Hyperbee reads, in that order.
+fn check_touch(bee: &Bee, query: &Value, context: &str) {
+    let key = hex::decode(query["key"].as_str().unwrap()).unwrap();
+    let ask = bee.snapshot().unwrap().hint(&key).unwrap();
+    let answer = bee.answer_hint(&ask);
+    let blocks: Vec<u64> =
+        answer.into_iter().flat_map(|message| message.cache.unwrap().blocks).collect();
+    let mut touched: Vec<u64> = Vec::new();
+    for seq in query["result"]["touched"].as_array().unwrap() {
+        let seq = seq.as_u64().unwrap();
+        if !touched.contains(&seq) {
+            touched.push(seq);
+        }
+    }
+    assert_eq!(blocks, touched, "{context}");
 }
 
 /// A block with an empty index is refused; others may be served, but nothing is promised.
