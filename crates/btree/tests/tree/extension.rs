@@ -147,7 +147,7 @@ fn answers_are_read_with_care() {
     replica.fetch(&[3]);
     let cache = CacheHint { start: 2, end: 30, blocks: vec![9, 3, 1, 9, 21, 20, u64::MAX] };
     assert_eq!(cache.missing(replica.bee.log()), [9, 20]);
-    assert_eq!(CacheHint::default().missing(replica.bee.log()), []);
+    assert!(CacheHint::default().missing(replica.bee.log()).is_empty());
 }
 
 /// More numbers than anybody sends are refused before they take memory.
