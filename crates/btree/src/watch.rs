@@ -68,6 +68,19 @@ impl Bee {
         Ok(Watch { bee: self.clone(), range, last, listener })
     }
 
+    /// Tells of changes in a range of keys since a version, a [`checkout`](Self::checkout) mostly:
+    /// the first one shows what has changed up to now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherTree`] if `tree` is not of this log and sub-database.
+    pub fn watch_since(&self, tree: &Tree, range: RangeOptions) -> Result<Watch> {
+        let watch = self.watch(range)?;
+        // Whether the two can be compared.
+        watch.last.diff(tree, RangeOptions::default())?;
+        Ok(Watch { last: tree.clone(), ..watch })
+    }
+
     /// Reads an entry, and tells of each other that comes in its place.
     ///
     /// # Errors

@@ -54,6 +54,21 @@ fn subs_are_watched() {
     assert_eq!(changed(&watch.look().unwrap().unwrap(), RangeOptions::default()), ["x"]);
 }
 
+/// A watch that begins with an older version shows first what has changed since.
+#[test]
+fn changes_since_a_version_show() {
+    let bee = new_bee();
+    let version = bee.put(b"a", Some("1")).unwrap() + 1;
+    bee.put(b"b", Some("1")).unwrap();
+    let before = bee.checkout(version).unwrap();
+    let mut watch = bee.watch_since(&before, RangeOptions::default()).unwrap();
+    assert_eq!(changed(&watch.look().unwrap().unwrap(), RangeOptions::default()), ["b"]);
+    assert!(watch.look().unwrap().is_none());
+    let other = new_bee().snapshot().unwrap();
+    let refused = bee.watch_since(&other, RangeOptions::default());
+    assert!(matches!(refused, Err(Error::OtherTree)));
+}
+
 /// Whoever waits while another thread writes sees each key come, whole batches at a time, and ends up
 /// with all of them.
 #[test]
