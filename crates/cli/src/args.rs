@@ -77,6 +77,9 @@ pub(crate) enum Command {
         /// The device's key
         key: String,
     },
+    /// Go on with a directory that was moved by copying it. Never for one that is still used
+    /// elsewhere, nor for an older backup
+    Adopt,
     /// Take connections from other devices and readers, until interrupted
     Serve {
         /// Where to listen; port 0 lets the system choose

@@ -201,3 +201,27 @@ fn the_demo_runs() {
     std::fs::create_dir(place.path("mine")).unwrap();
     assert!(place.fails("x", &["demo", "--out", "mine"], 2).contains("was not made by a demo"));
 }
+
+/// A copied directory is refused, and says what to do; the original is as before. Once adopted, the
+/// copy goes on, with the original's key and data.
+#[test]
+fn copies_are_refused_until_adopted() {
+    let place = Place::new();
+    let key = place.ok("a", &["init"]);
+    place.ok("a", &["put", "milk", "two"]);
+    let (from, to) = (place.path("a/primary"), place.path("b/primary"));
+    std::fs::create_dir_all(&to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+    let said = place.fails("b", &["put", "milk", "three"], 2);
+    assert!(said.contains("is a copy") && said.contains("adopt"), "{said}");
+    assert_eq!(place.ok("a", &["get", "milk"]), "two");
+
+    assert_eq!(place.ok("b", &["adopt"]), key);
+    assert_eq!(place.ok("b", &["get", "milk"]), "two");
+    place.ok("b", &["put", "milk", "three"]);
+    assert_eq!(place.ok("b", &["get", "milk"]), "three");
+    place.fails("nowhere", &["adopt"], 2);
+}

@@ -45,7 +45,7 @@ impl Shared {
     ) -> Result<(u64, u64)> {
         let Some(keys) = &self.keys else {
             self.disk.check_writable()?;
-            return Err(Error::NotWritable);
+            return Err(self.not_writable());
         };
         self.check_batch(blocks)?;
         let mut writer = self.writer()?;

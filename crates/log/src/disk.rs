@@ -130,6 +130,14 @@ impl Disk {
         self.change(part, |storage| Ok(storage.discard(part, offset, len)?))
     }
 
+    pub(crate) fn is_copy(&self) -> Result<bool> {
+        Ok(self.storage.is_copy()?)
+    }
+
+    pub(crate) fn claim(&self) -> Result<()> {
+        Ok(self.storage.claim()?)
+    }
+
     pub(crate) fn publish(&self) -> Result<()> {
         Ok(self.storage.publish()?)
     }

@@ -48,7 +48,7 @@ pub enum DecodeError {
 /// | `ForkMismatch`, `Outdated` | nobody | drop the proof |
 /// | `InvalidRequest` | who asked | answer "no data" |
 /// | `NotAvailable` | nobody | ask somebody else |
-/// | `NotWritable`, `ReadOnly`, `WrongStorage`, `InvalidFork`, `UnfinishedReorg`, `BlockTooLarge`, `BatchTooLarge`, `LogTooLarge` | the caller | mend the call |
+/// | `NotWritable`, `Copied`, `ReadOnly`, `WrongStorage`, `InvalidFork`, `UnfinishedReorg`, `BlockTooLarge`, `BatchTooLarge`, `LogTooLarge` | the caller | mend the call |
 /// | `Locked`, `Busy` | another process | try again later |
 /// | `NewerFormat` | nobody | use a newer program |
 /// | `Corrupt` | this machine | [repair](crate::Log::repair), or [restore](crate::Log::restore) if it does not open |
@@ -94,6 +94,11 @@ pub enum Error {
     /// There is no key pair here that may sign this log.
     #[error("this log is not writable here")]
     NotWritable,
+    /// The storage is a copy of another one, as a restored backup is. It can be read and followed.
+    #[error(
+        "this log is a copy of one that may be written elsewhere: adopt it if that will never be again"
+    )]
+    Copied,
     /// A block is longer than a log may hold.
     #[error("block of {len} bytes, at most {limit} are allowed")]
     BlockTooLarge { len: u64, limit: u64 },

@@ -2,6 +2,7 @@
 
 mod handles;
 mod hole;
+mod instance;
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -20,8 +21,11 @@ use handles::Handle;
 /// it was opened for reading only.
 ///
 /// The layout is Hypercore 10's: files `oplog`, `tree`, `data`, `bitfield` and rarely `header`,
-/// each made when first written, and `key` and `conflict`, which are our own. Files are readable by
-/// their owner only. A `key` that others may read is refused.
+/// each made when first written, and `key`, `conflict` and `instance`, which are our own. Files are
+/// readable by their owner only. A `key` that others may read is refused.
+///
+/// A directory that was copied or restored is known as a [copy](crate::Log::is_copy) by its `oplog` being
+/// another file than `instance` says. It may be renamed within its file system.
 ///
 /// Files are opened when they are needed. A process keeps about 256 open for all its logs together,
 /// and one of each log for its lock.
@@ -268,9 +272,22 @@ impl Storage for FileStorage {
         Ok(self.with_file(part, hole::allocated)?.unwrap_or(0))
     }
 
+    fn is_copy(&self) -> io::Result<bool> {
+        instance::is_copy(&self.dir().path)
+    }
+
+    fn claim(&self) -> io::Result<()> {
+        instance::claim(&self.dir().path)
+    }
+
     fn publish(&self) -> io::Result<()> {
         let mut dir = self.dir();
-        sync_dir(&dir.path)?;
+        // Without a key nobody can write it, here or in a copy. This syncs the directory, too.
+        if dir.path.join(Part::Key.name()).try_exists()? {
+            instance::claim(&dir.path)?;
+        } else {
+            sync_dir(&dir.path)?;
+        }
         if let Some(target) = dir.rename_to.clone() {
             fs::rename(&dir.path, &target)?;
             dir.path = target;

@@ -82,6 +82,8 @@ pub(crate) struct Shared {
     discovery_key: DiscoveryKey,
     /// Present if they may sign this log alone.
     pub(crate) keys: Option<KeyPair>,
+    /// Whether there are keys that are not used, since this is a copy.
+    is_copy: bool,
     pub(crate) options: LogOptions,
     pub(crate) disk: Arc<Disk>,
     pub(crate) tree: TreeStore,
@@ -184,7 +186,7 @@ impl Log {
         let tree = TreeStore::open(disk.clone(), options.cache.clone(), 0);
         tree.look_for_stale_nodes()?;
         let writer = Writer { oplog, header, data: Vec::new() };
-        Ok(Self::assemble(keys, options, disk, Recovered { tree, state, writer }))
+        Ok(Self::assemble(keys, false, options, disk, Recovered { tree, state, writer }))
     }
 
     /// Opens a log, after a crash too: changes that did not reach the disk whole are dropped.
@@ -200,11 +202,39 @@ impl Log {
         Self::open_disk(options.disk(storage, true), options)
     }
 
+    /// Opens a log as [`open`](Self::open) does, and makes this storage the one where it is written,
+    /// if it was a [copy](Self::is_copy).
+    ///
+    /// The log must never again be written where it was copied from. If anybody may have blocks of
+    /// it that are not here, since the backup is older than they are, fetch those first: to append
+    /// in their place would be to sign a second history, and no one would trust the log any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn adopt(storage: impl Storage, options: LogOptions) -> Result<Self> {
+        let disk = options.disk(storage, true);
+        if Oplog::open(&disk)?.is_some() {
+            disk.claim()?;
+        }
+        Self::open_disk(disk, options)
+    }
+
+    /// Returns whether the key of this log is here and not used, since the storage was copied from
+    /// another one, or restored from a backup. Such a log can be read, and follows the other one as
+    /// any replica does; what would write it fails with [`Error::Copied`]. See
+    /// [`adopt`](Self::adopt).
+    pub fn is_copy(&self) -> bool {
+        self.shared.is_copy
+    }
+
     pub(crate) fn open_disk(disk: Arc<Disk>, options: LogOptions) -> Result<Self> {
         let Some(opened) = Oplog::open(&disk)? else {
             return Err(Error::WrongStorage { what: "the storage holds no log" });
         };
         let keys = recovery::find_keys(&disk, &opened.header)?;
+        let is_copy = keys.is_some() && disk.is_copy()?;
+        let keys = keys.filter(|_| !is_copy);
         let recovered = recovery::recover(&disk, &options.cache, opened, keys.is_none())?;
         if keys.is_some() {
             // The program that wrote this may have ended before the disk had all of it.
@@ -213,7 +243,7 @@ impl Log {
             // Other than blocks, which come again, nobody may ever tell of it again.
             disk.sync(Barrier::Recovery, &[Part::Conflict])?;
         }
-        let log = Self::assemble(keys, options, disk, recovered);
+        let log = Self::assemble(keys, is_copy, options, disk, recovered);
         log.shared.flush_what_was_found();
         Ok(log)
     }
@@ -230,6 +260,7 @@ impl Log {
 
     pub(crate) fn assemble(
         keys: Option<KeyPair>,
+        is_copy: bool,
         options: LogOptions,
         disk: Arc<Disk>,
         recovered: Recovered,
@@ -245,6 +276,7 @@ impl Log {
             key,
             discovery_key: key.discovery_key(),
             keys,
+            is_copy,
             options,
             disk,
             tree,
@@ -398,6 +430,11 @@ impl Shared {
     pub(crate) fn state_mut(&self) -> StateMut<'_> {
         let state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         StateMut::new(state, &self.head_changed, &self.seen_fork)
+    }
+
+    /// Why a log without keys is not written.
+    pub(crate) fn not_writable(&self) -> Error {
+        if self.is_copy { Error::Copied } else { Error::NotWritable }
     }
 
     pub(crate) fn commit(&self) -> Arc<Commit> {

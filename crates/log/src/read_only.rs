@@ -51,7 +51,7 @@ impl Log {
     pub fn open_read_only(storage: impl Storage, options: LogOptions) -> Result<Self> {
         let disk = Arc::new(Disk::read_only(storage));
         let recovered = read_consistently(&disk, &options)?;
-        Ok(Self::assemble(None, options, disk, recovered))
+        Ok(Self::assemble(None, false, options, disk, recovered))
     }
 
     /// Looks whether the writer of a log that is [open for reading](Self::open_read_only) has

@@ -44,7 +44,7 @@ impl Shared {
     fn truncate(&self, len: u64, fork: Option<u64>) -> Result<u64> {
         let Some(keys) = &self.keys else {
             self.disk.check_writable()?;
-            return Err(Error::NotWritable);
+            return Err(self.not_writable());
         };
         let mut writer = self.writer()?;
         self.check_one_history()?;

@@ -98,6 +98,19 @@ pub trait Storage: Send + Sync + 'static {
         self.len(part)
     }
 
+    /// Returns whether this storage was copied from another one, as by restoring a backup: then the
+    /// other one may be in use as well, and a log must not be written in both.
+    ///
+    /// Asked when a log is opened to be written. Storage that cannot tell says no.
+    fn is_copy(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Makes this storage the original, durably.
+    fn claim(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Tells that the parts of a new log are complete and synced.
     ///
     /// Storage that builds a new log aside puts it in its place now, durably. Called once, at the
@@ -134,6 +147,14 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     fn allocated(&self, part: Part) -> io::Result<u64> {
         (**self).allocated(part)
+    }
+
+    fn is_copy(&self) -> io::Result<bool> {
+        (**self).is_copy()
+    }
+
+    fn claim(&self) -> io::Result<()> {
+        (**self).claim()
     }
 
     fn publish(&self) -> io::Result<()> {

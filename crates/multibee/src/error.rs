@@ -27,6 +27,15 @@ pub enum Error {
         /// The directory that was asked for.
         path: PathBuf,
     },
+    /// The directory was copied, or put back from a backup. Its key may be in use elsewhere.
+    #[error(
+        "{path} is a copy, and two that write with one key lose writes: go on with a new database, or, \
+         if the original will never be used again and had nothing that is not here, adopt the copy"
+    )]
+    Copied {
+        /// The directory that was asked for.
+        path: PathBuf,
+    },
     /// The log holds a tree, but none of ours: a plain Hyperbee, or nothing yet.
     #[error("the log holds no Multibee database: its header says {found:?}")]
     ForeignFormat {

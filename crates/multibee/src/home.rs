@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use multibee_log::{FileStorage, KeyPair, Log, LogKey, LogOptions, MemoryStorage};
+use multibee_log::{FileStorage, KeyPair, Log, LogKey, LogOptions, MemoryStorage, Storage};
 
 use crate::Error;
 
@@ -49,7 +49,7 @@ impl Home {
         }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         match self {
             Self::Dir(dir) => dir.clone(),
             Self::Memory(_) => PathBuf::from("(memory)"),
@@ -78,14 +78,26 @@ impl Home {
     ///
     /// [`Error::NotADatabase`], [`Error::Locked`], or the disk is at fault.
     pub fn open_primary(&self, options: LogOptions) -> Result<Log, Error> {
+        self.primary(|storage| Log::open(storage, options))
+    }
+
+    /// Opens the log of a database, and makes a [copy](Log::is_copy) the original.
+    pub(crate) fn adopt_primary(&self, options: LogOptions) -> Result<Log, Error> {
+        self.primary(|storage| Log::adopt(storage, options))
+    }
+
+    fn primary(
+        &self,
+        open: impl FnOnce(Arc<dyn Storage>) -> multibee_log::Result<Log>,
+    ) -> Result<Log, Error> {
         if !self.exists() {
             return Err(Error::NotADatabase { path: self.path() });
         }
         let opened = match self {
             Self::Dir(dir) => {
-                FileStorage::open(dir.join(PRIMARY)).and_then(|storage| Log::open(storage, options))
+                FileStorage::open(dir.join(PRIMARY)).and_then(|storage| open(Arc::new(storage)))
             }
-            Self::Memory(memory) => Log::open(memory.storage(PRIMARY), options),
+            Self::Memory(memory) => open(Arc::new(memory.storage(PRIMARY))),
         };
         opened.map_err(|error| match error {
             multibee_log::Error::Locked { .. } => Error::Locked { path: self.path() },

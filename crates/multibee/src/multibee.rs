@@ -54,14 +54,32 @@ impl Multibee {
     ///
     /// # Errors
     ///
-    /// [`Error::NotADatabase`], [`Error::Locked`] and [`Error::NewerFormat`] say what to do;
-    /// otherwise the disk or its content is at fault.
+    /// [`Error::NotADatabase`], [`Error::Locked`], [`Error::Copied`] and [`Error::NewerFormat`] say
+    /// what to do; otherwise the disk or its content is at fault.
     pub fn open(home: Home, options: Options) -> Result<Self, Error> {
         let log = home.open_primary(log_options(&options))?;
         Self::start(home, log, &options)
     }
 
+    /// Opens a database as [`open`](Self::open) does, even if its directory is a copy of another one.
+    ///
+    /// The other one must never be used again, and the copy must have all that it ever wrote and
+    /// others have seen: one that was copied while the original was not running, and moved since.
+    /// An older backup has not. To go on with that would be to sign a second history, which other
+    /// devices refuse.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn adopt(home: Home, options: Options) -> Result<Self, Error> {
+        let log = home.adopt_primary(log_options(&options))?;
+        Self::start(home, log, &options)
+    }
+
     fn start(home: Home, log: Log, options: &Options) -> Result<Self, Error> {
+        if log.is_copy() {
+            return Err(Error::Copied { path: home.path() });
+        }
         let metadata = Metadata { user_data: Some(FORMAT.into()), ..Metadata::default() };
         let bee_options = BeeOptions {
             cache_bytes: options.cache_bytes,

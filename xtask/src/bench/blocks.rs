@@ -71,7 +71,8 @@ pub(super) fn read_while_writing(task: &Task, threads: u32) -> Result<Vec<Record
     copy_folder(&task.source_folder(), &folder)?;
     let options =
         LogOptions { durability: multibee::Durability::Buffered, ..LogOptions::default() };
-    let log = Log::open(FileStorage::open(&folder)?, options)?;
+    // The original is not written any more.
+    let log = Log::adopt(FileStorage::open(&folder)?, options)?;
     let before = log.len();
     let is_done = AtomicBool::new(false);
     let span = thread::scope(|scope| {

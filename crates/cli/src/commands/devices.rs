@@ -1,4 +1,4 @@
-//! `init`, `devices`, `add`, `remove`.
+//! `init`, `adopt`, `devices`, `add`, `remove`.
 
 use std::path::Path;
 
@@ -19,6 +19,14 @@ pub(super) fn init(dir: &Path, output: &mut Output) -> anyhow::Result<Exit> {
         "Created a database in {}. Its key is above: add it on your other devices.",
         dir.display()
     );
+    Ok(Exit::Ok)
+}
+
+pub(super) fn adopt(dir: &Path, output: &mut Output) -> anyhow::Result<Exit> {
+    let db = Multibee::adopt(Home::dir(dir), Options::default())?;
+    let key = db.key().to_string();
+    output.print(&json!({ "key": key, "device": db.device().to_string() }), &key)?;
+    eprintln!("{} is the original now. Never use the other one again.", dir.display());
     Ok(Exit::Ok)
 }
 

@@ -30,6 +30,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Devices => devices::list(&open(dir)?, &mut output),
         Command::Add { device, name } => devices::add(&open(dir)?, &device, name, &mut output),
         Command::Remove { key } => devices::remove(&open(dir)?, &key, &mut output),
+        Command::Adopt => devices::adopt(dir, &mut output),
         Command::Serve { listen, no_dial } => {
             online::serve(open(dir)?, &listen, !no_dial, &mut output)
         }

@@ -33,9 +33,9 @@ fn files_are_private_and_made_when_written() {
     };
     let log =
         Log::create(FileStorage::create(&dir).unwrap(), keys(), LogOptions::default()).unwrap();
-    assert_eq!(names(), ["key", "oplog"]);
+    assert_eq!(names(), ["instance", "key", "oplog"]);
     log.append(&["block"]).unwrap();
-    assert_eq!(names(), ["data", "key", "oplog"]);
+    assert_eq!(names(), ["data", "instance", "key", "oplog"]);
     assert_eq!(mode("."), 0o700);
     assert!(names().iter().all(|name| mode(name) == 0o600));
     assert_eq!(fs::metadata(dir.join("oplog")).unwrap().len(), 8192 + 119);

@@ -5,6 +5,7 @@
 mod atomic;
 mod bytes;
 mod conflict;
+mod copies;
 mod crash;
 mod cuts;
 mod damage;
