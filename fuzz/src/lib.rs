@@ -1,5 +1,6 @@
 //! What the fuzz targets share: they find their property by name, and count its memory.
 
+use multibee_btree::testing::fuzz::TARGETS as TREES;
 use multibee_log::testing::fuzz::TARGETS;
 use peak_alloc::PeakAlloc;
 
@@ -27,7 +28,7 @@ macro_rules! target {
 ///
 /// If there is none.
 pub fn find(name: &str) -> &'static Target {
-    let found = TARGETS.iter().find(|target| target.name == name);
+    let found = TARGETS.iter().chain(TREES).find(|target| target.name == name);
     found.unwrap_or_else(|| panic!("there is no property {name}"))
 }
 

@@ -227,6 +227,10 @@ impl<'a> Checker<'a> {
             return Ok(false);
         }
         let count = node.key_seqs().len();
+        if depth > 1 && count == 0 {
+            self.note(spot.seq, Some(spot.level), BlockFault::NoKeys);
+            return Ok(false);
+        }
         if depth > 1 && count < NODE_KEYS_MIN {
             self.note(spot.seq, Some(spot.level), BlockFault::TooFewKeys { count });
         }

@@ -92,6 +92,8 @@ mod reclaim;
 mod seq_set;
 mod staging;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transaction;
 mod tree;
 pub mod typed;

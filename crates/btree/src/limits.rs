@@ -71,4 +71,7 @@ pub(crate) const HINT_PART_BLOCKS: usize = 128;
 /// until it is used up there is nothing new to ask.
 pub(crate) const HINT_ENTRIES: u64 = 1024;
 
+/// Runs of blocks that are cleared at a time, with one wait for the disk.
+pub(crate) const CLEAR_RUNS: usize = 1024;
+
 const _: () = assert!(NODE_KEYS_FULL == 2 * NODE_KEYS_MIN + 1);

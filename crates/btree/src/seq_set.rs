@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
 /// A set of block numbers.
 ///
 /// A dense one takes a bit a number. Pages are made when something is put into them, so a number
 /// near 2^64 costs no more than any other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct SeqSet {
     pages: BTreeMap<u64, Box<Page>>,
     count: u64,
@@ -79,6 +80,12 @@ impl SeqSet {
             from = (number + 1).saturating_mul(PAGE_BITS);
         }
         end
+    }
+}
+
+impl fmt::Debug for SeqSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SeqSet").field("count", &self.count).finish_non_exhaustive()
     }
 }
 

@@ -7,6 +7,8 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+use multibee_btree::testing::fuzz::raw;
 use multibee_log::testing::fuzz::{Age, Parts, conflicts, signatures, source};
 use multibee_log::{
     Conflict, Log, LogOptions, MemoryStorage, Part, Request, RequestBlock, RequestHash,
@@ -32,6 +34,8 @@ fn main() -> Result<()> {
     add_directories(&mut seeds, &vectors.join("log/storage"))?;
     add_conversations(&mut seeds)?;
     add_conflicts(&mut seeds)?;
+    add_trees(&mut seeds, &load(&vectors.join("btree/small.json"))?)?;
+    add_tree_messages(&mut seeds, &load(&vectors.join("btree/wire.json"))?)?;
     signatures().into_iter().for_each(|input| seeds.add("signature", input));
     seeds.write(&out)
 }
@@ -204,6 +208,36 @@ fn add_conflicts(seeds: &mut Seeds) -> Result<()> {
         log.accept_conflict(&conflict)?;
         seeds.add("open", Parts::of(&storage).encode());
         seeds.add("conflict", input);
+    }
+    Ok(())
+}
+
+/// Whole trees, and their blocks.
+fn add_trees(seeds: &mut Seeds, vectors: &Value) -> Result<()> {
+    for case in items(vectors) {
+        let blocks = items(&case["blocks"]).iter().map(bytes).collect::<Result<Vec<_>>>()?;
+        let Some((header, blocks)) = blocks.split_first() else { continue };
+        seeds.add("tree-header", header.clone());
+        // The last ones have the most levels.
+        for block in blocks.iter().rev().take(4) {
+            seeds.add("tree-block", block.clone());
+        }
+        let blocks: Vec<_> = blocks.iter().cloned().map(Bytes::from).collect();
+        if let Some(input) = raw(&blocks).filter(|input| input.len() <= PART_LEN_MAX) {
+            seeds.add("tree-walk", input);
+        }
+    }
+    // Three keys and a root with two leaves, in the short form.
+    let sketch = [1, b'x', 0, b'y', 0, b'z', 3, 1, 2, 4, 3, 1, 3, 2, 1, 1, 0, 1, 3, 0];
+    seeds.add("tree-walk", sketch.to_vec());
+    Ok(())
+}
+
+/// Messages with all kinds of fields.
+fn add_tree_messages(seeds: &mut Seeds, vectors: &Value) -> Result<()> {
+    for case in items(vectors).iter().filter(|case| case["hex"].is_string()) {
+        seeds.add("tree-block", bytes(&case["hex"])?);
+        seeds.add("tree-header", bytes(&case["hex"])?);
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use multibee_btree::{
-    Bee, BeeOptions, Block, BlockFault, DecodeError, Error, Header, Level, RangeOptions,
+    Bee, BeeOptions, Block, BlockFault, Check, DecodeError, Error, Finding, Header, Level,
+    RangeOptions, Union, UnionError, first_tree,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -49,8 +50,9 @@ fn varint(mut n: u64) -> Vec<u8> {
     out
 }
 
-/// What a get, a range, a put and a deletion make of the tree.
-fn faults(bee: &Bee, key: &str) -> [Option<Error>; 4] {
+/// What a get, a range, a put, a deletion, and a get and a range of a union with a sound tree make of
+/// the tree.
+fn faults(bee: &Bee, key: &str) -> [Option<Error>; 6] {
     let tree = bee.snapshot().unwrap();
     let mut range = tree.range(RangeOptions::default());
     let ranged = loop {
@@ -65,15 +67,42 @@ fn faults(bee: &Bee, key: &str) -> [Option<Error>; 4] {
     let del = batch.del(key.as_bytes(), "").err();
     drop(batch);
     assert_eq!(bee.log().len(), len);
-    [tree.get(key.as_bytes()).err(), ranged, put, del]
+    let sound = new_bee();
+    sound.put(b"zz", Some("value")).unwrap();
+    let union = Union::new(vec![sound.snapshot().unwrap(), tree.clone()]);
+    let united = union.get(key.as_bytes(), first_tree).err().map(of_second);
+    let range = union.range(RangeOptions::default(), first_tree);
+    let united_range = range.filter_map(Result::err).next().map(of_second);
+    [tree.get(key.as_bytes()).err(), ranged, put, del, united, united_range]
 }
 
+/// What the second tree of a union said.
+fn of_second(error: UnionError) -> Error {
+    match error {
+        UnionError::Tree { tree: 1, source } => source,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Checks the tree, which has to take no more steps than it has blocks.
+fn check(bee: &Bee) -> Check {
+    let check = bee.snapshot().unwrap().check(|_| {}).unwrap();
+    let len = bee.log().len();
+    assert!(check.nodes < len && check.entries < len && check.depth <= 64, "{check:?}");
+    assert!(check.findings.len() <= 256);
+    check
+}
+
+/// Every read and write, and a check, names this block and what is wrong with it.
 fn assert_fault(blocks: &[Vec<u8>], key: &str, seq: u64, fault: BlockFault) {
     for found in faults(&bee_of(blocks), key) {
         let matches =
             matches!(&found, Some(Error::BadBlock { seq: s, what }) if *s == seq && *what == fault);
         assert!(matches, "{found:?} in place of {fault:?} in block {seq}");
     }
+    let findings = check(&bee_of(blocks)).findings;
+    let is_found = findings.iter().any(|found| found.seq == seq && found.what == fault);
+    assert!(is_found, "{findings:?} without {fault:?} in block {seq}");
 }
 
 /// A node that is its own child is too deep a tree.
@@ -84,6 +113,19 @@ fn a_cycle_ends() {
     for found in faults(&bee, "a") {
         assert!(matches!(found, Some(Error::TooDeep)), "{found:?}");
     }
+    // For a check, its key is out of its own bounds.
+    let child = Finding { seq: 1, level: Some(0), what: BlockFault::Unordered };
+    assert_eq!(check(&bee).findings, [child, child]);
+
+    // Two nodes that are each other's children, and three keys for each: no way out either.
+    let levels: &[(&[u64], &[u64])] =
+        &[(&[1, 2, 3], &[4, 1, 4, 1, 4, 1, 4, 1]), (&[1, 2, 3], &[4, 0, 4, 0, 4, 0, 4, 0])];
+    let bee = bee_of(&[block("a", &[]), block("b", &[]), block("c", &[]), block("x", levels)]);
+    for key in ["", "aa", "bb", "cc"] {
+        let found = bee.snapshot().unwrap().get(key.as_bytes());
+        assert!(matches!(found, Err(Error::TooDeep)), "{found:?}");
+    }
+    assert_eq!(check(&bee).nodes, 1);
 }
 
 /// So is a chain of more than 64 nodes, each sound in itself.
@@ -98,6 +140,9 @@ fn a_deep_chain_ends() {
         assert!(matches!(found, Some(Error::TooDeep)), "{found:?}");
     }
     assert!(bee.checkout(60).unwrap().get(b"a").unwrap().is_none());
+    let check = check(&bee);
+    assert_eq!((check.nodes, check.depth), (64, 64));
+    assert!(check.findings.iter().any(|found| found.what == BlockFault::TooDeep), "{check:?}");
 }
 
 /// A range over nodes that share their children would never end; it ends at the first key that comes
@@ -110,8 +155,10 @@ fn shared_children_are_noticed() {
         let keys = [seq; 3];
         blocks.push(block(&format!("k{seq:03}"), &[(&keys, &children)]));
     }
-    let [get, range, ..] = faults(&bee_of(&blocks), "a");
-    for found in [get, range] {
+    let bee = bee_of(&blocks);
+    assert!(check(&bee).findings.iter().any(|found| found.what == BlockFault::Unordered));
+    let [get, range, .., united, united_range] = faults(&bee, "a");
+    for found in [get, range, united, united_range] {
         assert!(
             matches!(found, Some(Error::BadBlock { what: BlockFault::Unordered, .. })),
             "{found:?}"
@@ -131,7 +178,30 @@ fn shared_children_are_noticed() {
             matches!(steps.last(), Some(Err(Error::BadBlock { what: BlockFault::Unordered, .. }))),
             "{steps:?}"
         );
+        let union = Union::new(vec![bee.snapshot().unwrap(); 3]);
+        let options = RangeOptions { reverse, ..RangeOptions::default() };
+        let last = union.range(options, |_| None).last();
+        assert!(matches!(last, Some(Err(_))), "also when all is hidden");
     }
+    assert!(check(&bee).findings.iter().any(|found| found.what == BlockFault::Unordered));
+    // Nobody's reclaiming follows what is shared more than once.
+    let kept = bee.reclaim([], |_| {}).unwrap();
+    assert_eq!(kept.kept_blocks, 61);
+}
+
+/// Blocks as long as a log takes them, with a node or an index that nobody writes, are read once and
+/// named.
+#[test]
+fn huge_nodes_are_refused() {
+    let many = vec![1; 4_000_000];
+    assert_fault(&[block("m", &[(&many, &[])])], "a", 1, BlockFault::TooManyKeys { count: 9 });
+    assert_fault(&[block("m", &[(&[1], &many)])], "a", 1, BlockFault::TooManyKeys { count: 9 });
+    let (kids, count) = ([1, 2_000_000, 1, 2_000_000], 1_000_000);
+    let mut levels: Vec<(&[u64], &[u64])> = vec![(&[], &[]); count];
+    levels[0] = (&[1], &kids);
+    assert_fault(&[block("m", &levels)], "a", 1, BlockFault::NoLevel { level: 2_000_000 });
+    levels[0] = (&[1], &[1, 999_999, 1, 999_999]);
+    assert_fault(&[block("m", &levels)], "a", 1, BlockFault::NoKeys);
 }
 
 /// Pointers forward, to levels that are not there, a wrong number of children, too many keys, nodes
@@ -147,7 +217,8 @@ fn unsound_nodes_are_named() {
         BlockFault::Children { keys: 1, numbers: 3 },
     );
     assert_fault(&[block("m", &[(&[1; 9], &[])])], "a", 1, BlockFault::TooManyKeys { count: 9 });
-    assert_fault(&[block("m", &[(&[1], &[1, 1, 1, 1]), (&[], &[])])], "a", 1, BlockFault::NoKeys);
+    let no_keys = [block("m", &[(&[1], &[1, 1, 1, 1]), (&[], &[])])];
+    assert_fault(&no_keys, "a", 1, BlockFault::NoKeys);
     assert_fault(
         &[block("m", &[(&[1], &[])]), block("k", &[(&[1, 2], &[])])],
         "a",
@@ -240,7 +311,15 @@ proptest! {
         let tree = bee.snapshot().unwrap();
         for reverse in [false, true] {
             let options = RangeOptions { reverse, ..RangeOptions::default() };
-            prop_assert!(tree.range(options).count() <= 121);
+            prop_assert!(tree.range(options.clone()).count() <= 121);
+            let union = Union::new(vec![sound.snapshot().unwrap(), tree.clone()]);
+            prop_assert!(union.range(options, |found| found.last()).count() <= 121 + 119);
+        }
+        if let Ok(check) = tree.check(|_| {}) {
+            prop_assert!(check.findings.len() <= 256 && check.entries <= 120);
+            let range: Result<Vec<_>, _> = tree.range(RangeOptions::default()).collect();
+            let is_read = range.is_ok_and(|entries| entries.len() as u64 == check.entries);
+            prop_assert!(is_read || !check.is_sound(), "what is sound can be read");
         }
         let mut batch = bee.batch().unwrap();
         for (put, i) in ops {

@@ -31,11 +31,12 @@ type Chooser = fn(&[UnionEntry]) -> Option<&UnionEntry>;
 
 /// Ways to choose: the first tree, the last, the one whose value is greatest, only what two have and
 /// of it the second, and nothing at all.
-const CHOOSERS: [Chooser; 5] = [
+const CHOOSERS: [Chooser; 6] = [
     first_tree,
     |found| found.last(),
     |found| found.iter().max_by_key(|one| one.entry.value.clone()),
     |found| found.get(1),
+    |found| found.first().filter(|one| one.entry.value.is_some()),
     |_| None,
 ];
 
@@ -46,6 +47,7 @@ fn chosen(chooser: usize, found: &[(usize, Option<Bytes>)]) -> Option<(usize, Op
         1 => found.last().cloned(),
         2 => found.iter().max_by_key(|(_, value)| value.clone()).cloned(),
         3 => found.get(1).cloned(),
+        4 => found.first().filter(|(_, value)| value.is_some()).cloned(),
         _ => None,
     }
 }
@@ -119,6 +121,7 @@ fn the_chooser_sees_all_of_a_key() {
         bee.snapshot().unwrap()
     });
     let union = Union::new(vec![a.clone(), b, a]);
+    assert_eq!(union.get(b"k5", |_| panic!("no tree has it")).unwrap(), None);
     let mut seen = Vec::new();
     let range = union.range(RangeOptions::default(), |found| {
         assert!(found.iter().all(|one| one.entry.key == found[0].entry.key));
@@ -247,6 +250,19 @@ fn a_sparse_range_goes_on_where_it_stopped() {
         let fetched: u64 = sparse.fetched().iter().sum();
         assert!(limit.is_none() || fetched < 900, "{fetched} blocks for {limit:?}");
     }
+}
+
+/// A limit that is not reached because all is hidden costs few rounds more than none.
+#[test]
+fn hidden_entries_are_passed_over_quickly() {
+    let writers = [writer(1500)];
+    let mut sparse = Sparse::of(&writers);
+    let union = sparse.union();
+    let mut range =
+        union.range(RangeOptions { limit: Some(1), ..RangeOptions::default() }, |_| None);
+    let (found, rounds) = sparse.ask(|| range.next());
+    assert_eq!(found, None);
+    assert!(rounds < 60, "{rounds} rounds");
 }
 
 /// A tree that cannot be read is named, and then the range is over; what the others lack is not

@@ -34,6 +34,18 @@ pub struct Target {
 }
 
 impl Target {
+    /// Makes one, with the bytes of memory that `check` may take for an empty input and for each byte
+    /// of one.
+    #[must_use]
+    pub const fn new(
+        name: &'static str,
+        check: fn(&[u8]),
+        decode: fn(&[u8]),
+        memory: (usize, usize),
+    ) -> Self {
+        Self { name, check, decode, memory }
+    }
+
     /// Most bytes of memory that `check` may take for an input of `len` bytes.
     ///
     /// Decoding takes at most twice the input; the property decodes twice, and encodes.

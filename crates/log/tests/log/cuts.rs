@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use multibee_log::testing::{Effort, Event, RecordingStorage};
 use multibee_log::{Error, FileStorage, Log, LogOptions, MemoryStorage, Part, Request, Storage};
 use proptest::prelude::*;
 
@@ -101,6 +102,39 @@ fn cleared_blocks_can_be_fetched_again() {
     let copy = Log::open(storage, LogOptions::default()).unwrap();
     assert_eq!(copy.held(0..10), [0..2, 3..4, 5..10]);
     assert_eq!(copy.get(3).unwrap().unwrap(), [3; 30].as_slice());
+}
+
+/// Several ranges are dropped with one wait for the disk, together or not at all whenever the power
+/// fails; ranges may touch, overlap, be empty, or reach beyond the end.
+#[test]
+fn several_ranges_are_cleared_at_once() {
+    let disk = RecordingStorage::new();
+    let log = Log::create(disk.clone(), keys(), LogOptions::default()).unwrap();
+    log.append(&(0..40_u8).map(|n| vec![n; 300]).collect::<Vec<_>>()).unwrap();
+    let before = disk.event_count();
+    let ranges = [30..99, 2..5, 5..7, 4..6, 12..12, 20..21, 50..60];
+    log.clear_all(&ranges).unwrap();
+    let held = vec![0..2, 7..20, 21..30];
+    assert_eq!(log.held(0..40), held);
+    let recording = disk.recording();
+    let is_sync = |event: &&Event| matches!(event, Event::Sync { part: Part::Oplog });
+    assert_eq!(recording.events()[before..].iter().filter(is_sync).count(), 1);
+    let image = disk.image().bytes(Part::Data);
+    let is_zero = |block: usize| image[block * 300..][..300].iter().all(|byte| *byte == 0);
+    assert!([2, 3, 4, 5, 6, 20, 30, 39].into_iter().all(is_zero), "the bytes are gone");
+    for at in before..=disk.event_count() {
+        for crash in recording.crash(at, Effort { exhaustive: 8, samples: 8, seed: 1 }) {
+            let log = Log::open(crash.image().to_storage(), LogOptions::default()).unwrap();
+            let found = log.held(0..40);
+            let is_done = at == disk.event_count();
+            assert!(found == held || log.contiguous_len() == 40 && !is_done, "event {at}: {crash}");
+            assert!(log.audit(|_| {}).unwrap().is_clean(), "event {at}: {crash}");
+        }
+    }
+    let events = disk.event_count();
+    log.clear_all(&ranges).unwrap();
+    log.clear_all(&[]).unwrap();
+    assert_eq!(disk.event_count(), events, "nothing is left to do");
 }
 
 /// In files, cleared blocks give back their room at once, and what lies behind the last block when
