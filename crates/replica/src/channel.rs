@@ -1,5 +1,6 @@
 //! One log on one connection: what the remote has told, and what it gets told.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use multibee_log::LogKey;
 use crate::download::Download;
 use crate::event::{ConnectionId, Event, Fault};
 use crate::holdings::{Holdings, PageBudget};
+use crate::limits::{EXTENSION_LEN_MAX, EXTENSION_NAME_LEN_MAX};
 use crate::log_state::{Effect, LogState};
 use crate::message::{Message, Sync};
 use crate::options::ReplicatorOptions;
@@ -44,6 +46,8 @@ pub(crate) struct Remote {
     is_synced: bool,
     /// It is a Multibee replicator: it answers what it cannot prove with noData.
     pub(crate) is_kin: bool,
+    /// The name of its last extension message, which one without a name repeats.
+    extension: String,
     pub(crate) holdings: Holdings,
 }
 
@@ -53,6 +57,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) connection: ConnectionId,
     pub(crate) now: Instant,
     pub(crate) options: &'a ReplicatorOptions,
+    /// Names of the extensions whose messages the owner is told.
+    pub(crate) extensions: &'a BTreeSet<String>,
     pub(crate) state: &'a mut LogState,
     pub(crate) budget: &'a mut PageBudget,
     pub(crate) out: &'a mut Vec<Message>,
@@ -117,9 +123,7 @@ impl Channel {
                     self.remote.holdings.add(range, cx.budget);
                 }
             }
-            Message::Extension { name, payload } => {
-                self.remote.is_kin |= name == KIN_EXTENSION && !payload.is_empty();
-            }
+            Message::Extension { name, payload } => self.handle_extension(name, payload, cx),
         }
         Ok(())
     }
@@ -192,6 +196,29 @@ impl Channel {
     /// The length that the remote has told, in blocks.
     pub(crate) fn remote_len(&self) -> Option<u64> {
         self.remote.is_synced.then_some(self.remote.sync.length)
+    }
+
+    /// Sends a message of an extension, unless it is longer than anybody takes.
+    pub(crate) fn send_extension(&self, name: &str, payload: &Bytes, cx: &mut Cx<'_>) -> bool {
+        let is_name = (1..=EXTENSION_NAME_LEN_MAX).contains(&name.len()) && name != KIN_EXTENSION;
+        let may_be_sent = is_name && payload.len() <= EXTENSION_LEN_MAX;
+        if may_be_sent {
+            cx.out.push(Message::Extension { name: name.to_owned(), payload: payload.clone() });
+        }
+        may_be_sent
+    }
+
+    fn handle_extension(&mut self, name: String, payload: Bytes, cx: &mut Cx<'_>) {
+        if !name.is_empty() {
+            self.remote.extension = name;
+        }
+        let name = &self.remote.extension;
+        if name == KIN_EXTENSION {
+            self.remote.is_kin |= !payload.is_empty();
+        } else if cx.extensions.contains(name) {
+            let (id, key, name) = (cx.connection, cx.key(), name.clone());
+            cx.effect(Event::Extension { id, key, name, payload });
+        }
     }
 
     fn handle_sync(&mut self, sync: Sync, cx: &mut Cx<'_>) {

@@ -1,5 +1,6 @@
 //! One connection: the encrypted stream, its channels, and what each of them is for.
 
+mod extension;
 mod routing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) by_discovery_key: BTreeMap<DiscoveryKey, LogKey>,
     /// Own protocols whose channels remotes may open.
     pub(crate) protocols: BTreeSet<String>,
+    /// Extensions whose messages the owner is told.
+    pub(crate) extensions: BTreeSet<String>,
     pub(crate) events: VecDeque<Event>,
     /// What the last call changed, for the other connections and the owner.
     pub(crate) effects: Vec<(LogKey, Effect)>,
@@ -395,6 +398,7 @@ impl Connection {
                 connection: self.id,
                 now,
                 options: &shared.options,
+                extensions: &shared.extensions,
                 state,
                 budget: &mut self.budget,
                 out: &mut out,

@@ -65,6 +65,18 @@ pub enum Event {
         /// The log.
         key: LogKey,
     },
+    /// A message of an extension that
+    /// [`accept_extension`](crate::Replicator::accept_extension) named, on a log's channel.
+    Extension {
+        /// The connection.
+        id: ConnectionId,
+        /// The log.
+        key: LogKey,
+        /// The extension's name.
+        name: String,
+        /// The message, of at most 1 MiB. It comes as it was sent: nothing about it is checked.
+        payload: Bytes,
+    },
     /// The remote has told its length and fork, different from what it told before. A claim only:
     /// nothing is verified yet.
     RemoteHead {

@@ -1,5 +1,7 @@
 //! All logs and all connections of one node.
 
+mod extensions;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::time::Instant;
@@ -69,6 +71,7 @@ impl Replicator {
                 logs: BTreeMap::new(),
                 by_discovery_key: BTreeMap::new(),
                 protocols: BTreeSet::new(),
+                extensions: BTreeSet::new(),
                 events: VecDeque::new(),
                 effects: Vec::new(),
                 last_channel: 0,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod cloning;
+mod extensions;
 mod hand;
 mod lying;
 mod network;
