@@ -16,6 +16,7 @@ mod record;
 mod runner;
 mod store;
 mod table;
+mod trees;
 mod usage;
 mod worker;
 
@@ -85,7 +86,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 
 impl Options {
     fn chooses(&self, job: Job) -> bool {
-        self.only.is_empty() || self.only.contains(&job.workload())
+        let workload = job.workload();
+        self.only.contains(&workload) || (self.only.is_empty() && !workload.is_large())
     }
 }
 

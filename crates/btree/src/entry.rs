@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 /// What one block of the log says about its key.
 ///
-/// The bytes share the memory of the block.
+/// The bytes share the memory of the block, or of up to 4 KiB with entries beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Number of the block.

@@ -89,6 +89,7 @@ mod proto;
 mod put;
 mod range;
 mod reclaim;
+mod records;
 mod seq_set;
 mod staging;
 mod store;

@@ -26,8 +26,12 @@ pub(crate) const SPARE_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of decoded blocks and nodes that are kept, unless the options say otherwise: 32 MiB.
 pub(crate) const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
+/// Bytes of keys, values and extra of one node's entries up to which they are kept with the node. Who
+/// keeps an entry may keep so much.
+pub(crate) const RECORDS_LEN_MAX: usize = 4096;
+
 /// Bytes that a cached item takes on average, to size the cache's table.
-pub(crate) const CACHED_BYTES_MEAN: u64 = 384;
+pub(crate) const CACHED_BYTES_MEAN: u64 = 1024;
 
 /// Bytes that the cache's table, the allocator and reference counts take for an item, roughly.
 pub(crate) const CACHED_OVERHEAD_BYTES: u64 = 128;

@@ -1,10 +1,13 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use crate::block::Block;
+use crate::entry::Entry;
 use crate::error::{BlockFault, DecodeError};
 use crate::few::Few;
 use crate::limits::NODE_KEYS_MAX;
 use crate::proto::{Fields, Varints};
+use crate::records::Records;
 
 /// One node of a stored tree, with the bytes of its keys at hand.
 ///
@@ -21,6 +24,8 @@ pub(crate) struct Node {
     key_bytes: KeyBytes,
     /// Empty in a leaf, otherwise one more than keys.
     kids: Box<[Kid]>,
+    /// The entries of its keys, if they were read with it and are short.
+    records: Option<Records>,
 }
 
 /// Room for the bytes of a node's keys. Where they are short, it is in the node itself, which saves
@@ -151,7 +156,17 @@ impl Node {
             *key_end = u32::try_from(at).map_err(|_| DecodeError::TooLong)?;
             key_seqs.push(seq);
         }
-        Ok(Self { key_seqs, key_ends, known, key_bytes, kids })
+        Ok(Self { key_seqs, key_ends, known, key_bytes, kids, records: None })
+    }
+
+    /// The same node with the entries of its keys, which are in these blocks.
+    pub(crate) fn with_records(self, blocks: &[Option<Block>]) -> Self {
+        Self { records: Records::new(blocks), ..self }
+    }
+
+    /// What is stored under key number `i`, if that is known here.
+    pub(crate) fn entry(&self, i: usize) -> Option<Entry> {
+        self.records.as_ref()?.entry(i, *self.key_seqs.get(i)?)
     }
 
     pub(crate) fn key_seqs(&self) -> &[u64] {
@@ -248,7 +263,8 @@ impl Node {
             KeyBytes::Here(_) => 0,
             KeyBytes::There(bytes) => bytes.len(),
         };
-        (size_of::<Self>() + keys + size_of_val::<[Kid]>(&self.kids)) as u64
+        let records = self.records.as_ref().map_or(0, Records::weight);
+        (size_of::<Self>() + keys + records + size_of_val::<[Kid]>(&self.kids)) as u64
     }
 }
 

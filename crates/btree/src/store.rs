@@ -77,17 +77,22 @@ impl Store {
     }
 
     fn held_block(&self, seq: u64) -> Result<Option<Block>> {
-        let decode = |raw| Block::decode(raw).map_err(|fault| bad(seq, fault.into()));
         let spot = self.spot(Part::Block(seq));
         if let Some(Cached::Block(raw)) = self.cache.get(&spot) {
-            return decode(raw).map(Some);
+            return decode(seq, raw).map(Some);
         }
         let Some(raw) = self.log.get(seq)? else {
             return Ok(None);
         };
-        let block = decode(raw.clone())?;
+        let block = decode(seq, raw.clone())?;
         self.cache.insert(spot, Cached::Block(raw));
         Ok(Some(block))
+    }
+
+    /// A block for a node that is being made. All that is needed of it goes into the node, so it need
+    /// not be cached, too.
+    fn block_for_node(&self, seq: u64) -> Result<Option<Block>> {
+        self.log.get(seq)?.map(|raw| decode(seq, raw)).transpose()
     }
 
     /// The node at `spot`, with as many of its keys as are on this machine.
@@ -96,17 +101,19 @@ impl Store {
         if let Some(Cached::Node(node)) = self.cache.get(&cached) {
             return Ok(node);
         }
-        let block = self.block(spot.seq)?;
+        let block = self.block_for_node(spot.seq)?;
+        let block = block.ok_or_else(|| Error::Missing(vec![spot.seq]))?;
         let fault = |fault| bad(spot.seq, fault);
         let level = block.level(spot.level).map_err(fault)?;
         let outline = Outline::decode(spot.seq, level).map_err(fault)?;
         let mut keys: [Option<Block>; NODE_KEYS_MAX] = [const { None }; NODE_KEYS_MAX];
         for (seq, key) in outline.key_seqs.iter().zip(&mut keys) {
-            *key = if *seq == spot.seq { Some(block.clone()) } else { self.held_block(*seq)? };
+            *key = if *seq == spot.seq { Some(block.clone()) } else { self.block_for_node(*seq)? };
         }
         let known = keys.iter().map(|key| key.as_ref().map(Block::key));
         let node = Node::new(outline.key_seqs.iter().copied().zip(known), outline.kids);
-        let node = Arc::new(node.map_err(fault)?);
+        let keys = keys.get(..outline.key_seqs.len()).unwrap_or_default();
+        let node = Arc::new(node.map_err(fault)?.with_records(keys));
         if node.is_whole() {
             self.cache.insert(cached, Cached::Node(node.clone()));
         }
@@ -125,7 +132,10 @@ impl Store {
     /// What is stored under key number `i` of a node.
     pub(crate) fn entry(&self, node: &Node, i: usize) -> Result<Entry> {
         let seq = *node.key_seqs().get(i).expect("the caller got the number from this node");
-        Ok(self.block(seq)?.entry(seq))
+        match node.entry(i) {
+            Some(entry) => Ok(entry),
+            None => Ok(self.block(seq)?.entry(seq)),
+        }
     }
 
     /// Finds where `key` belongs in `node`; what is missing for that is an error.
@@ -180,6 +190,10 @@ impl Store {
             Part::Block(seq) | Part::Node(Kid { seq, .. }) => !is_gone(seq),
         });
     }
+}
+
+fn decode(seq: u64, raw: Bytes) -> Result<Block> {
+    Block::decode(raw).map_err(|fault| bad(seq, fault.into()))
 }
 
 /// Blames the writer of block `seq`.

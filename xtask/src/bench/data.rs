@@ -9,6 +9,9 @@ pub(super) const VALUE_LEN: usize = 100;
 /// Bytes of a block.
 pub(super) const BLOCK_LEN: usize = 128;
 
+const KEY_SEED: u32 = 1;
+const VALUE_SEED: u32 = 2;
+
 /// A key and its value.
 pub(super) type Entry = ([u8; KEY_LEN], [u8; VALUE_LEN]);
 
@@ -42,6 +45,13 @@ impl Generator {
         self.state = [s0, s1, s2, s3];
         output
     }
+
+    /// The next `count` strings of `len` bytes, a multiple of 4.
+    fn strings(&mut self, count: u32, len: usize) -> Strings {
+        let words = count as usize * len / 4;
+        let bytes: Vec<u8> = (0..words).flat_map(|_| self.draw().to_le_bytes()).collect();
+        Strings { bytes: bytes.into(), len }
+    }
 }
 
 /// Byte strings of one length, one after the other.
@@ -54,10 +64,7 @@ pub(super) struct Strings {
 impl Strings {
     /// `count` consecutive strings of `len` bytes, a multiple of 4.
     fn generate(seed: u32, count: u32, len: usize) -> Self {
-        let mut generator = Generator::new(seed);
-        let words = count as usize * len / 4;
-        let bytes: Vec<u8> = (0..words).flat_map(|_| generator.draw().to_le_bytes()).collect();
-        Self { bytes: bytes.into(), len }
+        Generator::new(seed).strings(count, len)
     }
 
     /// The string of this number.
@@ -79,12 +86,37 @@ impl Strings {
 
 /// Keys 0 to `count`; all different.
 pub(super) fn keys(count: u32) -> Strings {
-    Strings::generate(1, count, KEY_LEN)
+    Strings::generate(KEY_SEED, count, KEY_LEN)
 }
 
 /// Values 0 to `count`; they do not compress.
 pub(super) fn values(count: u32) -> Strings {
-    Strings::generate(2, count, VALUE_LEN)
+    Strings::generate(VALUE_SEED, count, VALUE_LEN)
+}
+
+/// Entries without end, some at a time: so many that they would not fit into memory at once.
+pub(super) struct EntryStream {
+    keys: Generator,
+    values: Generator,
+}
+
+impl EntryStream {
+    /// From key and value 0 on.
+    pub(super) fn new() -> Self {
+        Self { keys: Generator::new(KEY_SEED), values: Generator::new(VALUE_SEED) }
+    }
+
+    /// The next `count` keys and values.
+    pub(super) fn next(&mut self, count: u32) -> (Strings, Strings) {
+        (self.keys.strings(count, KEY_LEN), self.values.strings(count, VALUE_LEN))
+    }
+}
+
+/// Which of `count` entries W7 overwrites, one of each hundred, and with which values.
+pub(super) fn changes(count: u32) -> (Vec<u32>, Strings) {
+    let mut generator = Generator::new(5);
+    let changed = (0..count / 100).map(|index| index * 100 + generator.draw() % 100).collect();
+    (changed, Strings::generate(6, count / 100, VALUE_LEN))
 }
 
 /// Blocks 0 to `count` of a log.
@@ -127,6 +159,19 @@ mod tests {
             assert_eq!(hex::encode(&strings.get(0)[..16]), start);
         }
         assert_eq!(indexes(3, 100_000), [13285, 52945, 64039]);
+    }
+
+    /// A stream has the same strings as the whole list, wherever it is cut.
+    #[test]
+    fn a_stream_gives_the_same_entries() {
+        let mut stream = EntryStream::new();
+        stream.next(3);
+        let (some_keys, some_values) = stream.next(2);
+        assert_eq!(some_keys.get(1), keys(5).get(4));
+        assert_eq!(some_values.get(0), values(5).get(3));
+        let (changed, new) = changes(1000);
+        assert!((0..10).zip(&changed).all(|(hundred, index)| index / 100 == hundred));
+        assert_eq!((changed.len(), new.iter().len()), (10, 10));
     }
 
     /// A string is the same however many are made after it.

@@ -10,7 +10,7 @@ use super::store::Store;
 use super::usage::{Meter, Span};
 
 /// The two passes of those who read: over freshly opened data, and over the same once more.
-const PASSES: [&str; 2] = ["reopened", "warm"];
+pub(super) const PASSES: [&str; 2] = ["reopened", "warm"];
 
 /// W3.
 pub(super) fn put_single<S: Store>(

@@ -22,12 +22,40 @@ pub(super) enum Workload {
     W5,
     /// Scan all entries.
     W6,
+    /// Tell which entries differ between two versions.
+    W7,
     /// Clone over a connection.
     W8,
     /// Open a log of ten million blocks. Not run by peers.
     L1,
     /// Check a download against a log's tree. Not run by peers.
     L2,
+    /// Load a tree with ten million entries, and open it. Not run by peers, and only if named: it
+    /// takes minutes and gigabytes.
+    L3,
+}
+
+impl Workload {
+    /// Whether it is run only if it is asked for.
+    pub(super) fn is_large(self) -> bool {
+        self == Self::L3
+    }
+}
+
+/// The order in which keys come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Order {
+    Ascending,
+    Random,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ascending => "ascending",
+            Self::Random => "random",
+        })
+    }
 }
 
 /// When a write is done.
@@ -94,6 +122,14 @@ pub(super) enum Job {
     Get { layer: Layer },
     /// W6.
     Scan { layer: Layer },
+    /// W7's data: a copy of W4's, with some entries overwritten.
+    Overwrite,
+    /// W7.
+    Diff,
+    /// L3's data, which is measured too.
+    LoadLarge { order: Order },
+    /// L3.
+    OpenLarge { order: Order },
     /// W8, the client's side.
     Clone,
     /// W8, the server's side: started by the client.
@@ -139,7 +175,10 @@ impl Job {
         }
         jobs.extend(layers.map(|layer| Self::Get { layer }));
         jobs.extend(layers.map(|layer| Self::Scan { layer }));
-        jobs.extend([Self::Clone, Self::OpenLong, Self::Verify]);
+        jobs.extend([Self::Overwrite, Self::Diff, Self::Clone, Self::OpenLong, Self::Verify]);
+        for order in [Order::Ascending, Order::Random] {
+            jobs.extend([Self::LoadLarge { order }, Self::OpenLarge { order }]);
+        }
         jobs
     }
 
@@ -154,6 +193,8 @@ impl Job {
             Self::Clone | Self::Serve => Workload::W8,
             Self::WriteLong | Self::OpenLong => Workload::L1,
             Self::Verify => Workload::L2,
+            Self::Overwrite | Self::Diff => Workload::W7,
+            Self::LoadLarge { .. } | Self::OpenLarge { .. } => Workload::L3,
         }
     }
 
@@ -166,7 +207,10 @@ impl Job {
             | Self::PutSingle { .. }
             | Self::PutBatch { .. }
             | Self::WriteLong
+            | Self::LoadLarge { .. }
             | Self::Verify => None,
+            Self::Diff => Some(Self::Overwrite),
+            Self::OpenLarge { order } => Some(Self::LoadLarge { order }),
             Self::OpenLong => Some(Self::WriteLong),
             Self::Read { .. } | Self::ReadWhileWriting { .. } => {
                 Some(Self::Append { batch: 1000, durability })
@@ -174,7 +218,9 @@ impl Job {
             Self::Get { layer } | Self::Scan { layer } => {
                 Some(Self::PutBatch { layer, durability })
             }
-            Self::Clone | Self::Serve => Some(Self::PutBatch { layer: Layer::Tree, durability }),
+            Self::Overwrite | Self::Clone | Self::Serve => {
+                Some(Self::PutBatch { layer: Layer::Tree, durability })
+            }
         }
     }
 
@@ -183,8 +229,9 @@ impl Job {
     /// Each of the single ones waits for the disk if it is to be durable, so there are fewer then.
     fn full_n(self) -> u32 {
         match self {
-            Self::WriteLong => 10_000_000,
-            Self::OpenLong => 1,
+            Self::WriteLong | Self::LoadLarge { .. } => 10_000_000,
+            Self::OpenLong | Self::OpenLarge { .. } => 1,
+            Self::Overwrite | Self::Diff => 1_000,
             Self::Append { batch: 1, durability: Durability::Immediate }
             | Self::AppendFloor { batch: 1, durability: Durability::Immediate }
             | Self::PutSingle { durability: Durability::Immediate, .. } => 5_000,
@@ -222,6 +269,10 @@ impl fmt::Display for Job {
                 write!(f, "{workload:?}-{layer}-{durability}")
             }
             Self::Get { layer } | Self::Scan { layer } => write!(f, "{workload:?}-{layer}"),
+            Self::Overwrite => write!(f, "{workload:?}-overwrite"),
+            Self::Diff => write!(f, "{workload:?}-diff"),
+            Self::LoadLarge { order } => write!(f, "{workload:?}-load-{order}"),
+            Self::OpenLarge { order } => write!(f, "{workload:?}-open-{order}"),
             Self::Clone => write!(f, "{workload:?}-clone"),
             Self::Serve => write!(f, "{workload:?}-serve"),
         }
@@ -288,7 +339,6 @@ mod tests {
                 // The runner does those first that nobody measures.
                 let is_measured = source != Job::WriteLong;
                 assert!(!is_measured || jobs[..index].contains(&source), "{job} needs {source}");
-                assert_eq!(source.source(), None);
             }
         }
     }

@@ -27,13 +27,20 @@ impl Runner {
     /// Runs a job and returns its results.
     pub(super) fn run(&mut self, job: Job, run: u32) -> Result<Vec<Record>> {
         self.task.run = run;
+        self.prepare(job)?;
+        self.run_alone(job)
+    }
+
+    /// Sees to it that the data is there that a job reads.
+    fn prepare(&mut self, job: Job) -> Result<()> {
         if let Some(source) = job.source()
             && !self.written.contains(&source.to_string())
         {
+            self.prepare(source)?;
             eprintln!("{job}: preparing its data by {source}");
             self.run_alone(source).with_context(|| format!("the data of {source}"))?;
         }
-        self.run_alone(job)
+        Ok(())
     }
 
     fn run_alone(&mut self, job: Job) -> Result<Vec<Record>> {

@@ -8,7 +8,7 @@ use multibee_btree::Bee;
 
 use super::job::{Job, Layer, Task};
 use super::record::Record;
-use super::{blocks, clone, entries, floor, logs};
+use super::{blocks, clone, entries, floor, logs, trees};
 
 /// Does a job in this process and prints its results, one on each line.
 pub(super) fn run(task: &Task) -> Result<()> {
@@ -45,6 +45,10 @@ fn measure(task: &Task) -> Result<Vec<Record>> {
             Layer::Tree => entries::scan::<Bee>(task, layer),
             Layer::Database => entries::scan::<Multibee>(task, layer),
         },
+        Job::Overwrite => trees::overwrite(task),
+        Job::Diff => trees::diff(task),
+        Job::LoadLarge { order } => trees::load(task, order),
+        Job::OpenLarge { order } => trees::open(task, order),
         Job::Clone => clone::run(task),
         Job::Serve => clone::serve(task).map(|()| Vec::new()),
     }
