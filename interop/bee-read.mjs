@@ -12,14 +12,31 @@ const HELP = `usage: bee-read.mjs --port N --key HEX [options]
   --all              download every block, then print every entry
   --get HEX          print one entry, fetching what that takes; may be given several times
   --gte HEX --lt HEX print the entries in between, fetching what that takes
+  --hinted           at the end, wait for an answer of the extension, unless there was one
   --follow N         then print {"following",..} and entries as they change, until N were seen
 
 Prints {"key","value","seq"} for an entry, {"key","missing":true} for none, {"key","deleted":true} for
-a followed key that went, and at last {"length","blocks"}: blocks is how many were downloaded.
+a followed key that went, and at last {"length","blocks","hinted"}: how many blocks were downloaded,
+and how many the server named in answers of Hyperbee's extension.
 `;
 
 function printEntry({ key, value, seq }) {
   print({ key: hex(key), value: hex(value), seq });
+}
+
+/** Counts the blocks that a server names. `first` resolves when it has named some. */
+function countHints(bee) {
+  const { extension } = bee;
+  const hints = { count: 0 };
+  hints.first = new Promise((resolve) => {
+    const take = extension.oncache;
+    extension.oncache = (message, from) => {
+      hints.count += message.blocks.length;
+      resolve();
+      take.call(extension, message, from);
+    };
+  });
+  return hints;
 }
 
 /** Bounds for a stream of entries. */
@@ -68,6 +85,7 @@ await run(async () => {
     get: { type: "string", multiple: true, default: [] },
     gte: { type: "string" },
     lt: { type: "string" },
+    hinted: { type: "boolean", default: false },
     follow: { type: "string", default: "0" },
   });
   const port = number("port", given.port);
@@ -85,9 +103,11 @@ await run(async () => {
 
   const bee = new Hyperbee(core, { keyEncoding: "binary", valueEncoding: "binary" });
   await whileConnected(bee.ready());
+  const hints = countHints(bee);
   if (given.all) await whileConnected(core.download({ start: 0, end: core.length }).done());
   for (const key of keys) await whileConnected(printOne(bee, key));
   if (given.all || isRange) await whileConnected(printRange(bee, range));
   if (count > 0) await whileConnected(follow(bee, range, count));
-  print({ length: core.length, blocks });
+  if (given.hinted) await whileConnected(hints.first);
+  print({ length: core.length, blocks, hinted: hints.count });
 });

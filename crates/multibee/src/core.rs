@@ -116,6 +116,14 @@ impl Core {
         &self.following
     }
 
+    /// The tree of a log that is served: the own one, or one that is followed.
+    pub(crate) fn bee(&self, key: &LogKey) -> Option<&Bee> {
+        if *key == self.key() {
+            return Some(self.primary.bee());
+        }
+        Some(self.following.get(key)?.follower.bee())
+    }
+
     /// Blocks of others that are known to be news and not yet merged.
     pub(crate) fn remaining(&self) -> u64 {
         self.following.values().map(|following| following.follower.remaining()).sum()

@@ -69,6 +69,7 @@ mod options;
 mod peer_message;
 mod peers;
 mod primary;
+mod question;
 mod record;
 mod session;
 mod staging;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use multibee_btree::EXTENSION_NAME;
 use multibee_log::LogKey;
 use multibee_replica::{
     ConnectionId, Endpoint, EventReceiver, Replicator, ReplicatorOptions, Role,
@@ -61,6 +62,7 @@ impl Network {
         })?;
         let mut replicator = Replicator::new(ReplicatorOptions::default(), seed);
         replicator.accept_protocol(PROTOCOL);
+        replicator.accept_extension(EXTENSION_NAME);
         replicator.add_log(core.primary.log().clone());
         for following in core.following().values() {
             replicator.add_log(following.follower.bee().log().clone());

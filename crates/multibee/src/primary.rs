@@ -53,6 +53,10 @@ impl Primary {
         Ok(primary)
     }
 
+    pub(crate) const fn bee(&self) -> &Bee {
+        &self.bee
+    }
+
     pub(crate) fn log(&self) -> &Log {
         self.bee.log()
     }

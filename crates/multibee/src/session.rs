@@ -17,6 +17,7 @@ use crate::follow::Hint;
 use crate::hello;
 use crate::peer_message::{PROTOCOL, PeerMessage, RANGES_MAX, Status};
 use crate::peers::{Contact, Peer, Peers, Standing, compare};
+use crate::question::Question;
 use crate::statement::Statement;
 
 /// A gap in a log from which on its news is asked for as a list, rather than by its chain.
@@ -58,10 +59,14 @@ impl Session {
     /// Takes in what the network told, merges what can be, asks for what is wanted, and tells
     /// peers what is new and on the disk.
     pub(crate) fn process(&self, events: Vec<NetEvent>) {
+        let mut questions = Vec::new();
         let log = {
             let mut state = self.lock();
             for event in events {
-                self.handle(&mut state, event);
+                match Question::of(event, &state.core) {
+                    Ok(question) => questions.extend(question),
+                    Err(event) => self.handle(&mut state, event),
+                }
             }
             if state.failed.is_none() {
                 let advanced = state.core.advance();
@@ -70,6 +75,9 @@ impl Session {
             state.core.primary.log().clone()
         };
         // Not under the lock: readers of the state need not wait for the disk.
+        for question in questions {
+            question.answer(&self.endpoint);
+        }
         if log.durable_len() < log.len()
             && let Err(error) = log.sync()
         {

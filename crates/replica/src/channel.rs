@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use multibee_log::LogKey;
+use multibee_log::compact::{Reader, put_buffer};
 
 use crate::download::Download;
 use crate::event::{ConnectionId, Event, Fault};
 use crate::holdings::{Holdings, PageBudget};
-use crate::limits::{EXTENSION_LEN_MAX, EXTENSION_NAME_LEN_MAX};
+use crate::limits::{EXTENSION_NAME_LEN_MAX, EXTENSION_PAYLOAD_LEN_MAX};
 use crate::log_state::{Effect, LogState};
 use crate::message::{Message, Sync};
 use crate::options::ReplicatorOptions;
@@ -198,12 +199,15 @@ impl Channel {
         self.remote.is_synced.then_some(self.remote.sync.length)
     }
 
-    /// Sends a message of an extension, unless it is longer than anybody takes.
+    /// Sends a message of an extension, unless it is longer than anybody takes. It is framed as
+    /// Hypercore frames those of extensions that choose no encoding: the length, then the bytes.
     pub(crate) fn send_extension(&self, name: &str, payload: &Bytes, cx: &mut Cx<'_>) -> bool {
         let is_name = (1..=EXTENSION_NAME_LEN_MAX).contains(&name.len()) && name != KIN_EXTENSION;
-        let may_be_sent = is_name && payload.len() <= EXTENSION_LEN_MAX;
+        let may_be_sent = is_name && payload.len() <= EXTENSION_PAYLOAD_LEN_MAX;
         if may_be_sent {
-            cx.out.push(Message::Extension { name: name.to_owned(), payload: payload.clone() });
+            let mut framed = Vec::new();
+            put_buffer(&mut framed, payload);
+            cx.out.push(Message::Extension { name: name.to_owned(), payload: framed.into() });
         }
         may_be_sent
     }
@@ -215,8 +219,11 @@ impl Channel {
         let name = &self.remote.extension;
         if name == KIN_EXTENSION {
             self.remote.is_kin |= !payload.is_empty();
-        } else if cx.extensions.contains(name) {
+        } else if cx.extensions.contains(name)
+            && let Ok(body) = Reader::new(&payload).buffer()
+        {
             let (id, key, name) = (cx.connection, cx.key(), name.clone());
+            let payload = payload.slice_ref(body);
             cx.effect(Event::Extension { id, key, name, payload });
         }
     }

@@ -74,7 +74,7 @@ pub enum Event {
         key: LogKey,
         /// The extension's name.
         name: String,
-        /// The message, of at most 1 MiB. It comes as it was sent: nothing about it is checked.
+        /// The message, of at most 1 MiB. Nothing about it is checked.
         payload: Bytes,
     },
     /// The remote has told its length and fork, different from what it told before. A claim only:

@@ -31,6 +31,8 @@ pub(crate) const HELD_MESSAGE_COST: usize = 512;
 pub(crate) const BITFIELD_WORDS_MAX: u64 = 65_536;
 /// Longest extension message.
 pub(crate) const EXTENSION_LEN_MAX: usize = 1 << 20;
+/// Longest message that an owner may send by an extension: its own length takes 5 bytes more.
+pub(crate) const EXTENSION_PAYLOAD_LEN_MAX: usize = EXTENSION_LEN_MAX - 5;
 /// Longest name of an extension.
 pub(crate) const EXTENSION_NAME_LEN_MAX: usize = 128;
 

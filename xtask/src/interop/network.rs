@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use multibee_btree::Error as TreeError;
+use anyhow::{Context, Result, bail, ensure};
+use multibee_btree::{EXTENSION_NAME, Error as TreeError, ExtensionMessage};
 use multibee_log::Log;
 use multibee_replica::{Endpoint, Event, EventReceiver, Replicator, ReplicatorOptions, Role};
 use tokio::net::TcpStream;
@@ -27,6 +27,7 @@ impl Network {
         let runtime = Runtime::new().context("tokio")?;
         let mut replicator = Replicator::new(ReplicatorOptions::default(), [9; 32]);
         replicator.add_log(log.clone());
+        replicator.accept_extension(EXTENSION_NAME);
         let (endpoint, events) = Endpoint::new(replicator);
         Ok(Self { runtime, endpoint, events, log })
     }
@@ -63,17 +64,42 @@ impl Network {
                 other => return Ok(other?),
             };
             let Some(&needed) = missing.first() else { bail!("a block is missing, but not which") };
-            let key = self.log.key();
-            self.endpoint.with(|replicator| {
-                for block in &missing {
-                    replicator.want(&key, *block..block.saturating_add(1), 0);
-                }
-            });
+            self.want(&missing);
             let log = self.log.clone();
             if !log.has(needed) {
                 self.wait(|_| log.has(needed).then_some(()))?;
             }
         }
+    }
+
+    /// Asks the other side what a read needs, and fetches all that the first part of its answer
+    /// names. Returns how many blocks these were.
+    pub(super) fn fetch_hinted(&mut self, ask: &ExtensionMessage) -> Result<usize> {
+        let key = self.log.key();
+        let ask = ask.encode();
+        let asked = self.endpoint.with(|r| r.broadcast_extension(&key, EXTENSION_NAME, ask));
+        ensure!(asked == 1, "the question went to {asked} peers");
+        let cache = self.wait(|event| match event {
+            Event::Extension { payload, .. } => ExtensionMessage::decode(payload).ok()?.cache,
+            _ => None,
+        })?;
+        let missing = cache.missing(&self.log);
+        self.want(&missing);
+        let log = self.log.clone();
+        let is_here = |seq: &u64| log.has(*seq);
+        if !missing.iter().all(is_here) {
+            self.wait(|_| missing.iter().all(is_here).then_some(()))?;
+        }
+        Ok(missing.len())
+    }
+
+    fn want(&self, blocks: &[u64]) {
+        let key = self.log.key();
+        self.endpoint.with(|replicator| {
+            for block in blocks {
+                replicator.want(&key, *block..block.saturating_add(1), 0);
+            }
+        });
     }
 
     /// Waits for the event of which `wanted` makes something.

@@ -50,6 +50,8 @@ pub(super) struct Line {
     pub(super) length: Option<u64>,
     /// In the last line: how many were downloaded.
     pub(super) blocks: Option<u64>,
+    /// In the last line: how many were named by the server's hints.
+    pub(super) hinted: Option<u64>,
 }
 
 /// Entries that `bee-read.mjs` printed, in ascending order.

@@ -16,6 +16,9 @@ use super::{Case, HYPERCORES};
 /// One lookup in the sample must not take more blocks than this, of more than 5,000.
 const SPARSE_BLOCKS_MAX: u64 = 100;
 
+/// An answer to one lookup must not name more: two for each probe on a path.
+const HINTED_BLOCKS_MAX: u64 = 40;
+
 pub(super) fn cases() -> Vec<Case> {
     HYPERCORES
         .iter()
@@ -30,6 +33,9 @@ pub(super) fn cases() -> Vec<Case> {
                 ),
                 Case::new(format!("hyperbee on {version} gets single keys of ours"), move || {
                     single(version)
+                }),
+                Case::new(format!("hyperbee on {version} takes hints of ours"), move || {
+                    hinted(version)
                 }),
                 Case::new(format!("hyperbee on {version} follows our primary live"), move || {
                     follow(version)
@@ -133,6 +139,24 @@ fn single(version: &str) -> Result<()> {
     ensure!(absent.len() == 1, "the absent key was found");
     let blocks = last.blocks.context("no count of blocks")?;
     ensure!(blocks <= SPARSE_BLOCKS_MAX, "three lookups took {blocks} blocks");
+    Ok(())
+}
+
+/// A cold lookup has Hyperbee ask what it needs, and our answer names it.
+fn hinted(version: &str) -> Result<()> {
+    let served = Served::start()?;
+    let key = "subdivision/JP-13";
+    let hex_key = hex::encode(key);
+    let lines: Vec<Line> = served.reader(version, &["--get", &hex_key, "--hinted"])?.finish()?;
+    let (last, found) = lines.split_last().context("the reader printed nothing")?;
+    let value = served.entries.get(key.as_bytes()).context("not in the sample")?;
+    let wanted = Entries::from([(key.into(), value.clone())]);
+    ensure!(sample::from_lines(found)? == wanted, "the entry differs");
+    let asked = served.database.status()?.length;
+    let hinted = last.hinted.context("no count of hinted blocks")?;
+    ensure!((4..=HINTED_BLOCKS_MAX).contains(&hinted), "{hinted} of {asked} blocks were named");
+    let blocks = last.blocks.context("no count of blocks")?;
+    ensure!(blocks <= SPARSE_BLOCKS_MAX, "a lookup took {blocks} blocks");
     Ok(())
 }
 

@@ -16,7 +16,11 @@ impl Replicator {
 
     /// Sends a message of an extension on a log's channel to one remote. Returns whether it is
     /// queued: not if the log is not open there, if the name is empty or longer than 128 bytes, if
-    /// the message is longer than 1 MiB, or if the name is one that replicators use themselves.
+    /// the message is longer than 1 MiB less 5 bytes, or if the name is one that replicators use
+    /// themselves.
+    ///
+    /// The message is framed, and those that come are taken, as Hypercore does it for extensions that
+    /// choose no encoding of their own: its length goes before it. What comes otherwise is ignored.
     ///
     /// Nothing bounds what is queued: look at [`queued_len`](Self::queued_len) before sending much.
     pub fn send_extension(

@@ -47,13 +47,18 @@ fn messages_go_to_one_or_to_all() {
     assert!(net.nodes[0].replicator.send_extension(near[0], &key, "other", Bytes::new()));
     assert!(net.nodes[0].replicator.send_extension(near[1], &key, "other", Bytes::new()));
     assert!(net.nodes[0].replicator.send_extension(near[0], &key, "greeting", &b"one"[..]));
-    assert!(net.nodes[2].replicator.send_extension(far[1], &key, "greeting", vec![7; 1 << 20]));
+    assert!(net.nodes[2].replicator.send_extension(
+        far[1],
+        &key,
+        "greeting",
+        vec![7; (1 << 20) - 5]
+    ));
     net.run();
 
     let all = [(far[0], key, "greeting", &b"all"[..]), (far[0], key, "other", b"")];
     assert_eq!(heard(&net.nodes[1]), [all[0], all[1], (far[0], key, "greeting", b"one")]);
     assert_eq!(heard(&net.nodes[2]), [(far[1], key, "greeting", &b"all"[..])]);
-    assert_eq!(heard(&net.nodes[0]), [(near[1], key, "greeting", &vec![7; 1 << 20][..])]);
+    assert_eq!(heard(&net.nodes[0]), [(near[1], key, "greeting", &vec![7; (1 << 20) - 5][..])]);
     for node in &net.nodes {
         node.assert_no_faults();
     }
@@ -82,15 +87,36 @@ fn what_cannot_be_taken_is_not_sent() {
     let mut send = |key: &LogKey, name: &str, len: usize| {
         net.nodes[0].replicator.send_extension(id, key, name, vec![0; len])
     };
-    assert!(send(&key, &"x".repeat(128), 1 << 20));
+    assert!(send(&key, &"x".repeat(128), (1 << 20) - 5));
     assert!(!send(&key, &"x".repeat(129), 1));
-    assert!(!send(&key, "x", (1 << 20) + 1));
+    assert!(!send(&key, "x", (1 << 20) - 4));
     assert!(!send(&key, "", 1));
     assert!(!send(&key, "multibee/replica", 1));
     assert!(!send(&other, "x", 1));
     net.run();
     assert!(!net.nodes[0].replicator.is_closed(id));
     net.nodes[1].assert_no_faults();
+}
+
+/// A message is preceded by its length, as Hypercore has it. What is not is ignored.
+#[test]
+fn messages_are_framed() {
+    let log = writer(1, 3);
+    let mut hand = Hand::new(&log);
+    hand.net.nodes[0].replicator.accept_extension("hyperbee");
+    for framed in [&b"\x02hi"[..], b"", b"\x03hi", b"\xff", b"\x00", b"\x01x and more"] {
+        let payload = Bytes::copy_from_slice(framed);
+        hand.say(&Message::Extension { name: "hyperbee".to_owned(), payload });
+    }
+    let told: Vec<_> = heard(&hand.net.nodes[0]).into_iter().map(|(.., told)| told).collect();
+    assert_eq!(told, [&b"hi"[..], b"", b"x"]);
+    let (near, key) = (hand.near, log.key());
+    hand.heard();
+    assert!(hand.net.nodes[0].replicator.send_extension(near, &key, "hyperbee", &b"hi"[..]));
+    hand.net.run();
+    let payload = Bytes::from_static(b"\x02hi");
+    assert_eq!(hand.heard(), [Message::Extension { name: "hyperbee".to_owned(), payload }]);
+    assert!(!hand.is_hung_up_on());
 }
 
 /// As Hypercore does, a remote may leave out a name that repeats the one before it, known or not.
@@ -100,7 +126,7 @@ fn an_empty_name_repeats_the_last_one() {
     let mut hand = Hand::new(&log);
     hand.net.nodes[0].replicator.accept_extension("hyperbee");
     let mut say = |name: &str, payload: &'static [u8]| {
-        let payload = Bytes::from_static(payload);
+        let payload = [&[u8::try_from(payload.len()).unwrap()], payload].concat().into();
         hand.say(&Message::Extension { name: name.to_owned(), payload });
     };
     say("", b"none before");
