@@ -200,6 +200,12 @@ fn compare(newer: &Tree, older: &Tree, len: u64) {
     let mut expected: Vec<&Bytes> = left.keys().chain(right.keys()).collect();
     expected.sort();
     expected.dedup();
+    let union = Union::new(vec![newer.clone(), older.clone()]);
+    let united = union.range(RangeOptions::default(), first_tree);
+    let united = united.map(|one| one.expect("sound trees can be united").entry);
+    assert!(
+        united.eq(expected.iter().filter_map(|key| left.get(*key).or(right.get(*key))).cloned())
+    );
     let seq = |entry: Option<&Entry>| entry.map(|entry| entry.seq);
     expected.retain(|key| seq(left.get(*key)) != seq(right.get(*key)));
     let changed = there.into_iter().map(|change| change.expect("sound trees can be compared"));
