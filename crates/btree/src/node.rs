@@ -24,8 +24,9 @@ pub(crate) struct Node {
     key_bytes: KeyBytes,
     /// Empty in a leaf, otherwise one more than keys.
     kids: Box<[Kid]>,
-    /// The entries of its keys, if they were read with it and are short.
-    records: Option<Records>,
+    /// The entries of its keys, if they were read with it and are short. Apart from the node, since
+    /// those that are being written have none.
+    records: Option<Box<Records>>,
 }
 
 /// Room for the bytes of a node's keys. Where they are short, it is in the node itself, which saves
@@ -161,7 +162,7 @@ impl Node {
 
     /// The same node with the entries of its keys, which are in these blocks.
     pub(crate) fn with_records(self, blocks: &[Option<Block>]) -> Self {
-        Self { records: Records::new(blocks), ..self }
+        Self { records: Records::new(blocks).map(Box::new), ..self }
     }
 
     /// What is stored under key number `i`, if that is known here.
@@ -263,7 +264,7 @@ impl Node {
             KeyBytes::Here(_) => 0,
             KeyBytes::There(bytes) => bytes.len(),
         };
-        let records = self.records.as_ref().map_or(0, Records::weight);
+        let records = self.records.as_ref().map_or(0, |records| records.weight());
         (size_of::<Self>() + keys + records + size_of_val::<[Kid]>(&self.kids)) as u64
     }
 }

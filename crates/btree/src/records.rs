@@ -66,9 +66,9 @@ impl Records {
         })
     }
 
-    /// Bytes of memory besides its own.
+    /// Bytes of memory.
     pub(crate) fn weight(&self) -> usize {
-        self.bytes.len()
+        size_of::<Self>() + self.bytes.len()
     }
 }
 

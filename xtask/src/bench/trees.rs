@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use multibee_btree::{Bee, RangeOptions};
+use multibee_btree::{Bee, BeeOptions, RangeOptions};
+use multibee_log::{FileStorage, Log, LogOptions};
 
 use super::data;
 use super::disk::DiskUse;
@@ -28,7 +29,9 @@ pub(super) fn overwrite(task: &Task) -> Result<Vec<Record>> {
     }
     let keys = data::keys(task.population());
     let (changed, values) = data::changes(task.population());
-    let bee: Bee = Store::open(&task.folder())?;
+    // A copied log is written only by one who says that it has taken the place of the other.
+    let log = Log::adopt(FileStorage::open(task.folder())?, LogOptions::default())?;
+    let bee = Bee::open(log, BeeOptions::default())?;
     let meter = Meter::start();
     bee.put_all(changed.iter().zip(0..).map(|(key, value)| (keys.get(*key), values.share(value))))?;
     let span = meter.stop();

@@ -205,7 +205,10 @@ impl Script {
     /// Bounds of a history of a log of `len` blocks. (Beyond it Hyperbee waits for blocks to come, and
     /// 0 does not count as a bound.)
     fn history_bounds(&mut self, len: u64) -> HistoryBounds {
-        let most = i64::try_from(len).unwrap_or(i64::MAX).max(2);
+        if len < 2 {
+            return HistoryBounds::default();
+        }
+        let most = i64::try_from(len).unwrap_or(i64::MAX);
         let mut number = || {
             let number = 1 + self.random.below(usize::try_from(most - 1).unwrap_or(1)) as i64;
             if self.random.one_in(3) { number - most } else { number }
