@@ -159,7 +159,7 @@ impl Shared {
         entries: &[Entry],
         atomic: bool,
     ) -> Result<()> {
-        let hastily = self.keys.is_some() && {
+        let hastily = (self.keys.is_some() || self.is_copy) && {
             let state = self.state();
             state.durable_change < state.change
         };

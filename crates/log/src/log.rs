@@ -83,7 +83,7 @@ pub(crate) struct Shared {
     /// Present if they may sign this log alone.
     pub(crate) keys: Option<KeyPair>,
     /// Whether there are keys that are not used, since this is a copy.
-    is_copy: bool,
+    pub(crate) is_copy: bool,
     pub(crate) options: LogOptions,
     pub(crate) disk: Arc<Disk>,
     pub(crate) tree: TreeStore,
@@ -234,8 +234,9 @@ impl Log {
         };
         let keys = recovery::find_keys(&disk, &opened.header)?;
         let is_copy = keys.is_some() && disk.is_copy()?;
-        let keys = keys.filter(|_| !is_copy);
+        // A copy, too, has what somebody has waited for, and is not cut where that was damaged.
         let recovered = recovery::recover(&disk, &options.cache, opened, keys.is_none())?;
+        let keys = keys.filter(|_| !is_copy);
         if keys.is_some() {
             // The program that wrote this may have ended before the disk had all of it.
             disk.sync(Barrier::Recovery, &Part::ALL)?;

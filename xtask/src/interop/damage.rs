@@ -159,7 +159,8 @@ fn damage(sound: &Path, folder: &Path, images: &mut Vec<Image>) -> Result<()> {
 }
 
 fn judge(folder: &Path) -> Result<Verdict> {
-    let log = FileStorage::open(folder).and_then(|files| Log::open(files, LogOptions::default()));
+    // What is damaged is a copy.
+    let log = FileStorage::open(folder).and_then(|files| Log::adopt(files, LogOptions::default()));
     Ok(match log {
         Ok(log) => Verdict::Opened(Seen::of(&log, &[])?),
         Err(error) => Verdict::Refused { error: error.to_string() },
@@ -177,7 +178,7 @@ impl Truth {
     fn of(sound: &[PathBuf]) -> Result<Self> {
         let mut all = Vec::new();
         for path in sound {
-            let log = Log::open(FileStorage::open(path)?, LogOptions::default())?;
+            let log = Log::adopt(FileStorage::open(path)?, LogOptions::default())?;
             let hash = |len| Ok(log.tree_hash_at(len)?.map_or_else(String::new, |h| h.to_string()));
             all.push((0..=LEN).map(hash).collect::<Result<Vec<_>>>()?);
         }

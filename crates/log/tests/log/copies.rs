@@ -58,6 +58,38 @@ fn a_copy_is_not_written() {
     assert!(log.audit(|_| ()).unwrap().is_clean());
 }
 
+/// A copy of a log that is damaged is as long as the log: what was damaged cannot be read, and all
+/// else is there, also once what was downloaded comes after it.
+#[test]
+fn a_damaged_copy_is_not_cut() {
+    let dir = TempDir::new().unwrap();
+    let (first, second) = (dir.path().join("log"), dir.path().join("copy"));
+    let original = create(&first);
+    for block in ["rain", "sun", "wind"] {
+        original.append(&[block]).unwrap();
+    }
+    drop(original);
+    copy(&first, &second);
+    let mut data = fs::read(second.join("data")).unwrap();
+    data[0] ^= 1;
+    fs::write(second.join("data"), data).unwrap();
+    let original = open(&first).unwrap();
+    original.append(&["snow"]).unwrap();
+    for round in 0..3 {
+        let log = open(&second).unwrap();
+        assert!(log.is_copy());
+        assert_eq!(log.len(), if round == 0 { 3 } else { 4 });
+        assert!(matches!(log.get(0), Err(Error::Corrupt { .. })));
+        assert_eq!(log.get(2).unwrap().as_deref(), Some(&b"wind"[..]));
+        if round == 0 {
+            let block = Some(RequestBlock { index: 3, nodes: 0 });
+            let upgrade = Some(RequestUpgrade { start: 3, length: 1 });
+            let request = Request { block, upgrade, ..Request::default() };
+            log.apply(&original.prove(&request).unwrap()).unwrap();
+        }
+    }
+}
+
 /// Once adopted, a copy is written, and it is the original that is a copy of it when it is put in
 /// its place. What it has downloaded before it goes on from.
 #[test]
