@@ -1,6 +1,7 @@
 mod side;
 
 use std::cmp::Ordering;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use crate::cursor::Bound;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::limits::{DIFF_AHEAD_BLOCKS, DIFF_AHEAD_STEPS};
-use crate::node::{Kid, Node};
+use crate::node::{Kid, Node, Outline};
 use crate::range::{RangeOptions, bound};
 use crate::store::Store;
 use crate::tree::Tree;
@@ -166,7 +167,7 @@ impl Steps {
                     return Ok(Some(change));
                 }
                 Action::Open(sides) => {
-                    let pair = load(self.kids(sides).map(|kid| open(store, kid)), store)?;
+                    let pair = load(open(store, self.kids(sides)), store)?;
                     self.pass(sides)?;
                     self.push(pair)?;
                 }
@@ -314,8 +315,37 @@ fn is_before(upper: Option<&[u8]>, lower: Option<&[u8]>) -> bool {
     upper.zip(lower).is_some_and(|(upper, lower)| upper <= lower)
 }
 
-fn open(store: &Store, kid: Option<Kid>) -> Result<Option<Arc<Node>>> {
-    kid.map(|kid| store.kid(kid)).transpose()
+/// Opens a child of one side, or one of each. Of two only what differs: what they have in common at
+/// their beginnings and ends would be passed over, and its keys need not be read.
+fn open(store: &Store, kids: [Option<Kid>; 2]) -> [Result<Option<Arc<Node>>>; 2] {
+    let [Some(left), Some(right)] = kids else {
+        return kids.map(|kid| kid.map(|kid| store.kid(kid)).transpose());
+    };
+    if let (Some(left), Some(right)) = (store.cached(left), store.cached(right)) {
+        return [Ok(Some(left)), Ok(Some(right))];
+    }
+    match (store.outline(left), store.outline(right)) {
+        (Ok(a), Ok(b)) => {
+            let (keys_of_a, keys_of_b) = differing(&a, &b);
+            let part = |kid, outline, keys| Ok(Some(Arc::new(store.part(kid, outline, keys)?)));
+            [part(left, &a, keys_of_a), part(right, &b, keys_of_b)]
+        }
+        (a, b) => [a.map(|_| None), b.map(|_| None)],
+    }
+}
+
+/// The keys of two nodes that are left once those are gone that both begin with and both end with,
+/// each together with the child before or behind it.
+fn differing(a: &Outline, b: &Outline) -> (Range<usize>, Range<usize>) {
+    let (a_len, b_len) = (a.key_seqs.len(), b.key_seqs.len());
+    let most = a_len.min(b_len);
+    let is_same = |i: usize, j: usize, kid_behind: usize| {
+        a.key_seqs.get(i) == b.key_seqs.get(j)
+            && a.kids.get(i + kid_behind) == b.kids.get(j + kid_behind)
+    };
+    let start = (0..most).take_while(|i| is_same(*i, *i, 0)).count();
+    let end = (1..=most - start).take_while(|i| is_same(a_len - i, b_len - i, 1)).count();
+    (start..a_len - end, start..b_len - end)
 }
 
 /// The nodes of both sides, all their keys known. If not, what is missing names those keys, and the

@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -127,6 +128,43 @@ impl Store {
             return Err(bad(spot.seq, BlockFault::NoKeys));
         }
         Ok(kid)
+    }
+
+    /// The node at `spot`, if it is at hand as a whole.
+    pub(crate) fn cached(&self, spot: Kid) -> Option<Arc<Node>> {
+        match self.cache.get(&self.spot(Part::Node(spot))) {
+            Some(Cached::Node(node)) => Some(node),
+            _ => None,
+        }
+    }
+
+    /// The node at `spot`, which is not a root, before its keys are looked up.
+    pub(crate) fn outline(&self, spot: Kid) -> Result<Outline> {
+        let block = self.block(spot.seq)?;
+        let level = block.level(spot.level);
+        let outline = level.and_then(|level| Outline::decode(spot.seq, level));
+        let outline = outline.and_then(|outline| match outline.key_seqs.len() {
+            0 => Err(BlockFault::NoKeys),
+            _ => Ok(outline),
+        });
+        outline.map_err(|fault| bad(spot.seq, fault))
+    }
+
+    /// A part of the node at `spot`: some of its keys, as many of them as are on this machine, and the
+    /// children beside them.
+    pub(crate) fn part(&self, spot: Kid, outline: &Outline, keys: Range<usize>) -> Result<Node> {
+        let kids = match outline.kids.get(keys.start..=keys.end) {
+            Some(kids) => kids.into(),
+            None => Box::default(),
+        };
+        let seqs = outline.key_seqs.get(keys).unwrap_or_default();
+        let mut blocks: [Option<Block>; NODE_KEYS_MAX] = [const { None }; NODE_KEYS_MAX];
+        for (seq, block) in seqs.iter().zip(&mut blocks) {
+            *block = self.held_block(*seq)?;
+        }
+        let known = blocks.iter().map(|block| block.as_ref().map(Block::key));
+        let node = Node::new(seqs.iter().copied().zip(known), kids);
+        node.map_err(|fault| bad(spot.seq, fault))
     }
 
     /// What is stored under key number `i` of a node.

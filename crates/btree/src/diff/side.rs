@@ -55,7 +55,7 @@ impl Head<'_> {
 
 impl Frame {
     fn is_at_end(&self) -> bool {
-        self.at > 2 * self.node.key_seqs().len() || self.node.key_seqs().is_empty()
+        self.at > 2 * self.node.key_seqs().len()
     }
 
     fn key(&self, number: Option<usize>) -> Option<&[u8]> {
@@ -64,7 +64,7 @@ impl Frame {
 }
 
 impl Side {
-    /// Enters a node, of which all keys are known.
+    /// Enters a node, or a part of one, of which all keys are known.
     pub(crate) fn push(&mut self, node: Arc<Node>) -> Result<()> {
         if self.frames.len() >= DEPTH_MAX {
             return Err(Error::TooDeep);

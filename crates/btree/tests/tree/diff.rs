@@ -130,7 +130,7 @@ fn a_cold_diff_takes_few_rounds() {
     }
     println!("a diff of 50 changes in 10,000: {rounds} rounds, {blocks} blocks");
     assert_eq!(found, expected);
-    assert!(rounds <= 10 && blocks <= 1500, "{rounds} rounds, {blocks} blocks");
+    assert!(rounds <= 10 && blocks <= 400, "{rounds} rounds, {blocks} blocks");
 }
 
 /// Few changes in a large tree are found by reading few blocks: what both versions have is passed
