@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use multibee_btree::{Bee, Entry, Error, RangeOptions, Tree};
+use multibee_btree::{Bee, BeeOptions, Entry, Error, RangeOptions, Tree};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -78,15 +78,20 @@ proptest! {
     ) {
         let bee = new_bee();
         let versions = write(&bee, &[&[first], commits.as_slice()].concat());
-        let trees: Vec<Tree> = versions.iter().map(|v| bee.checkout(*v).unwrap()).collect();
-        for left in &trees {
-            for right in &trees {
-                for range in &ranges {
-                    let expected = naive(left, right, range);
-                    prop_assert_eq!(pairs(left, right, range.clone()), expected);
+        // Read from the log, in parts, and from what the writer has at hand.
+        let options = BeeOptions { cache_bytes: 0, ..BeeOptions::default() };
+        let reader = Bee::open(bee.log().clone(), options).unwrap();
+        for bee in [&bee, &reader] {
+            let trees: Vec<Tree> = versions.iter().map(|v| bee.checkout(*v).unwrap()).collect();
+            for left in &trees {
+                for right in &trees {
+                    for range in &ranges {
+                        let expected = naive(left, right, range);
+                        prop_assert_eq!(pairs(left, right, range.clone()), expected);
+                    }
+                    let all = RangeOptions::default();
+                    prop_assert_eq!(pairs(left, right, all.clone()), naive(left, right, &all));
                 }
-                let all = RangeOptions::default();
-                prop_assert_eq!(pairs(left, right, all.clone()), naive(left, right, &all));
             }
         }
     }
