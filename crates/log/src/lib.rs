@@ -29,9 +29,10 @@
 //! ```
 //!
 //! One append is one commit: after a crash there are all of its blocks or none. A [`Batch`] also
-//! carries [user data](Log::set_user_data), small values beside the blocks. The secret key stays in
-//! the storage of its log. **Never write to a copy of a log, nor to one from a backup:** the two
-//! would sign two histories, and nobody can take that back.
+//! carries [user data](Log::set_user_data), small values beside the blocks. [`Log::listen`] waits for
+//! the next. The secret key stays in the storage of its log. **Never write to a copy of a log, nor to
+//! one from a backup:** the two would sign two histories, and nobody can take that back. Copied
+//! directories are [known](Log::is_copy) and not written; images of whole disks are not.
 //!
 //! # What is safe, and when
 //!
