@@ -8,7 +8,6 @@ mod folder;
 mod network;
 mod our_bee;
 mod program;
-mod random;
 mod sample;
 mod script;
 mod serving;

@@ -6,6 +6,7 @@ mod command;
 mod crash;
 mod fuzz;
 mod interop;
+mod random;
 mod tidy;
 
 use std::path::Path;

@@ -1,10 +1,10 @@
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::cursor::{Bound, Cursor, Step, after};
 use crate::error::Error;
 use crate::limits::{AHEAD_BLOCKS, AHEAD_NODES, DEPTH_MAX, NODE_KEYS_MIN};
+use crate::missing::Missing;
 use crate::node::{Kid, Node, Place, Undecided};
 use crate::range::within;
 use crate::walk::Stored;
@@ -24,8 +24,7 @@ pub(crate) struct Ahead<'a> {
     nodes_left: usize,
     /// How deep the leaves are, once one was seen. The root is at 0.
     leaf_depth: Option<usize>,
-    missing: Vec<u64>,
-    named: HashSet<u64>,
+    missing: Missing,
 }
 
 /// A subtree's depth below the root, and how many entries it has if all are alike.
@@ -49,20 +48,17 @@ impl<'a> Ahead<'a> {
         end: Option<&'a Bound>,
         left: u64,
     ) -> Self {
-        let (missing, named) = (Vec::new(), HashSet::new());
-        let (nodes_left, leaf_depth) = (AHEAD_NODES, None);
-        Self { walk, cursor, end, left, nodes_left, leaf_depth, missing, named }
+        let (nodes_left, leaf_depth, missing) = (AHEAD_NODES, None, Missing::default());
+        Self { walk, cursor, end, left, nodes_left, leaf_depth, missing }
     }
 
     /// The blocks that reading on will lack: the ones in `first`, which stop it now, and those that
     /// it will come to, as far as can be told.
     pub(crate) fn missing(mut self, first: &[u64]) -> Vec<u64> {
-        for seq in first {
-            self.name(*seq);
-        }
+        self.missing.extend(first.iter().copied());
         // Either way all that could be found is named.
         let (ControlFlow::Continue(()) | ControlFlow::Break(())) = self.rest();
-        self.missing
+        self.missing.into_seqs()
     }
 
     fn rest(&mut self) -> ControlFlow<()> {
@@ -212,15 +208,9 @@ impl<'a> Ahead<'a> {
     }
 
     fn lack(&mut self, seq: u64) -> ControlFlow<()> {
-        self.name(seq);
+        self.missing.add(seq);
         let full = self.missing.len() >= AHEAD_BLOCKS;
         if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-
-    fn name(&mut self, seq: u64) {
-        if self.named.insert(seq) {
-            self.missing.push(seq);
-        }
     }
 }
 

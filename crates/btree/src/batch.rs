@@ -32,12 +32,15 @@ pub struct Batch {
     prefix: Prefix,
     /// From the first operation on.
     transaction: Option<Transaction>,
+    /// Of the log, when the batch began.
+    fork: u64,
     _turn: WriteGuard,
 }
 
 impl Batch {
     pub(crate) fn new(shared: Arc<Shared>, prefix: Prefix, turn: WriteGuard) -> Self {
-        Self { shared, prefix, transaction: None, _turn: turn }
+        let fork = shared.store.log().fork();
+        Self { shared, prefix, transaction: None, fork, _turn: turn }
     }
 
     /// The same batch with the keys of another handle of the same tree, a
@@ -291,6 +294,9 @@ impl Batch {
         let Some(transaction) = self.transaction.as_mut().filter(|_| !empty) else {
             return Ok(log.len().max(1));
         };
+        if log.fork() != self.fork {
+            return Err(Error::WentBack { fork: log.fork() });
+        }
         let (expected, found) = (transaction.base, log.len());
         if found != expected {
             return Err(Error::LogMoved { expected, found });

@@ -10,6 +10,7 @@ use crate::cursor::Bound;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::limits::{DIFF_AHEAD_BLOCKS, DIFF_AHEAD_STEPS};
+use crate::missing::Missing;
 use crate::node::{Kid, Node, Outline};
 use crate::range::{RangeOptions, bound};
 use crate::store::Store;
@@ -228,19 +229,21 @@ impl Steps {
     ///
     /// Walks on over what is here, around what is not: what the other side has in place of a child
     /// that is not here may be the same, so it is not asked for.
-    fn look_ahead(&self, store: &Store, versions: [u64; 2], mut missing: Vec<u64>) -> Vec<u64> {
+    fn look_ahead(&self, store: &Store, versions: [u64; 2], first: Vec<u64>) -> Vec<u64> {
+        let mut missing = Missing::default();
+        missing.extend(first);
         let mut ahead = self.clone();
         for _ in 0..DIFF_AHEAD_STEPS {
             match ahead.next(store, versions) {
                 Ok(Some(_)) => continue,
-                Err(Error::Missing(seqs)) if ahead.opened => add_new(&mut missing, seqs),
+                Err(Error::Missing(seqs)) if ahead.opened => missing.extend(seqs),
                 _ => break,
             }
             if missing.len() >= DIFF_AHEAD_BLOCKS || ahead.pass_hole().is_err() {
                 break;
             }
         }
-        missing
+        missing.into_seqs()
     }
 
     /// Passes over children that cannot be opened, and over what the other side has in their place.
@@ -355,39 +358,32 @@ fn load(loaded: [Result<Option<Arc<Node>>>; 2], store: &Store) -> Result<Pair> {
         [Ok(left), Ok(right)] => [left, right],
         [left, right] => return Err(joined(left.err(), right.err())),
     };
-    let mut missing = Vec::new();
+    let mut missing = Missing::default();
     for node in pair.iter().flatten() {
-        add_new(&mut missing, node.unknown_seqs());
+        missing.extend(node.unknown_seqs());
     }
-    if missing.is_empty() {
+    if missing.len() == 0 {
         return Ok(pair);
     }
     if let ([Some(left), Some(right)], true) = (&pair, store.guesses()) {
         for (node, other) in [(left, right), (right, left)] {
             let differing = node.kids().iter().filter(|kid| !other.kids().contains(kid));
             let seqs = differing.map(|kid| kid.seq).filter(|seq| !store.log().has(*seq));
-            add_new(&mut missing, seqs);
+            missing.extend(seqs);
         }
     }
-    Err(Error::Missing(missing))
+    Err(Error::Missing(missing.into_seqs()))
 }
 
 /// The error of either side; what is missing on both together.
 fn joined(left: Option<Error>, right: Option<Error>) -> Error {
     match (left, right) {
-        (Some(Error::Missing(mut seqs)), Some(Error::Missing(more))) => {
-            add_new(&mut seqs, more);
-            Error::Missing(seqs)
+        (Some(Error::Missing(seqs)), Some(Error::Missing(more))) => {
+            let mut missing = Missing::default();
+            missing.extend(seqs.into_iter().chain(more));
+            Error::Missing(missing.into_seqs())
         }
         (Some(Error::Missing(_)), Some(error)) | (Some(error), _) | (None, Some(error)) => error,
         (None, None) => Error::Missing(Vec::new()),
-    }
-}
-
-fn add_new(seqs: &mut Vec<u64>, more: impl IntoIterator<Item = u64>) {
-    for seq in more {
-        if !seqs.contains(&seq) {
-            seqs.push(seq);
-        }
     }
 }

@@ -36,8 +36,8 @@ pub enum Error {
     /// The two trees are not of the same log, or not of the same sub-database of it.
     #[error("the trees are not of the same log and sub-database")]
     OtherTree,
-    /// The writer of the log has cut it since this tree was taken. Take a new one.
-    #[error("the log was cut since this tree was taken, and is now on fork {fork}")]
+    /// The log was cut since this tree or history was taken, or this batch was begun. Begin anew.
+    #[error("the log was cut meanwhile, and is now on fork {fork}: begin anew")]
     WentBack { fork: u64 },
     /// The log belongs to somebody else.
     #[error("the log is not writable here")]

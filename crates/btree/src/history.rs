@@ -58,6 +58,8 @@ pub struct History {
     bee: Bee,
     /// Blocks that are still to come. Of a live history without an end.
     blocks: Range<u64>,
+    /// Of the log.
+    fork: u64,
     reverse: bool,
     remaining: u64,
     failed: bool,
@@ -80,7 +82,7 @@ impl Bee {
     /// # Ok::<(), multibee_btree::Error>(())
     /// ```
     pub fn history(&self, options: HistoryOptions) -> History {
-        let len = self.version();
+        let (fork, len) = (self.log().fork(), self.version());
         let HistoryOptions { gt, gte, lt, lte, reverse, limit, live } = options;
         let at = |number: i64| match u64::try_from(number) {
             Ok(number) => number,
@@ -92,7 +94,8 @@ impl Bee {
         // Block 0 is the header.
         let blocks = start.max(1)..end;
         let remaining = limit.unwrap_or(u64::MAX);
-        History { bee: self.clone(), blocks, reverse: reverse && !live, remaining, failed: false }
+        let reverse = reverse && !live;
+        History { bee: self.clone(), blocks, fork, reverse, remaining, failed: false }
     }
 }
 
@@ -103,14 +106,20 @@ impl History {
     /// # Errors
     ///
     /// After [`Error::Missing`] the history has not moved: fetch the blocks and call again. Named
-    /// are all blocks that are needed next, up to a thousand.
+    /// are all blocks that are needed next, up to a thousand. [`Error::WentBack`] for good once the
+    /// log's writer has cut it: ask for a new history.
     #[expect(clippy::should_implement_trait, reason = "the trait's `next` cannot be retried")]
     pub fn next(&mut self) -> Result<Option<Record>> {
         while self.remaining > 0 {
             let Some(seq) = self.next_seq() else {
                 return Ok(None);
             };
-            let block = match self.bee.shared.store.block(seq) {
+            let block = self.bee.shared.store.block(seq);
+            let fork = self.bee.log().fork();
+            if fork != self.fork {
+                return Err(Error::WentBack { fork });
+            }
+            let block = match block {
                 Err(Error::Missing(_)) => return Err(self.missing()),
                 block => block?,
             };

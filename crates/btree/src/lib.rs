@@ -83,6 +83,7 @@ mod few;
 mod header;
 mod history;
 mod limits;
+mod missing;
 mod node;
 mod prefix;
 mod proto;

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use multibee_log::{Durability, FileStorage, KeyPair, Log, LogOptions};
 
+use crate::random::Random;
+
 /// Lines that a process prints before it is killed, at most.
 const LINES_MAX: u64 = 60;
 /// Blocks at which the log is cut, so that it does not grow for ever.
@@ -17,10 +19,10 @@ const LEN_MAX: u64 = 3000;
 pub(super) fn run(rounds: u32, seed: u64) -> Result<bool> {
     let folder = tempfile::tempdir()?;
     let dir = folder.path().join("log");
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let (mut acknowledged, mut reopened) = (0_u64, 0_u64);
     for round in 0..rounds {
-        let lines = 1 + random.below(LINES_MAX);
+        let lines = 1 + random.number_below(LINES_MAX);
         let promised = write_and_kill(&dir, random.next(), lines)?;
         acknowledged += promised.len() as u64;
         if let Err(error) = check(&dir, promised.last()) {
@@ -96,8 +98,8 @@ fn check(dir: &Path, promised: Option<&Line>) -> Result<()> {
 
 /// The process: changes the log as long as it lives, and tells of each change that is durable.
 pub(super) fn write(dir: &Path, seed: u64) -> Result<()> {
-    let mut random = Random(seed);
-    let durability = match random.below(3) {
+    let mut random = Random::new(seed);
+    let durability = match random.number_below(3) {
         0 => Durability::Buffered,
         _ => Durability::Immediate,
     };
@@ -110,15 +112,19 @@ pub(super) fn write(dir: &Path, seed: u64) -> Result<()> {
     let mut output = stdout().lock();
     loop {
         let len = log.len();
-        match random.below(12) {
+        match random.number_below(12) {
             0 => log.flush()?,
-            1 => log.clear(random.below(len + 1)..len)?,
-            2 if len > LEN_MAX => drop(log.truncate(random.below(len))?),
+            1 => log.clear(random.number_below(len + 1)..len)?,
+            2 if len > LEN_MAX => drop(log.truncate(random.number_below(len))?),
             3 => log.set_user_data("number", &random.next().to_le_bytes())?,
-            4 => drop(log.append(&blocks(len, 200 + random.below(200), 100))?),
-            _ => drop(log.append(&blocks(len, 1 + random.below(5), random.below(5000)))?),
+            4 => drop(log.append(&blocks(len, 200 + random.number_below(200), 100))?),
+            _ => drop(log.append(&blocks(
+                len,
+                1 + random.number_below(5),
+                random.number_below(5000),
+            ))?),
         }
-        if durability == Durability::Immediate || random.below(4) == 0 {
+        if durability == Durability::Immediate || random.number_below(4) == 0 {
             log.sync()?;
             let hash = log.tree_hash_at(log.len())?.context("the roots are missing")?;
             writeln!(output, "{} {} {hash}", log.fork(), log.len())?;
@@ -136,18 +142,4 @@ fn block(number: u64, len: u64) -> Vec<u8> {
     let mut block = number.to_le_bytes().to_vec();
     block.resize(8 + len as usize, number as u8);
     block
-}
-
-/// A generator that needs not be good.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
-        self.0 >> 20
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
-    }
 }

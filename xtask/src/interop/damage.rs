@@ -10,8 +10,8 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::Case;
-use super::random::Random;
 use super::steps::{Block, Seen, Steps, Verdict, text};
+use crate::random::Random;
 
 /// The same damage in every run.
 const SEED: u64 = 0x6d75_6c74_6962_6565;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::random::Random;
+use crate::random::Random;
 
 /// What a whole script keeps to: which keys there are, and what options the tree has.
 #[derive(Debug)]

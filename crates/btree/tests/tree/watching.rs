@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use futures_core::Stream;
-use multibee_btree::{Bee, BeeOptions, Entry, Error, Moved, RangeOptions};
+use multibee_btree::{Bee, BeeOptions, Entry, Error, HistoryOptions, Moved, RangeOptions};
 use proptest::prelude::*;
 
 use crate::sparse::Replica;
@@ -156,6 +156,7 @@ proptest! {
         }
         let old = bee.snapshot().unwrap();
         prop_assert_eq!(entries(&old).len() as u64, before);
+        let mut history = bee.history(HistoryOptions::default());
         let mut watch = bee.watch(RangeOptions::default()).unwrap();
         let kept = 1 + cut.min(before - 1);
         bee.log().truncate(kept).unwrap();
@@ -169,10 +170,30 @@ proptest! {
             Err(Error::WentBack { .. })
         );
         prop_assert!(is_refused);
+        let went_back = after == 0 || matches!(history.next(), Err(Error::WentBack { .. }));
+        prop_assert!(went_back);
         prop_assert!(watch.look().unwrap().is_some());
         let fresh = Bee::open(bee.log().clone(), BeeOptions::default()).unwrap();
         let now = entries(&bee.snapshot().unwrap());
         prop_assert_eq!(&now, &entries(&fresh.snapshot().unwrap()));
         prop_assert_eq!(now.len() as u64, after.max(kept - 1));
     }
+}
+
+/// A batch that was begun before the log was cut appends nothing, even if the log is as long again as
+/// it was: its nodes would name blocks that are others by now.
+#[test]
+fn batches_do_not_outlive_a_cut() {
+    let bee = new_bee();
+    bee.put(b"a", Some("1")).unwrap();
+    bee.put(b"b", Some("2")).unwrap();
+    let mut batch = bee.batch().unwrap();
+    batch.put(b"c", Some("3"), "").unwrap();
+    let last = bee.log().get(2).unwrap().unwrap();
+    bee.log().truncate(2).unwrap();
+    bee.log().append(&[last]).unwrap();
+    assert!(matches!(batch.flush(), Err(Error::WentBack { fork: 1 })));
+    assert_eq!(entries(&bee.snapshot().unwrap()).len(), 2);
+    bee.put(b"c", Some("3")).unwrap();
+    assert_eq!(entries(&bee.snapshot().unwrap()).len(), 3);
 }
