@@ -107,6 +107,11 @@ impl Watch {
     ///
     /// [`Error::Missing`] if it takes blocks that are to be fetched to know.
     pub fn look(&mut self) -> Result<Option<Moved>> {
+        Ok(self.look_and(|_| Ok(()))?.map(|(moved, ())| moved))
+    }
+
+    /// Looks, and reads what has changed. If that fails it has not looked.
+    fn look_and<T>(&mut self, read: impl FnOnce(&Tree) -> Result<T>) -> Result<Option<(Moved, T)>> {
         let (now, is_moved) = loop {
             let now = self.bee.snapshot()?;
             if now.fork() != self.last.fork() {
@@ -121,8 +126,9 @@ impl Watch {
                 change => break (now, change?.is_some()),
             }
         };
+        let read = if is_moved { Some(read(&now)?) } else { None };
         let before = std::mem::replace(&mut self.last, now.clone());
-        Ok(is_moved.then_some(Moved { now, before }))
+        Ok(read.map(|read| (Moved { now, before }, read)))
     }
 
     /// Waits for the next change, and blocks the thread until it comes.
@@ -207,18 +213,12 @@ impl EntryWatch {
     ///
     /// [`Error::Missing`] if it takes blocks that are to be fetched to know.
     pub fn look(&mut self) -> Result<Option<Option<Entry>>> {
-        let last = self.watch.last.clone();
-        let Some(moved) = self.watch.look()? else {
+        let Some((_, entry)) = self.watch.look_and(|now| now.get(&self.key))? else {
             return Ok(None);
         };
-        match moved.now.get(&self.key) {
-            Ok(entry) => Ok(self.renew(entry)),
-            Err(error) => {
-                // As if it had not looked.
-                self.watch.last = last;
-                Err(error)
-            }
-        }
+        let is_new = entry != self.entry;
+        self.entry = entry;
+        Ok(is_new.then(|| self.entry.clone()))
     }
 
     /// Waits for the next entry, and blocks the thread until it comes. `None` if it was deleted.
@@ -234,12 +234,6 @@ impl EntryWatch {
             }
             listener.wait();
         }
-    }
-
-    fn renew(&mut self, entry: Option<Entry>) -> Option<Option<Entry>> {
-        let is_new = entry != self.entry;
-        self.entry = entry;
-        is_new.then(|| self.entry.clone())
     }
 }
 
