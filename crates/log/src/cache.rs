@@ -86,6 +86,7 @@ pub(crate) enum Kind {
     Nodes,
     Group,
     GroupOffset,
+    Region,
     Data,
 }
 
@@ -99,6 +100,8 @@ pub(crate) enum Item {
     Group(Arc<Group>),
     /// Where the data of a group of blocks begins.
     Offset(u64),
+    /// Where the groups of a region begin, as many of them as are known.
+    Offsets(Arc<Vec<u64>>),
 }
 
 /// Returns a number that nobody has had: whoever takes a new one forgets all he has cached.
@@ -117,6 +120,7 @@ impl Weighter<Key, Item> for Weight {
             Item::Page(bytes) => bytes.len(),
             Item::Group(group) => group.weight(),
             Item::Offset(_) => 0,
+            Item::Offsets(offsets) => size_of_val(offsets.as_slice()),
         };
         len as u64 + 96
     }

@@ -1,4 +1,6 @@
-//! The hash functions of docs/spec/log.md section 2.1. None of them allocates.
+//! The hash functions of docs/spec/log.md section 2.1.
+
+use std::array;
 
 use blake2b_simd::many::{HashManyJob, hash_many};
 use blake2b_simd::{Params, State};
@@ -7,7 +9,18 @@ use crate::{keys::Hash, node::Node};
 
 /// The hash of a block.
 pub(crate) fn leaf(block: &[u8]) -> Hash {
-    digest(&[&[LEAF], &(block.len() as u64).to_le_bytes(), block])
+    let len = (block.len() as u64).to_le_bytes();
+    // A short input is hashed sooner in one piece, although it has to be copied for that.
+    let mut input = [0; SHORT_INPUT_LEN];
+    let Some(input) = input.get_mut(..LEAF_PREFIX_LEN + block.len()) else {
+        return digest(&[&[LEAF], &len, block]);
+    };
+    let (prefix, rest) = input.split_at_mut(LEAF_PREFIX_LEN);
+    let (kind, size) = prefix.split_at_mut(1);
+    kind.copy_from_slice(&[LEAF]);
+    size.copy_from_slice(&len);
+    rest.copy_from_slice(block);
+    finish(params().hash(input))
 }
 
 /// The hash of the node above `left` and `right`, in this order, with `size` bytes below.
@@ -18,8 +31,8 @@ pub(crate) fn parent(left: &Hash, right: &Hash, size: u64) -> Hash {
 /// The hashes of blocks, in order, handed to `each` with the block's number in `blocks`. Several
 /// are computed at once, which is quicker than one after the other.
 pub(crate) fn leaves(blocks: &[&[u8]], mut each: impl FnMut(usize, Hash)) {
-    let params = params();
-    let mut input = Vec::new();
+    let len = |blocks: &[&[u8]]| blocks.iter().map(|block| block.len() + LEAF_PREFIX_LEN).sum();
+    let mut input = Vec::with_capacity(blocks.chunks(LANES).map(len).max().unwrap_or(0));
     for (first, blocks) in blocks.chunks(LANES).enumerate() {
         input.clear();
         for block in blocks {
@@ -27,21 +40,32 @@ pub(crate) fn leaves(blocks: &[&[u8]], mut each: impl FnMut(usize, Hash)) {
             input.extend_from_slice(&(block.len() as u64).to_le_bytes());
             input.extend_from_slice(block);
         }
-        let mut rest = input.as_slice();
-        let mut jobs: [HashManyJob<'_>; LANES] =
-            std::array::from_fn(|number| match blocks.get(number) {
-                Some(block) => {
-                    let (input, behind) = rest.split_at(block.len() + LEAF_PREFIX_LEN);
-                    rest = behind;
-                    HashManyJob::new(&params, input)
-                }
-                None => HashManyJob::new(&params, &[]),
-            });
-        let jobs = jobs.get_mut(..blocks.len()).unwrap_or_default();
-        hash_many(jobs.iter_mut());
-        for (number, job) in jobs.iter().enumerate() {
-            each(first * LANES + number, finish(job.to_hash()));
+        let each = |number, hash| each(first * LANES + number, hash);
+        // Jobs that are not needed take time, too.
+        if blocks.len() > LANES / 2 {
+            few_leaves::<LANES>(blocks, &input, each);
+        } else {
+            few_leaves::<{ LANES / 2 }>(blocks, &input, each);
         }
+    }
+}
+
+/// The hashes of at most `N` blocks, which follow each other in `input` as they are hashed.
+fn few_leaves<const N: usize>(blocks: &[&[u8]], input: &[u8], mut each: impl FnMut(usize, Hash)) {
+    let params = params();
+    let mut rest = input;
+    let mut jobs: [HashManyJob<'_>; N] = array::from_fn(|number| match blocks.get(number) {
+        Some(block) => {
+            let (input, behind) = rest.split_at(block.len() + LEAF_PREFIX_LEN);
+            rest = behind;
+            HashManyJob::new(&params, input)
+        }
+        None => HashManyJob::new(&params, &[]),
+    });
+    let jobs = jobs.get_mut(..blocks.len()).unwrap_or_default();
+    hash_many(jobs.iter_mut());
+    for (number, job) in jobs.iter().enumerate() {
+        each(number, finish(job.to_hash()));
     }
 }
 
@@ -50,7 +74,7 @@ pub(crate) fn parents(pairs: &[(Hash, Hash, u64)], mut each: impl FnMut(usize, H
     let params = params();
     for (first, pairs) in pairs.chunks(LANES).enumerate() {
         let inputs: [[u8; PARENT_INPUT_LEN]; LANES] =
-            std::array::from_fn(|number| match pairs.get(number) {
+            array::from_fn(|number| match pairs.get(number) {
                 Some((left, right, size)) => parent_input(left, right, *size),
                 None => [0; PARENT_INPUT_LEN],
             });
@@ -124,6 +148,10 @@ fn finish(hash: blake2b_simd::Hash) -> Hash {
 /// How many hashes are computed at once: as many as the widest registers have room for, twice.
 const LANES: usize = 8;
 
+/// Bytes of an input that is copied to be hashed in one piece: four of the blocks that the function
+/// works on.
+const SHORT_INPUT_LEN: usize = 512;
+
 /// Bytes before a block where it is hashed.
 const LEAF_PREFIX_LEN: usize = 9;
 
@@ -161,7 +189,7 @@ mod tests {
     proptest! {
         /// Hashes computed together are those computed one by one.
         #[test]
-        fn many_are_as_one(blocks in vec(vec(any::<u8>(), 0..300), 0..20)) {
+        fn many_are_as_one(blocks in vec(vec(any::<u8>(), 0..700), 0..20)) {
             let blocks: Vec<&[u8]> = blocks.iter().map(Vec::as_slice).collect();
             let mut hashes = Vec::new();
             leaves(&blocks, |number, hash| hashes.push((number, hash)));

@@ -186,6 +186,7 @@ mod rewind;
 mod seek;
 mod signature;
 mod storage;
+mod touches;
 mod tree_store;
 mod unflushed;
 mod user_data;

@@ -35,8 +35,10 @@ impl Pages {
         self.cache.get(&self.key(kind, number))
     }
 
-    pub(crate) fn insert(&self, kind: Kind, number: u64, item: Item) {
-        self.cache.insert(self.key(kind, number), item);
+    /// Returns where an item is cached. To be asked before what it is made of is read: if all is
+    /// [forgotten](Self::forget_all) meanwhile, nobody will look there.
+    pub(crate) fn spot(&self, kind: Kind, number: u64) -> Spot<'_> {
+        Spot { cache: &self.cache, key: self.key(kind, number) }
     }
 
     pub(crate) fn forget(&self, kind: Kind, number: u64) {
@@ -57,16 +59,6 @@ impl Pages {
             Item::Page(bytes) => Ok(bytes),
             _ => Ok(Page::default()),
         }
-    }
-
-    /// Who forgets the item while it is being made keeps it out of the cache.
-    pub(crate) fn get_or_make(
-        &self,
-        kind: Kind,
-        number: u64,
-        make: impl FnOnce() -> Result<Item>,
-    ) -> Result<Item> {
-        self.cache.get_or_make(&self.key(kind, number), make)
     }
 
     /// Reads bytes of a part, as many as there are.
@@ -121,5 +113,26 @@ impl Pages {
 
     fn key(&self, kind: Kind, number: u64) -> Key {
         Key { owner: self.owner.load(Ordering::Acquire), kind, number }
+    }
+}
+
+/// Where an item is cached.
+pub(crate) struct Spot<'a> {
+    cache: &'a Cache,
+    key: Key,
+}
+
+impl Spot<'_> {
+    pub(crate) fn get(&self) -> Option<Item> {
+        self.cache.get(&self.key)
+    }
+
+    pub(crate) fn insert(&self, item: Item) {
+        self.cache.insert(self.key, item);
+    }
+
+    /// Who forgets the item while it is being made keeps it out of the cache.
+    pub(crate) fn get_or_make(&self, make: impl FnOnce() -> Result<Item>) -> Result<Item> {
+        self.cache.get_or_make(&self.key, make)
     }
 }

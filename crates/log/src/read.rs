@@ -115,12 +115,16 @@ impl Shared {
 
     /// Reads a block that is held, and checks it.
     pub(crate) fn read_block(&self, commit: &Commit, block: u64) -> Result<Bytes> {
-        if let Some(group) = self.tree.group(&commit.roots, block)? {
+        if let Some(group) = self.tree.busy_group(&commit.roots, block)? {
             if let Some(data) = group.block(block) {
                 return Ok(Bytes::copy_from_slice(data));
             }
             // It may be older than the block.
             self.tree.forget_blocks(iter::once(block));
+        } else if let Some(place) = self.tree.place_alone(&commit.roots, block)?
+            && let Ok(data) = self.read_past_cache(&place)
+        {
+            return Ok(data);
         }
         let place = match self.tree.place(&commit.roots, block) {
             Err(Error::NotAvailable { index }) => {

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustc_hash::FxHashMap;
 
-use crate::cache::{Cache, Item, Kind, Page};
+use crate::cache::{Cache, Kind, Page};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::flat_tree;
@@ -15,6 +15,7 @@ use crate::merkle::{NodeSource, Roots, roots_at};
 use crate::node::Node;
 use crate::pages::Pages;
 use crate::storage::Part;
+use crate::touches::Touches;
 use crate::unflushed::{NODE_LEN, PAGE_LEN, PAGE_NODES, Unflushed, decode};
 
 /// `file_limit` of a part `Tree` that has no node which must not be believed.
@@ -28,6 +29,7 @@ pub(crate) struct TreeStore {
     /// `false`: there are none to look for.
     has_unflushed: AtomicBool,
     pages: Pages,
+    touches: Touches,
     /// Nodes in the part count only if they are whole below this length. Those beyond are left
     /// from a longer or another history.
     file_limit: AtomicU64,
@@ -40,6 +42,7 @@ impl TreeStore {
     pub(crate) fn open(disk: Arc<Disk>, cache: Cache, length: u64) -> Self {
         Self {
             pages: Pages::new(disk.clone(), cache),
+            touches: Touches::default(),
             disk,
             unflushed: RwLock::default(),
             has_unflushed: AtomicBool::new(false),
@@ -62,6 +65,31 @@ impl TreeStore {
 
     pub(crate) fn pages(&self) -> &Pages {
         &self.pages
+    }
+
+    pub(crate) fn touches(&self) -> &Touches {
+        &self.touches
+    }
+
+    /// Fills `page` with the nodes of a page all of which are in the part, past the cache. Returns
+    /// whether they are: only then is what it has true of a log of `length` blocks.
+    pub(crate) fn read_whole_page(
+        &self,
+        number: u64,
+        length: u64,
+        page: &mut [u8; PAGE_LEN],
+    ) -> Result<bool> {
+        let first = number.saturating_mul(PAGE_NODES);
+        // The last node of a page reaches further than all others, and is none of the page's tree.
+        let last = first.saturating_add(PAGE_NODES - 2);
+        let limit = length.min(self.file_limit.load(Ordering::Acquire));
+        let has_unflushed = self.has_unflushed.load(Ordering::Acquire);
+        if !is_whole(last, limit) || has_unflushed && self.unflushed().has_page(number) {
+            return Ok(false);
+        }
+        let offset = first.saturating_mul(NODE_LEN as u64);
+        self.disk.read_at(Part::Tree, offset, page)?;
+        Ok(true)
     }
 
     /// Adds verified nodes.
@@ -202,7 +230,7 @@ pub(crate) fn is_whole(index: u64, length: u64) -> bool {
 }
 
 /// The node of this index in its page.
-fn node_in(page: &Page, index: u64) -> Option<Node> {
+pub(crate) fn node_in(page: &[u8], index: u64) -> Option<Node> {
     let at = (index % PAGE_NODES) as usize * NODE_LEN;
     page.get(at..).and_then(|bytes| decode(index, bytes))
 }
@@ -216,18 +244,33 @@ pub(crate) struct TreeView<'a> {
 }
 
 impl TreeView<'_> {
-    /// Reads a page, for this view only, from which many nodes will be taken.
-    pub(crate) fn read_ahead(&self, number: u64) -> Result<()> {
-        let pages = self.store.pages();
-        let page = match pages.get(Kind::Nodes, number) {
-            Some(Item::Page(page)) => page,
-            _ => {
-                let offset = number.saturating_mul(PAGE_LEN as u64);
-                Arc::new(pages.read_past_cache(Part::Tree, offset, PAGE_LEN)?)
-            }
+    /// As [`node`](NodeSource::node), but reads no more than this node, and caches nothing.
+    pub(crate) fn node_alone(&self, index: u64) -> Result<Option<Node>> {
+        let read = |index| {
+            let mut bytes = [0; NODE_LEN];
+            self.store.disk.read_at(Part::Tree, index * NODE_LEN as u64, &mut bytes)?;
+            Ok(decode(index, &bytes))
         };
-        self.last_page.set(Some((number, page)));
-        Ok(())
+        self.look_up(index, read)
+    }
+
+    /// Looks among the nodes that only the oplog has, and then in the part.
+    fn look_up(
+        &self,
+        index: u64,
+        read: impl FnOnce(u64) -> Result<Option<Node>>,
+    ) -> Result<Option<Node>> {
+        if !is_whole(index, self.length) {
+            return Ok(None);
+        }
+        if self.store.has_unflushed.load(Ordering::Acquire)
+            && let Some(node) = self.store.unflushed().get(index)
+        {
+            return Ok(Some(node));
+        }
+        let is_in_file = index < self.store.file_end.load(Ordering::Acquire)
+            && is_whole(index, self.store.file_limit.load(Ordering::Acquire));
+        if is_in_file { read(index) } else { Ok(None) }
     }
 
     fn read(&self, index: u64) -> Result<Option<Node>> {
@@ -249,17 +292,7 @@ impl TreeView<'_> {
 
 impl NodeSource for TreeView<'_> {
     fn node(&self, index: u64) -> Result<Option<Node>> {
-        if !is_whole(index, self.length) {
-            return Ok(None);
-        }
-        if self.store.has_unflushed.load(Ordering::Acquire)
-            && let Some(node) = self.store.unflushed().get(index)
-        {
-            return Ok(Some(node));
-        }
-        let is_in_file = index < self.store.file_end.load(Ordering::Acquire)
-            && is_whole(index, self.store.file_limit.load(Ordering::Acquire));
-        if is_in_file { self.read(index) } else { Ok(None) }
+        self.look_up(index, |index| self.read(index))
     }
 }
 

@@ -59,6 +59,11 @@ impl Unflushed {
         self.pages.get(&(index / PAGE_NODES))?.get(index)
     }
 
+    /// Whether it has any node of this page.
+    pub(crate) fn has_page(&self, number: u64) -> bool {
+        self.pages.contains_key(&number)
+    }
+
     /// Adds nodes, most quickly if they are in the order of their indices.
     pub(crate) fn insert(&mut self, nodes: &[Node]) {
         let same_page = |a: &Node, b: &Node| a.index / PAGE_NODES == b.index / PAGE_NODES;

@@ -11,6 +11,7 @@ mod cuts;
 mod damage;
 mod durability;
 mod files;
+mod groups;
 mod manifests;
 mod model;
 mod reading;
