@@ -1,4 +1,4 @@
-//! How fast Multibee is, by the workloads that its peers run too.
+//! How fast Multibee is, by the workloads that its peers run too, in turns with it.
 //!
 //! Each job runs in a process of its own, so that no cache, allocator or page of memory is passed
 //! on. Results are lines of JSON on the standard output; a table for people follows on the standard
@@ -12,10 +12,13 @@ mod entries;
 mod floor;
 mod job;
 mod logs;
+mod node;
+mod peer;
 mod record;
 mod runner;
 mod store;
 mod table;
+mod times;
 mod trees;
 mod usage;
 mod worker;
@@ -29,6 +32,7 @@ use clap::Args;
 use tempfile::TempDir;
 
 use job::{Job, Task, Workload};
+use peer::{Peer, Peers};
 use record::Record;
 use runner::Runner;
 
@@ -43,6 +47,9 @@ pub(crate) struct Options {
     /// How often to run everything; the table has medians.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
+    /// Whom to compare with, round by round: `node` (Hypercore 11 and Hyperbee) or `none`.
+    #[arg(long, default_value = "node", value_name = "PEER,..")]
+    peers: Peers,
     /// Be the process of one job. This is how the program runs itself.
     #[arg(long, hide = true, value_parser = parse_task)]
     worker: Option<Task>,
@@ -58,26 +65,34 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         return worker::run(task).map(|()| true);
     }
     let jobs: Vec<Job> = Job::all().into_iter().filter(|job| options.chooses(*job)).collect();
+    let (peers, absent) = options.peers.present(&jobs, Peer::obstacle);
+    let absent: String = absent
+        .iter()
+        .map(|(peer, why)| format!("!!! the peer {peer} was SKIPPED: {why}\n"))
+        .collect();
     let folder = data_folder()?;
     warn_of_circumstances(&folder);
+    eprint!("{absent}");
     let root = folder.path().to_path_buf();
-    // The job is set for each.
-    let mut runner = Runner::new(Task { job: Job::Clone, root, run: 1, quick: options.quick });
+    // The peer and the job are set for each.
+    let (peer, job, quick) = (Peer::Multibee, Job::Clone, options.quick);
+    let mut runner = Runner::new(Task { peer, job, root, run: 1, quick });
     let (mut records, mut failed) = (Vec::new(), Vec::new());
     for run in 1..=options.runs {
-        for &job in &jobs {
-            eprintln!("{job}, run {run} of {}", options.runs);
-            match runner.run(job, run) {
+        for (peer, job) in peers.turns(&jobs) {
+            eprintln!("{peer} {job}, run {run} of {}", options.runs);
+            match runner.run(peer, job, run) {
                 Ok(found) => {
                     print(&found)?;
                     records.extend(found);
                 }
-                Err(error) => failed.push(format!("{job}, run {run}: {error:#}")),
+                Err(error) => failed.push(format!("{peer} {job}, run {run}: {error:#}")),
             }
         }
     }
     folder.close().context("cannot remove the data")?;
-    eprint!("\n{}{}", table::table(&records), legend(options));
+    // Once more, since the first time is far above by now.
+    eprint!("\n{}{}{absent}", table::table(&records), legend(options));
     for failure in &failed {
         eprintln!("FAILED {failure}");
     }
@@ -135,6 +150,10 @@ fn legend(options: &Options) -> String {
             .to_owned(),
         "FLOOR: what the machine takes for the least of it. W1: hashing, signing, writing (and \
          syncing, for immediate) of the same blocks; W2: one pread each; L2: the hashing alone."
+            .to_owned(),
+        "times: our rate by that of a peer for the same, as far as both write alike: W2's \
+         sequential by sequential-await, its 8-threads by 64-in-flight (64 gets begun before the \
+         first is awaited), first passes only. `multibee` rows do more than Hyperbee."
             .to_owned(),
         format!(
             "Medians of {}; `more` is of the first. CPU time is exact to 4 ms, and where threads ended (immediate) to 20 ms.",

@@ -19,6 +19,8 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 
+pub(crate) use program::{node_program, obstacle};
+
 #[derive(Args)]
 pub(crate) struct Options {
     /// Run only the cases that have this in their name.

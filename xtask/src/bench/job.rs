@@ -1,10 +1,12 @@
 //! What there is to measure, how much of it, and what has to be there before.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+
+use super::peer::Peer;
 
 /// A workload that all peers know by this name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
@@ -284,6 +286,8 @@ impl fmt::Display for Job {
 /// A job for one process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Task {
+    /// Who does it.
+    pub(super) peer: Peer,
     pub(super) job: Job,
     /// Where all jobs keep their data.
     pub(super) root: PathBuf,
@@ -315,17 +319,19 @@ impl Task {
 
     /// Where the job writes.
     pub(super) fn folder(&self) -> PathBuf {
-        folder_of(&self.root, self.job)
+        self.root.join(self.to_string())
     }
 
     /// Where the job reads: its own folder if it reads nobody else's.
     pub(super) fn source_folder(&self) -> PathBuf {
-        folder_of(&self.root, self.job.source().unwrap_or(self.job))
+        self.with(self.job.source().unwrap_or(self.job)).folder()
     }
 }
 
-fn folder_of(root: &Path, job: Job) -> PathBuf {
-    root.join(job.to_string())
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.peer, self.job)
+    }
 }
 
 #[cfg(test)]
@@ -360,6 +366,19 @@ mod tests {
         }
     }
 
+    /// Peers never share a folder, and read what they have written themselves.
+    #[test]
+    fn peers_have_folders_of_their_own() {
+        let task = |peer, job| Task { peer, job, root: PathBuf::new(), run: 1, quick: false };
+        for job in Job::all() {
+            let (ours, theirs) = (task(Peer::Multibee, job), task(Peer::Node, job));
+            assert_ne!(ours.folder(), theirs.folder());
+            assert_ne!(ours.source_folder(), theirs.source_folder());
+            let source = job.source().unwrap_or(job);
+            assert_eq!(theirs.source_folder(), task(Peer::Node, source).folder());
+        }
+    }
+
     /// Whole batches only, also in a quick run.
     #[test]
     fn sizes_divide_into_batches() {
@@ -370,7 +389,8 @@ mod tests {
                 _ => 1,
             };
             for quick in [false, true] {
-                let n = Task { job, root: PathBuf::new(), run: 1, quick }.n();
+                let peer = Peer::Multibee;
+                let n = Task { peer, job, root: PathBuf::new(), run: 1, quick }.n();
                 assert!(n > 0 && n.is_multiple_of(size), "{job}");
             }
         }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::disk::DiskUse;
 use super::job::{Task, Workload};
+use super::peer::Peer;
 use super::usage::{Span, load1, peak_rss_kib};
 
 /// One result. What the system does not tell is `null`.
@@ -54,13 +55,13 @@ pub(super) struct Title<'a> {
 }
 
 impl Record {
-    /// The result of a task whose timed part took `span` and that has closed its data since.
+    /// The result of our own task whose timed part took `span` and that has closed its data since.
     pub(super) fn new(task: &Task, title: &Title<'_>, span: Span, disk: DiskUse) -> Self {
         let n = task.n();
         let rate = |seconds: f64| f64::from(n) / seconds;
         let cpu = span.cpu.map(|cpu| cpu.as_secs_f64());
         Self {
-            peer: "multibee".to_owned(),
+            peer: Peer::Multibee.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             workload: task.job.workload(),
             variant: title.variant.to_owned(),
@@ -115,7 +116,8 @@ mod tests {
     use crate::bench::job::Job;
 
     fn record(cpu: Option<Duration>) -> Record {
-        let task = Task { job: Job::Clone, root: PathBuf::new(), run: 1, quick: false };
+        let (peer, root) = (Peer::Multibee, PathBuf::new());
+        let task = Task { peer, job: Job::Clone, root, run: 1, quick: false };
         let title = Title { variant: "v", durability: "d", unit: "u" };
         let span = Span { wall: Duration::from_secs(2), cpu };
         Record::new(&task, &title, span, DiskUse { bytes: 12_345_000, allocated: None })
@@ -158,5 +160,19 @@ mod tests {
         assert_eq!(serde_json::to_string(&read).unwrap(), line);
         assert_eq!((read.rate, read.cpu_rate), (50_000.0, Some(200_000.0)));
         assert_eq!(read.more["mbPerS"], 6.4);
+    }
+
+    /// The program of a peer writes such lines: numbers without a point where ours have one, and
+    /// what only it tells.
+    #[test]
+    fn a_line_of_a_peer_reads() {
+        let line = r#"{"peer":"hypercore","version":"11.37.1","workload":"W1","variant":"batch100",
+            "durability":"buffered","n":10000,"ms":431,"cpuMs":0,"rate":23163.325,"cpuRate":null,
+            "unit":"blocks/s","peakRssKiB":101332,"diskBytes":2429845,"diskAllocated":2457600,
+            "load1":0,"run":2,"quick":true,"mbPerS":2.965}"#;
+        let read: Record = serde_json::from_str(line).unwrap();
+        assert_eq!((read.peer.as_str(), read.workload), ("hypercore", Workload::W1));
+        assert_eq!((read.ms, read.cpu_rate, read.run), (431.0, None, 2));
+        assert_eq!(read.more.keys().collect::<Vec<_>>(), ["mbPerS"]);
     }
 }

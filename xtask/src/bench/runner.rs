@@ -8,36 +8,38 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use super::job::{Job, Task};
+use super::node;
+use super::peer::Peer;
 use super::record::Record;
 
 /// Runs jobs, and before them those whose data they need.
 pub(super) struct Runner {
     /// The circumstances that all jobs share.
     task: Task,
-    /// Names of the jobs whose data is there.
+    /// Names of the tasks whose data is there.
     written: BTreeSet<String>,
 }
 
 impl Runner {
-    /// With the circumstances of `task`, whatever its job.
+    /// With the circumstances of `task`, whatever its peer and job.
     pub(super) fn new(task: Task) -> Self {
         Self { task, written: BTreeSet::new() }
     }
 
-    /// Runs a job and returns its results.
-    pub(super) fn run(&mut self, job: Job, run: u32) -> Result<Vec<Record>> {
-        self.task.run = run;
+    /// Has a peer do a job, and returns the results.
+    pub(super) fn run(&mut self, peer: Peer, job: Job, run: u32) -> Result<Vec<Record>> {
+        (self.task.peer, self.task.run) = (peer, run);
         self.prepare(job)?;
         self.run_alone(job)
     }
 
-    /// Sees to it that the data is there that a job reads.
+    /// Sees to it that the data is there that a job reads, written by the same peer.
     fn prepare(&mut self, job: Job) -> Result<()> {
         if let Some(source) = job.source()
-            && !self.written.contains(&source.to_string())
+            && !self.written.contains(&self.task.with(source).to_string())
         {
             self.prepare(source)?;
-            eprintln!("{job}: preparing its data by {source}");
+            eprintln!("{}: preparing its data by {source}", self.task.with(job));
             self.run_alone(source).with_context(|| format!("the data of {source}"))?;
         }
         Ok(())
@@ -45,7 +47,7 @@ impl Runner {
 
     fn run_alone(&mut self, job: Job) -> Result<Vec<Record>> {
         let task = self.task.with(job);
-        self.written.remove(&job.to_string());
+        self.written.remove(&task.to_string());
         match fs::remove_dir_all(task.folder()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("{}", task.folder().display()));
@@ -60,18 +62,25 @@ impl Runner {
             .map(|line| serde_json::from_str(line).with_context(|| format!("a result: {line}")))
             .collect::<Result<_>>()?;
         ensure!(!records.is_empty(), "the process told no result");
-        self.written.insert(job.to_string());
+        self.written.insert(task.to_string());
         Ok(records)
     }
 }
 
-/// Starts this program again for one job, with pipes for its input and output.
+/// Starts the program of a peer for one job, with pipes for its input and output.
 pub(super) fn spawn(task: &Task) -> Result<Child> {
+    let mut command = match task.peer {
+        Peer::Multibee => own_command(task)?,
+        Peer::Node => node::command(task)?,
+    };
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().with_context(|| format!("cannot start a process for {task}"))
+}
+
+/// This program again, about to do a task.
+fn own_command(task: &Task) -> Result<Command> {
     let program = std::env::current_exe().context("cannot find this program")?;
-    Command::new(program)
-        .args(["bench", "--worker", &serde_json::to_string(task)?])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start a process of this program")
+    let mut command = Command::new(program);
+    command.args(["bench", "--worker", &serde_json::to_string(task)?]);
+    Ok(command)
 }

@@ -4,29 +4,50 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::peer::Peer;
 use super::record::Record;
+use super::times::Measurement;
 
-/// One result for each measurement: the median of all runs of it.
+/// One result for each measurement of each peer: the median of all runs of it. Ours are told in
+/// relation to the peers', too.
 pub(super) fn table(records: &[Record]) -> String {
-    let mut rows: BTreeMap<_, (usize, Vec<&Record>)> = BTreeMap::new();
-    for (order, record) in records.iter().enumerate() {
-        let name = (record.workload, &record.variant, &record.durability);
-        rows.entry(name).or_insert_with(|| (order, Vec::new())).1.push(record);
-    }
-    // In the order in which they were first measured.
-    let mut rows: Vec<_> = rows.into_values().collect();
-    rows.sort_by_key(|(order, _)| *order);
+    let rows = rows(records);
     let mut cells: Vec<Vec<String>> = vec![HEADS.map(str::to_owned).to_vec()];
-    cells.extend(rows.iter().filter_map(|(_, runs)| row(runs)));
+    cells.extend(rows.iter().map(|row| row.cells(&row.times(&rows))));
     aligned(&cells)
 }
 
-const HEADS: [&str; 12] = [
+/// All runs in which one peer did one measurement.
+struct Row<'a> {
+    measurement: Measurement,
+    first: &'a Record,
+    /// `first` too.
+    runs: Vec<&'a Record>,
+}
+
+/// In the order in which they were first measured.
+fn rows(records: &[Record]) -> Vec<Row<'_>> {
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    let mut places = BTreeMap::new();
+    for record in records {
+        let measurement = Measurement::of(record);
+        let place = *places.entry((&record.peer, measurement.clone())).or_insert(rows.len());
+        match rows.get_mut(place) {
+            Some(row) => row.runs.push(record),
+            None => rows.push(Row { measurement, first: record, runs: vec![record] }),
+        }
+    }
+    rows
+}
+
+const HEADS: [&str; 14] = [
+    "peer",
     "workload",
     "variant",
     "durability",
     "n",
     "per s",
+    "times",
     "per CPU s",
     "unit",
     "ms",
@@ -37,29 +58,54 @@ const HEADS: [&str; 12] = [
 ];
 
 /// How many columns, from the left, are words and not numbers.
-const WORDS: [usize; 5] = [0, 1, 2, 6, 11];
+const WORDS: [usize; 6] = [0, 1, 2, 3, 8, 13];
 
-fn row(runs: &[&Record]) -> Option<Vec<String>> {
-    let first = runs.first()?;
-    let median = |of: fn(&Record) -> Option<f64>| {
-        median(&mut runs.iter().filter_map(|run| of(run)).collect::<Vec<_>>())
-    };
-    let number =
-        |of, digits| median(of).map_or_else(|| "-".to_owned(), |number| grouped(number, digits));
-    Some(vec![
-        format!("{:?}", first.workload),
-        first.variant.clone(),
-        first.durability.clone(),
-        grouped(f64::from(first.n), 0),
-        number(|run| Some(run.rate), 0),
-        number(|run| run.cpu_rate, 0),
-        first.unit.clone(),
-        number(|run| Some(run.ms), 1),
-        number(|run| run.peak_rss_kib.map(|kib| kib as f64 / 1024.0), 1),
-        number(|run| Some(run.disk_bytes as f64 / f64::from(1 << 20)), 1),
-        number(|run| run.load1, 1),
-        more(first),
-    ])
+impl Row<'_> {
+    fn cells(&self, times: &str) -> Vec<String> {
+        let first = self.first;
+        let number = |of, digits| {
+            self.median(of).map_or_else(|| "-".to_owned(), |number| grouped(number, digits))
+        };
+        vec![
+            format!("{} {}", first.peer, first.version),
+            format!("{:?}", first.workload),
+            first.variant.clone(),
+            first.durability.clone(),
+            grouped(f64::from(first.n), 0),
+            number(|run| Some(run.rate), 0),
+            times.to_owned(),
+            number(|run| run.cpu_rate, 0),
+            first.unit.clone(),
+            number(|run| Some(run.ms), 1),
+            number(|run| run.peak_rss_kib.map(|kib| kib as f64 / 1024.0), 1),
+            number(|run| Some(run.disk_bytes as f64 / f64::from(1 << 20)), 1),
+            number(|run| run.load1, 1),
+            more(first),
+        ]
+    }
+
+    fn median(&self, of: fn(&Record) -> Option<f64>) -> Option<f64> {
+        median(&mut self.runs.iter().filter_map(|run| of(run)).collect::<Vec<_>>())
+    }
+
+    fn is_ours(&self) -> bool {
+        self.first.peer == Peer::Multibee.to_string()
+    }
+
+    /// How many times the rate of each peer our rate is, where one did the same.
+    fn times(&self, rows: &[Self]) -> String {
+        let wanted = self.measurement.clone().of_peers();
+        let is_same = |row: &Self| !row.is_ours() && row.measurement == wanted;
+        let peers = rows.iter().filter(|row| self.is_ours() && is_same(row));
+        let times = peers.filter_map(|row| {
+            let rate = |run: &Record| Some(run.rate);
+            let times = self.median(rate)? / row.median(rate)?;
+            let digits = if times < 10.0 { 2 } else { 1 };
+            Some(format!("{} {}", row.first.peer, grouped(times, digits)))
+        });
+        let times: Vec<_> = times.collect();
+        if times.is_empty() { "-".to_owned() } else { times.join(", ") }
+    }
 }
 
 /// The number in the middle, or between the two in the middle.
@@ -128,12 +174,13 @@ mod tests {
 
     use super::*;
     use crate::bench::disk::DiskUse;
-    use crate::bench::job::{Job, Task};
+    use crate::bench::job::{Job, Task, Workload};
     use crate::bench::record::Title;
     use crate::bench::usage::Span;
 
     fn record(variant: &str, seconds: u64) -> Record {
-        let task = Task { job: Job::Clone, root: PathBuf::new(), run: 1, quick: false };
+        let (peer, root) = (Peer::Multibee, PathBuf::new());
+        let task = Task { peer, job: Job::Clone, root, run: 1, quick: false };
         let title = Title { variant, durability: "buffered", unit: "entries/s" };
         let span = Span { wall: Duration::from_secs(seconds), cpu: None };
         Record::new(&task, &title, span, DiskUse::default())
@@ -147,8 +194,53 @@ mod tests {
         let table = table(&records);
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(lines.len(), 3);
-        assert!(lines[1].starts_with("W8        b  ") && lines[1].contains(" 2,000 "));
-        assert!(lines[2].starts_with("W8        a  ") && lines[2].contains(" 100,000 "));
+        assert!(lines[1].contains(" W8        b  ") && lines[1].contains(" 2,000 "));
+        assert!(lines[2].contains(" W8        a  ") && lines[2].contains(" 100,000 "));
+    }
+
+    /// A result of 100,000 operations in W5.
+    fn get(peer: &str, variant: &str, seconds: u64) -> Record {
+        let common = record(variant, seconds);
+        let (peer, durability) = (peer.to_owned(), "read".to_owned());
+        Record { peer, workload: Workload::W5, durability, ..common }
+    }
+
+    /// The cells below `times`, from the top.
+    fn times(records: &[Record]) -> Vec<String> {
+        let rows = rows(records);
+        rows.iter().map(|row| row.times(&rows)).collect()
+    }
+
+    /// A peer's results never become ours, though they have the same name; ours are told as
+    /// multiples of theirs, by the medians of each, and theirs of nobody's.
+    #[test]
+    fn ours_is_told_in_times_of_the_same_of_a_peer() {
+        let records = [
+            get("multibee", "reopened", 1),
+            get("hyperbee", "reopened", 20),
+            get("multibee", "reopened", 2),
+            get("hyperbee", "reopened", 50),
+            get("multibee", "reopened", 4),
+            get("hyperbee", "reopened", 50),
+            get("multibee", "warm", 10),
+            get("hyperbee", "warm", 5),
+            get("multibee", "multibee-warm", 100),
+        ];
+        let expected = ["hyperbee 25.0", "-", "hyperbee 0.50", "-", "hyperbee 0.05"];
+        assert_eq!(times(&records), expected);
+        assert!(table(&records).contains("  hyperbee 25.0  "));
+    }
+
+    /// Without the same of a peer there is nothing to tell; with that of several, each is told.
+    #[test]
+    fn times_are_told_of_whom_there_is() {
+        let alone = [get("multibee", "warm", 1), get("hyperbee", "reopened", 1)];
+        assert_eq!(times(&alone), ["-", "-"]);
+        let synced = Record { durability: "immediate".to_owned(), ..get("multibee", "warm", 1) };
+        assert_eq!(times(&[synced, get("hyperbee", "warm", 1)]), ["-", "-"]);
+        let several =
+            [get("multibee", "warm", 1), get("hyperbee", "warm", 2), get("another", "warm", 1000)];
+        assert_eq!(times(&several), ["hyperbee 2.00, another 1,000.0", "-", "-"]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn folder() -> PathBuf {
 }
 
 /// What keeps Node programs from running here, if anything does.
-pub(super) fn obstacle() -> Option<String> {
+pub(crate) fn obstacle() -> Option<String> {
     let version = Command::new("node").arg("--version").output();
     match version {
         Ok(output) if output.status.success() => {}
@@ -31,6 +31,13 @@ pub(super) fn obstacle() -> Option<String> {
     }
     let installed = folder().join("node_modules").is_dir();
     (!installed).then(|| "its packages are missing: run `npm ci --prefix interop`".to_owned())
+}
+
+/// A Node program by the name of its file, without arguments.
+pub(crate) fn node_program(file: &str) -> Command {
+    let mut command = Command::new("node");
+    command.arg(folder().join(file));
+    command
 }
 
 /// Builds `multibee` as this program was built, for debugging or for release, beside it.
@@ -64,7 +71,7 @@ pub(super) struct Program {
 impl Program {
     /// Starts a Node program by the name of its file.
     pub(super) fn node(file: &str, arguments: &[&str]) -> Result<Self> {
-        Self::start(file, Command::new("node").arg(folder().join(file)).args(arguments))
+        Self::start(file, node_program(file).args(arguments))
     }
 
     /// Starts `multibee`.
