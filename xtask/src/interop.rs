@@ -98,7 +98,7 @@ pub(crate) fn run(options: &Options) -> Result<Outcome> {
         cases.iter().for_each(|case| println!("{}", case.name));
         return Ok(Outcome::Ran { passed: cases.len(), failed: 0 });
     }
-    if let Some(why) = program::obstacle() {
+    if let Some(why) = obstacle() {
         println!("!!! interoperability was SKIPPED: {why}");
         return Ok(Outcome::Skipped);
     }
