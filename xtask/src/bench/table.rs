@@ -13,7 +13,7 @@ use super::times::Measurement;
 pub(super) fn table(records: &[Record]) -> String {
     let rows = rows(records);
     let mut cells: Vec<Vec<String>> = vec![HEADS.map(str::to_owned).to_vec()];
-    cells.extend(rows.iter().map(|row| row.cells(&row.times(&rows))));
+    cells.extend(rows.iter().map(|row| row.cells(&rows)));
     aligned(&cells)
 }
 
@@ -40,7 +40,7 @@ fn rows(records: &[Record]) -> Vec<Row<'_>> {
     rows
 }
 
-const HEADS: [&str; 14] = [
+const HEADS: [&str; 15] = [
     "peer",
     "workload",
     "variant",
@@ -49,6 +49,7 @@ const HEADS: [&str; 14] = [
     "per s",
     "times",
     "per CPU s",
+    "CPU times",
     "unit",
     "ms",
     "peak MiB",
@@ -58,10 +59,11 @@ const HEADS: [&str; 14] = [
 ];
 
 /// How many columns, from the left, are words and not numbers.
-const WORDS: [usize; 6] = [0, 1, 2, 3, 8, 13];
+const WORDS: [usize; 6] = [0, 1, 2, 3, 9, 14];
 
 impl Row<'_> {
-    fn cells(&self, times: &str) -> Vec<String> {
+    /// As one of `rows`.
+    fn cells(&self, rows: &[Self]) -> Vec<String> {
         let first = self.first;
         let number = |of, digits| {
             self.median(of).map_or_else(|| "-".to_owned(), |number| grouped(number, digits))
@@ -73,8 +75,9 @@ impl Row<'_> {
             first.durability.clone(),
             grouped(f64::from(first.n), 0),
             number(|run| Some(run.rate), 0),
-            times.to_owned(),
+            self.times(rows, |run| Some(run.rate)),
             number(|run| run.cpu_rate, 0),
+            self.times(rows, |run| run.cpu_rate),
             first.unit.clone(),
             number(|run| Some(run.ms), 1),
             number(|run| run.peak_rss_kib.map(|kib| kib as f64 / 1024.0), 1),
@@ -93,12 +96,11 @@ impl Row<'_> {
     }
 
     /// How many times the rate of each peer our rate is, where one did the same.
-    fn times(&self, rows: &[Self]) -> String {
+    fn times(&self, rows: &[Self], rate: fn(&Record) -> Option<f64>) -> String {
         let wanted = self.measurement.clone().of_peers();
         let is_same = |row: &Self| !row.is_ours() && row.measurement == wanted;
         let peers = rows.iter().filter(|row| self.is_ours() && is_same(row));
         let times = peers.filter_map(|row| {
-            let rate = |run: &Record| Some(run.rate);
             let times = self.median(rate)? / row.median(rate)?;
             let digits = if times < 10.0 { 2 } else { 1 };
             Some(format!("{} {}", row.first.peer, grouped(times, digits)))
@@ -125,6 +127,7 @@ fn more(record: &Record) -> String {
                 let number = number.as_f64().unwrap_or_default();
                 format!("{name} {}", grouped(number, if number.fract() == 0.0 { 0 } else { 2 }))
             }
+            Value::String(text) => format!("{name} {text}"),
             other => format!("{name} {other}"),
         })
         .collect();
@@ -208,7 +211,7 @@ mod tests {
     /// The cells below `times`, from the top.
     fn times(records: &[Record]) -> Vec<String> {
         let rows = rows(records);
-        rows.iter().map(|row| row.times(&rows)).collect()
+        rows.iter().map(|row| row.times(&rows, |run| Some(run.rate))).collect()
     }
 
     /// A peer's results never become ours, though they have the same name; ours are told as
@@ -229,6 +232,18 @@ mod tests {
         let expected = ["hyperbee 25.0", "-", "hyperbee 0.50", "-", "hyperbee 0.05"];
         assert_eq!(times(&records), expected);
         assert!(table(&records).contains("  hyperbee 25.0  "));
+    }
+
+    /// A clock that a peer's system does not have makes no ratio, and each ratio has its own column.
+    #[test]
+    fn processor_times_are_compared_apart() {
+        let ours = Record { cpu_rate: Some(3000.0), ..get("multibee", "warm", 1) };
+        let unknown = [ours.clone(), get("hyperbee", "warm", 4)];
+        let row = table(&unknown).lines().nth(1).unwrap().to_owned();
+        assert!(row.contains("  hyperbee 4.00      3,000          -  entries/s"), "{row}");
+        let known = [ours, Record { cpu_rate: Some(1000.0), ..get("hyperbee", "warm", 4) }];
+        let row = table(&known).lines().nth(1).unwrap().to_owned();
+        assert!(row.contains("  hyperbee 4.00      3,000  hyperbee 3.00  entries/s"), "{row}");
     }
 
     /// Without the same of a peer there is nothing to tell; with that of several, each is told.
