@@ -152,9 +152,9 @@ fn legend(options: &Options) -> String {
          syncing, for immediate) of the same blocks; W2: one pread each; L2: the hashing alone."
             .to_owned(),
         "times: our rate by that of a peer for the same, if both or neither wait for the disk \
-         (CPU times: per processor second). W2's sequential by sequential-await, 8-threads by \
-         64-in-flight (64 gets begun before the first is awaited), the first pass of each; \
-         `multibee` rows by Hyperbee's, which knows but one writer."
+         (CPU times: per processor second, from 20 ms on). W2's sequential by sequential-await, \
+         8-threads by 64-in-flight (64 gets begun before the first is awaited), the first pass of \
+         each; `multibee` rows by Hyperbee's, which knows but one writer."
             .to_owned(),
         format!(
             "Medians of {}; `more` is of the first. CPU time is exact to 4 ms, and where threads ended (immediate) to 20 ms.",

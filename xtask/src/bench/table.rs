@@ -77,7 +77,7 @@ impl Row<'_> {
             number(|run| Some(run.rate), 0),
             self.times(rows, |run| Some(run.rate)),
             number(|run| run.cpu_rate, 0),
-            self.times(rows, |run| run.cpu_rate),
+            self.times(rows, told_cpu_rate),
             first.unit.clone(),
             number(|run| Some(run.ms), 1),
             number(|run| run.peak_rss_kib.map(|kib| kib as f64 / 1024.0), 1),
@@ -108,6 +108,14 @@ impl Row<'_> {
         let times: Vec<_> = times.collect();
         if times.is_empty() { "-".to_owned() } else { times.join(", ") }
     }
+}
+
+/// Processor time below which the clock is too coarse for a ratio, where threads have ended: see
+/// `usage.rs`.
+const CPU_MS_MIN: f64 = 20.0;
+
+fn told_cpu_rate(run: &Record) -> Option<f64> {
+    run.cpu_rate.filter(|_| run.cpu_ms.is_some_and(|ms| ms >= CPU_MS_MIN))
 }
 
 /// The number in the middle, or between the two in the middle.
@@ -234,16 +242,25 @@ mod tests {
         assert!(table(&records).contains("  hyperbee 25.0  "));
     }
 
-    /// A clock that a peer's system does not have makes no ratio, and each ratio has its own column.
+    /// Each ratio has its own column; processor time that is not known, or too short for its clock,
+    /// makes none.
     #[test]
     fn processor_times_are_compared_apart() {
-        let ours = Record { cpu_rate: Some(3000.0), ..get("multibee", "warm", 1) };
-        let unknown = [ours.clone(), get("hyperbee", "warm", 4)];
-        let row = table(&unknown).lines().nth(1).unwrap().to_owned();
-        assert!(row.contains("  hyperbee 4.00      3,000          -  entries/s"), "{row}");
-        let known = [ours, Record { cpu_rate: Some(1000.0), ..get("hyperbee", "warm", 4) }];
-        let row = table(&known).lines().nth(1).unwrap().to_owned();
-        assert!(row.contains("  hyperbee 4.00      3,000  hyperbee 3.00  entries/s"), "{row}");
+        let row = |our_cpu_ms, their_cpu_rate| {
+            let cpu = Record { cpu_rate: Some(3000.0), ..get("multibee", "warm", 1) };
+            let ours = Record { cpu_ms: Some(our_cpu_ms), ..cpu };
+            let cpu = Record { cpu_rate: their_cpu_rate, ..get("hyperbee", "warm", 4) };
+            let theirs = Record { cpu_ms: Some(100.0), ..cpu };
+            table(&[ours, theirs]).lines().nth(1).unwrap().to_owned()
+        };
+        let known = row(20.0, Some(1000.0));
+        assert!(known.contains("  hyperbee 4.00      3,000  hyperbee 3.00  entries/s"), "{known}");
+        for without in [row(20.0, None), row(19.9, Some(1000.0))] {
+            assert!(
+                without.contains("  hyperbee 4.00      3,000          -  entries/s"),
+                "{without}"
+            );
+        }
     }
 
     /// Without the same of a peer there is nothing to tell; with that of several, each is told.
