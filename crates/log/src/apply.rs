@@ -1,5 +1,6 @@
 //! Taking in what peers prove: a newer head, blocks, nodes.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,9 +14,10 @@ use crate::merkle::NodeSource;
 use crate::node::Node;
 use crate::oplog_codec::{Entry, EntryBitfield, EntryUpgrade};
 use crate::proof::Proof;
+use crate::run::ProofRun;
 use crate::storage::Part;
 use crate::tree_store::{Nodes, Overlaid};
-use crate::verify::{Belief, LocalState, Verified, verify};
+use crate::verify::{Belief, LocalState, Verified, verify, verify_run};
 
 /// What a valid proof has brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,11 +75,24 @@ impl Shared {
     }
 
     fn apply(&self, proofs: &[Proof], belief: Belief) -> Result<Vec<Result<Applied>>> {
+        self.apply_each(proofs, belief, Stage::add)
+    }
+
+    pub(crate) fn apply_runs(&self, runs: &[ProofRun]) -> Result<Vec<Result<()>>> {
+        self.apply_each(runs, Belief::Stored, Stage::add_run)
+    }
+
+    fn apply_each<'a, P, R>(
+        &'a self,
+        proofs: &[P],
+        belief: Belief,
+        add: impl Fn(&mut Stage<'a>, &P) -> Result<R>,
+    ) -> Result<Vec<Result<R>>> {
         let mut writer = self.writer()?;
         let mut stage = Stage::new(self, belief);
         let mut results = Vec::with_capacity(proofs.len());
         for proof in proofs {
-            match stage.add(proof) {
+            match add(&mut stage, proof) {
                 Err(error @ (Error::Io(_) | Error::Corrupt { .. })) => return Err(error),
                 result => results.push(result),
             }
@@ -92,7 +107,8 @@ impl Shared {
 
     /// Writes what was verified. Returns the number of the change.
     fn store(&self, writer: &mut Writer, stage: Stage<'_>) -> Result<u64> {
-        let Stage { commit, learnt, nodes, blocks, entries, has_mended_sizes, .. } = stage;
+        let Stage { commit, learnt, nodes, inner_nodes, blocks, entries, has_mended_sizes, .. } =
+            stage;
         if let Some(manifest) = &learnt {
             // Only a header can tell it. It is there before the head that it verifies.
             writer.header.manifest = Some(manifest.as_ref().clone());
@@ -100,17 +116,17 @@ impl Shared {
         }
         self.write_blocks(&blocks)?;
         self.write_entries(writer, &entries, false)?;
-        let mut nodes: Vec<Node> = nodes.into_values().collect();
+        let mut nodes: Vec<Node> = nodes.into_values().chain(inner_nodes).collect();
         nodes.sort_unstable_by_key(|node| node.index);
         self.tree.insert(&nodes);
         if has_mended_sizes {
             self.tree.forget_places();
         }
-        self.tree.forget_blocks(blocks.iter().map(|block| block.number));
+        self.tree.forget_blocks(blocks.iter().flat_map(|staged| staged.blocks.clone()));
         let change = {
             let mut state = self.state_mut();
-            for block in blocks {
-                state.bits.set(block.number..block.number + 1, true);
+            for staged in blocks {
+                state.bits.set(staged.blocks, true);
             }
             if self.keys.is_none() {
                 state.durable = commit.clone();
@@ -125,9 +141,9 @@ impl Shared {
     }
 
     /// Writes blocks to their places, neighbours together.
-    fn write_blocks(&self, blocks: &[StagedBlock]) -> Result<()> {
-        let mut in_order: Vec<&StagedBlock> = blocks.iter().collect();
-        in_order.sort_unstable_by_key(|block| (block.offset, block.number));
+    fn write_blocks(&self, blocks: &[Staged]) -> Result<()> {
+        let mut in_order: Vec<&Staged> = blocks.iter().collect();
+        in_order.sort_unstable_by_key(|staged| (staged.offset, staged.blocks.start));
         let mut joined = Vec::new();
         let mut start = 0;
         for block in in_order {
@@ -137,7 +153,7 @@ impl Shared {
                 joined.clear();
                 start = block.offset;
             }
-            joined.extend_from_slice(&block.value);
+            joined.extend_from_slice(&block.bytes);
         }
         self.write_data(start, &joined)
     }
@@ -158,16 +174,19 @@ struct Stage<'a> {
     /// The manifest, if a proof brought it.
     learnt: Option<Arc<Manifest>>,
     nodes: Nodes,
-    blocks: Vec<StagedBlock>,
+    /// Nodes below runs, which no later proof leads to unless its blocks are here already.
+    inner_nodes: Vec<Node>,
+    blocks: Vec<Staged>,
     entries: Vec<Entry>,
     /// Whether a node has another size than the one stored at its place.
     has_mended_sizes: bool,
 }
 
-struct StagedBlock {
-    number: u64,
+/// Neighbouring blocks, and their place.
+struct Staged {
+    blocks: Range<u64>,
     offset: u64,
-    value: Bytes,
+    bytes: Bytes,
 }
 
 impl<'a> Stage<'a> {
@@ -180,6 +199,7 @@ impl<'a> Stage<'a> {
             manifest: state.manifest.clone(),
             learnt: None,
             nodes: Nodes::default(),
+            inner_nodes: Vec::new(),
             blocks: Vec::new(),
             entries: Vec::new(),
             has_mended_sizes: false,
@@ -192,15 +212,9 @@ impl<'a> Stage<'a> {
             let index = block.index.saturating_mul(2);
             return Err(Error::BadProof { index, what: "a block longer than any" });
         }
-        let local = LocalState {
-            key: &self.shared.key,
-            manifest: self.manifest.as_deref(),
-            fork: self.commit.fork,
-            roots: &self.commit.roots,
-            belief: self.belief,
-        };
         let stored = self.shared.tree.at(self.commit.length());
-        let verified = verify(&Overlaid { new: &self.nodes, below: &stored }, &local, proof)?;
+        let known = Overlaid { new: &self.nodes, below: &stored };
+        let verified = verify(&known, &self.local(), proof)?;
         let Verified { mut nodes, upgrade, block, manifest } = verified;
         let commit = upgrade.as_ref().map(|upgrade| {
             Arc::new(Commit {
@@ -241,9 +255,9 @@ impl<'a> Stage<'a> {
                     length: upgrade.roots.length(),
                     signature: upgrade.signature,
                 }),
-                bitfield: new_block.as_ref().map(|block| EntryBitfield {
+                bitfield: new_block.as_ref().map(|staged| EntryBitfield {
                     drop: false,
-                    start: block.number,
+                    start: staged.blocks.start,
                     length: 1,
                 }),
             });
@@ -277,8 +291,8 @@ impl<'a> Stage<'a> {
     }
 
     /// Finds the place of a verified block. `None` if its data is there already.
-    fn place(&self, commit: &Commit, number: u64, value: Bytes) -> Result<Option<StagedBlock>> {
-        if self.blocks.iter().rev().take(64).any(|block| block.number == number) {
+    fn place(&self, commit: &Commit, number: u64, value: Bytes) -> Result<Option<Staged>> {
+        if self.blocks.iter().rev().take(64).any(|staged| staged.blocks.start == number) {
             return Ok(None);
         }
         // What is held may have rotted; this is the chance to mend it.
@@ -291,6 +305,44 @@ impl<'a> Stage<'a> {
         let staged = Overlaid { new: &self.nodes, below: &stored };
         staged.expect_node(number.saturating_mul(2))?;
         let offset = self.shared.tree.offset(&staged, &commit.roots, number)?;
-        Ok(Some(StagedBlock { number, offset, value }))
+        Ok(Some(Staged { blocks: number..number + 1, offset, bytes: value }))
+    }
+
+    /// Blocks that are held already are written again, as they are.
+    fn add_run(&mut self, run: &ProofRun) -> Result<()> {
+        let (start, count) = (run.start, run.lens.len() as u64);
+        if start.saturating_add(count) > self.shared.state().trusted_len() {
+            self.shared.check_one_history()?;
+        }
+        let stored = self.shared.tree.at(self.commit.length());
+        let known = Overlaid { new: &self.nodes, below: &stored };
+        let mut nodes = verify_run(&known, &self.local(), run)?;
+        // All below the node that the run has proven, and then the path above it.
+        let mut path = nodes.split_off(nodes.len().min(2 * run.lens.len() - 2));
+        self.drop_known(&mut path, self.commit.length())?;
+        let over = Nodes::from_iter(path.iter().map(|node| (node.index, *node)));
+        let known = Overlaid { new: &self.nodes, below: &stored };
+        let staged = Overlaid { new: &over, below: &known };
+        let offset = self.shared.tree.offset(&staged, &self.commit.roots, start)?;
+        self.nodes.extend(over);
+        self.inner_nodes.extend_from_slice(&nodes);
+
+        nodes.append(&mut path);
+        let bitfield = EntryBitfield { drop: false, start, length: count };
+        let (nodes, bitfield) = (Some(nodes), Some(bitfield));
+        self.entries.push(Entry { nodes, bitfield, ..Entry::default() });
+        let (blocks, bytes) = (start..start + count, run.data.clone());
+        self.blocks.push(Staged { blocks, offset, bytes });
+        Ok(())
+    }
+
+    fn local(&self) -> LocalState<'_> {
+        LocalState {
+            key: &self.shared.key,
+            manifest: self.manifest.as_deref(),
+            fork: self.commit.fork,
+            roots: &self.commit.roots,
+            belief: self.belief,
+        }
     }
 }

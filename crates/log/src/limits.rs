@@ -97,3 +97,9 @@ pub(crate) const REPAIR_BATCH: usize = 256;
 
 /// Most audits of one repair: each round mends at least one level of the tree.
 pub(crate) const REPAIR_ROUNDS_MAX: usize = 64;
+
+/// Levels above the blocks of one run: 1024 blocks.
+pub(crate) const RUN_DEPTH_MAX: u32 = 10;
+
+/// Most bytes of the blocks in one run.
+pub(crate) const RUN_LEN_MAX: u64 = 1024 * 1024;

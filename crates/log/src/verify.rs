@@ -23,6 +23,7 @@ use crate::{
     merkle::{NoNodes, NodeSource, Roots, roots_at},
     node::Node,
     proof::{Proof, ProofUpgrade},
+    run::ProofRun,
     signature::Signers,
 };
 
@@ -110,6 +111,37 @@ pub(crate) fn verify(
         settle(source, &top, &mut verified.nodes)?;
     }
     Ok(verified)
+}
+
+/// Checks the blocks of a run, as [`verify`] does a single one. Returns the nodes to store.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub(crate) fn verify_run(
+    source: &dyn NodeSource,
+    local: &LocalState<'_>,
+    run: &ProofRun,
+) -> Result<Vec<Node>> {
+    if run.fork != local.fork {
+        return Err(Error::ForkMismatch { ours: local.fork, theirs: run.fork });
+    }
+    let mut nodes = run.subtree()?;
+    let index = u64::MAX;
+    let top = nodes.pop().ok_or(Error::BadProof { index, what: "a run of no blocks" })?;
+    let believed = if local.belief == Belief::Stored { source } else { &NoNodes };
+    let mut path = run.nodes.iter();
+    let mut at = Claim::computed(top);
+    // The topmost node of the path is checked, and stored, by what it is compared with.
+    while path.len() > 0 {
+        if is_held(believed, &at, path.as_slice())? {
+            return Ok(nodes);
+        }
+        let Some(next) = path.next() else { break };
+        at = at.join(Claim::stated(*next), &mut nodes)?;
+    }
+    settle(source, &at, &mut nodes)?;
+    Ok(nodes)
 }
 
 /// Climbs the path in a proof of a node, to be checked against one that is known by other means.

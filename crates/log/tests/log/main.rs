@@ -18,6 +18,7 @@ mod reading;
 mod reorg;
 mod repair;
 mod replica;
+mod runs;
 mod unsafe_disk;
 mod user_data;
 
