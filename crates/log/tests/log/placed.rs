@@ -94,6 +94,29 @@ fn another_history_is_not_believed() {
     assert_holds(&ours, &[1]);
 }
 
+/// The same where a small append lies between, whose entry has a node above all of the large one: what
+/// follows fits that node, and what is below it does not.
+#[test]
+fn another_history_below_a_known_node_is_not_believed() {
+    let left = |salt| {
+        let storage = MemoryStorage::new();
+        let log = Log::create(storage.clone(), keys(), buffered()).unwrap();
+        log.append(&["first", "second", "third"]).unwrap();
+        log.append(&blocks(salt, 252)).unwrap();
+        // The last of 256.
+        log.append(&["single"]).unwrap();
+        log.append(&blocks(5, COUNT)).unwrap();
+        storage.deep_clone()
+    };
+    let (ours, other) = (left(1), left(9));
+    for (part, len) in [(Part::Data, 16 + 252 * 17), (Part::Tree, 40 * 509)] {
+        let mut bytes = vec![0; len];
+        other.read_at(part, 0, &mut bytes).unwrap();
+        ours.write_at(part, 0, &bytes).unwrap();
+    }
+    assert_holds(&ours, &[]);
+}
+
 /// Where the part `Tree` ends too early the log ends before the append whose nodes are missing.
 #[test]
 fn a_tree_that_is_cut_off_ends_the_log() {
