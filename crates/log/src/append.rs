@@ -70,10 +70,19 @@ impl Shared {
             let signature = signers.sign(keys, &roots.tree_hash(), roots.length(), before.fork)?;
             after = Arc::new(Commit { fork: before.fork, roots, signature });
         }
-        let nodes = self.write_commit(&mut writer, blocks, user_data, (&before, &after), nodes)?;
+        // Entries of one block are a replica's, too; see `placed`.
+        let is_large = blocks.len() > 1 && nodes.len() >= self.options.placed_nodes_min();
+        let is_placed = is_large && self.tree.can_place();
+        let commits = (&*before, &*after);
+        if is_placed {
+            self.write_placed(&mut writer, blocks, user_data, commits, &nodes)?;
+        } else {
+            self.write_blocks_in_order(&mut writer, blocks, before.roots.byte_length())?;
+            let nodes = self.write_commit(&mut writer, user_data, commits, Some(nodes))?;
+            self.tree.insert(&nodes);
+        }
 
         let len = after.length();
-        self.tree.insert(&nodes);
         let change = {
             let mut state = self.state_mut();
             state.bits.set(before.length()..len, true);
@@ -102,19 +111,42 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes blocks and their entry. Gives the nodes back.
+    /// Writes many blocks, their nodes to where they stay, and an entry without them.
     ///
-    /// No order is needed between the two: recovery drops an entry whose blocks are not there. But
-    /// both must be there before the commit is acknowledged.
-    fn write_commit(
+    /// In this order, for those who read along. After a power cut recovery drops an entry whose
+    /// blocks or nodes are not there.
+    fn write_placed(
         &self,
         writer: &mut Writer,
         blocks: &[&[u8]],
         user_data: &[(String, Bytes)],
         (before, after): (&Commit, &Commit),
-        nodes: Vec<Node>,
-    ) -> Result<Vec<Node>> {
-        let offset = before.roots.byte_length();
+        nodes: &[Node],
+    ) -> Result<()> {
+        self.write_blocks_in_order(writer, blocks, before.roots.byte_length())?;
+        let mut run = mem::take(&mut writer.run);
+        let lengths = (before.length(), after.length());
+        let written = self
+            .tree
+            .place_nodes(lengths, nodes, &mut run)
+            .and_then(|()| self.write_commit(writer, user_data, (before, after), None));
+        if let Err(error) = written {
+            self.tree.unplace(before.length());
+            return Err(error);
+        }
+        if run.capacity() <= SCRATCH_BYTES_MAX {
+            writer.run = run;
+        }
+        writer.placed_bytes += after.roots.byte_length() - before.roots.byte_length();
+        Ok(())
+    }
+
+    fn write_blocks_in_order(
+        &self,
+        writer: &mut Writer,
+        blocks: &[&[u8]],
+        offset: u64,
+    ) -> Result<()> {
         match blocks {
             [only] => self.disk.write_at(Part::Data, offset, only)?,
             many => {
@@ -128,14 +160,28 @@ impl Shared {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Writes the entry of blocks that were written. Gives the nodes back.
+    ///
+    /// No order is needed between the two: recovery drops an entry whose blocks are not there. But
+    /// both must be there before the commit is acknowledged.
+    fn write_commit(
+        &self,
+        writer: &mut Writer,
+        user_data: &[(String, Bytes)],
+        (before, after): (&Commit, &Commit),
+        nodes: Option<Vec<Node>>,
+    ) -> Result<Vec<Node>> {
         let mut entries: Vec<Entry> = user_data
             .iter()
             .map(|pair| Entry { user_data: Some(pair.clone()), ..Entry::default() })
             .collect();
-        if !blocks.is_empty() {
+        if after.length() > before.length() {
             entries.push(Entry {
                 user_data: None,
-                nodes: Some(nodes),
+                nodes,
                 upgrade: Some(EntryUpgrade {
                     fork: after.fork,
                     ancestors: before.length(),
@@ -145,7 +191,7 @@ impl Shared {
                 bitfield: Some(EntryBitfield {
                     drop: false,
                     start: before.length(),
-                    length: blocks.len() as u64,
+                    length: after.length() - before.length(),
                 }),
             });
         }

@@ -74,7 +74,7 @@ impl Shared {
             (state.accept(commit.clone()), holes)
         };
         // Bytes must not go before it is certain that their blocks are dropped.
-        self.disk.sync(Barrier::Clear, &[Part::Data, Part::Oplog])?;
+        self.disk.sync(Barrier::Clear, &[Part::Data, Part::Tree, Part::Oplog])?;
         self.state_mut().note_durable(change, commit.clone());
         for (span, hole) in spans.into_iter().zip(holes) {
             self.discard_blocks(&commit, span, &hole);

@@ -206,6 +206,11 @@ impl Disk {
         false
     }
 
+    /// Notes that a part which was never written does not await a sync.
+    pub(crate) fn note_unchanged(&self, part: Part) {
+        self.flag(part).store(false, Ordering::Release);
+    }
+
     fn mark_unsynced(&self, part: Part) {
         self.flag(part).store(true, Ordering::Release);
     }

@@ -136,7 +136,7 @@ impl Shared {
             }
             (state.accepted.clone(), state.change)
         };
-        self.disk.sync(Barrier::Commit, &[Part::Data, Part::Oplog])?;
+        self.disk.sync(Barrier::Commit, &[Part::Data, Part::Tree, Part::Oplog])?;
         self.state_mut().note_durable(newest, commit);
         Ok(())
     }

@@ -116,8 +116,12 @@ impl Shared {
         }
     }
 
-    /// Syncs what would have been synced later, when the last handle goes.
+    /// Brings a log that is written here to its places if much waits, when the last handle goes, and
+    /// syncs what would have been synced later.
     pub(crate) fn close(&self) {
+        if self.keys.is_some() {
+            self.flush_if_much(self.options.left_bytes_max());
+        }
         if self.pacemaker.get().is_some() {
             self.sync_or_warn();
         }

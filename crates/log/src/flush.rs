@@ -4,7 +4,9 @@ use crate::barrier::Barrier;
 use crate::bitfield::PAGE_LEN;
 use crate::durability::Durability;
 use crate::error::Result;
-use crate::limits::{FLUSH_BYTES, FLUSH_BYTES_BUFFERED, FOUND_BYTES_MAX};
+use crate::limits::{
+    FLUSH_BYTES, FLUSH_BYTES_BUFFERED, FLUSH_PLACED_BYTES, FOUND_PLACED_BYTES_MAX,
+};
 use crate::log::{Log, Shared, Writer};
 use crate::oplog_codec::Header;
 use crate::storage::Part;
@@ -36,15 +38,21 @@ impl Shared {
             Durability::Immediate if self.keys.is_some() => FLUSH_BYTES,
             _ => FLUSH_BYTES_BUFFERED,
         };
-        if writer.oplog.entry_bytes() >= limit {
+        if writer.oplog.entry_bytes() >= limit || writer.placed_bytes >= FLUSH_PLACED_BYTES {
             self.flush_or_warn(writer);
         }
     }
 
-    /// Flushes if many entries were found on opening, so that they need not stay in memory.
-    pub(crate) fn flush_what_was_found(&self) {
-        if let Ok(mut writer) = self.writer()
-            && writer.oplog.entry_bytes() > FOUND_BYTES_MAX
+    /// Flushes if much waits for it: on opening, so that it need not stay in memory, and on closing,
+    /// so that the next opening is quick.
+    ///
+    /// Does nothing to a log that takes no more writes.
+    pub(crate) fn flush_if_much(&self, entry_bytes_max: u64) {
+        let Ok(mut writer) = self.writer() else {
+            return;
+        };
+        if writer.oplog.entry_bytes() > entry_bytes_max
+            || writer.placed_bytes > FOUND_PLACED_BYTES_MAX
         {
             self.flush_or_warn(&mut writer);
         }
@@ -106,7 +114,8 @@ impl Shared {
         };
         writer.oplog.write_header(&self.disk, &header)?;
         writer.header = header;
-        writer.data = Vec::new();
+        (writer.data, writer.run) = (Vec::new(), Vec::new());
+        writer.placed_bytes = 0;
         self.tree.retire();
         self.state_mut().bits.mark_clean();
         Ok(())

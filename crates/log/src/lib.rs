@@ -174,6 +174,7 @@ mod node;
 mod oplog;
 mod oplog_codec;
 mod pages;
+mod placed;
 mod proof;
 mod prove;
 mod read;

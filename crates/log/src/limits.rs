@@ -21,8 +21,27 @@ pub(crate) const FLUSH_BYTES: u64 = 1024 * 1024;
 /// The same for a log that waits for the disk at no other time.
 pub(crate) const FLUSH_BYTES_BUFFERED: u64 = 4 * 1024 * 1024;
 
-/// Bytes of entries that a log which was just opened keeps in memory until there are more.
+/// Bytes of blocks at which a log is flushed whose nodes went straight to their places.
+///
+/// Opening it after a crash reads them all, and hashes them and the nodes above them anew, which
+/// takes some 10 ms for each MiB of blocks of 100 bytes.
+pub(crate) const FLUSH_PLACED_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Bytes of entries that a log which was just opened keeps in memory until there are more, and that
+/// may wait in a log that is closed.
 pub(crate) const FOUND_BYTES_MAX: u64 = 64 * 1024;
+
+/// The same for the blocks whose nodes went straight to their places.
+pub(crate) const FOUND_PLACED_BYTES_MAX: u64 = 1024 * 1024;
+
+/// New nodes of one append from which on it pays to write them straight to their places.
+pub(crate) const PLACED_NODES_MIN: usize = 64;
+
+/// Most bytes of blocks that are read at once to be checked on opening, unless one is longer.
+pub(crate) const CHECKED_BYTES: u64 = 1024 * 1024;
+
+/// Most blocks that are checked at once on opening.
+pub(crate) const CHECKED_BLOCKS: u64 = 4096;
 
 /// Most bytes of memory that are kept for the next append.
 pub(crate) const SCRATCH_BYTES_MAX: usize = 512 * 1024;

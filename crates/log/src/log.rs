@@ -20,7 +20,7 @@ use crate::eventual::{Closer, Pacemaker};
 use crate::head::Head;
 use crate::key_pair::KeyPair;
 use crate::keys::{DiscoveryKey, LogKey};
-use crate::limits::{BLOCK_LEN_DEFAULT_MAX, BLOCK_LEN_MAX};
+use crate::limits::{BLOCK_LEN_DEFAULT_MAX, BLOCK_LEN_MAX, FOUND_BYTES_MAX, PLACED_NODES_MIN};
 use crate::listener::StateMut;
 use crate::manifest::Manifest;
 use crate::oplog::Oplog;
@@ -48,6 +48,10 @@ pub struct LogOptions {
     /// For tests of what waiting for the disk is good for: the one wait that is left out.
     #[cfg(feature = "testing")]
     pub without_barrier: Option<(Barrier, Part)>,
+    /// For tests of what happens to much: a little is taken for much. A batch of a few blocks has its
+    /// nodes written straight to their places, and a log with a few entries is flushed on closing.
+    #[cfg(feature = "testing")]
+    pub little_is_much: bool,
 }
 
 impl Default for LogOptions {
@@ -60,13 +64,18 @@ impl Default for LogOptions {
             cache: Cache::shared(),
             #[cfg(feature = "testing")]
             without_barrier: None,
+            #[cfg(feature = "testing")]
+            little_is_much: false,
         }
     }
 }
 
 /// A signed, append-only log of blocks.
 ///
-/// Clones are handles to the same log; it is closed with the last of them. All methods may be
+/// Clones are handles to the same log; it is closed with the last of them. If much is only in the
+/// oplog by then (more than 64 KiB of entries, about), a log that is written here is
+/// [flushed](Self::flush) first, so that it opens quickly: closing it waits for the disk then, in every
+/// durability. A warning is all that tells if that fails, and nothing is lost by it. All methods may be
 /// called from any thread; those that write wait for each other, and those that read wait for
 /// nobody's disk work but their own.
 #[derive(Clone)]
@@ -106,6 +115,10 @@ pub(crate) struct Writer {
     pub(crate) header: Header,
     /// Memory for the blocks of the next append.
     pub(crate) data: Vec<u8>,
+    /// Memory for the nodes of the next append, as they stand in the part `Tree`.
+    pub(crate) run: Vec<u8>,
+    /// Bytes of the blocks since the last header whose nodes went straight to their places.
+    pub(crate) placed_bytes: u64,
 }
 
 impl Log {
@@ -185,8 +198,16 @@ impl Log {
         };
         let tree = TreeStore::open(disk.clone(), options.cache.clone(), 0);
         tree.look_for_stale_nodes()?;
-        let writer = Writer { oplog, header, data: Vec::new() };
-        Ok(Self::assemble(keys, false, options, disk, Recovered { tree, state, writer }))
+        // Nothing was written there, so the first change need not wait for it.
+        disk.note_unchanged(Part::Tree);
+        let writer = Writer { oplog, header, data: Vec::new(), run: Vec::new(), placed_bytes: 0 };
+        Ok(Self::assemble(
+            keys,
+            false,
+            options,
+            disk,
+            Recovered { tree, state, writer, has_dropped: false },
+        ))
     }
 
     /// Opens a log, after a crash too: changes that did not reach the disk whole are dropped.
@@ -245,7 +266,7 @@ impl Log {
             disk.sync(Barrier::Recovery, &[Part::Conflict])?;
         }
         let log = Self::assemble(keys, is_copy, options, disk, recovered);
-        log.shared.flush_what_was_found();
+        log.shared.flush_if_much(FOUND_BYTES_MAX);
         Ok(log)
     }
 
@@ -266,7 +287,7 @@ impl Log {
         disk: Arc<Disk>,
         recovered: Recovered,
     ) -> Self {
-        let Recovered { tree, mut state, writer } = recovered;
+        let Recovered { tree, mut state, writer, .. } = recovered;
         if keys.is_none() {
             // Opening a replica waits for nothing, so what was found is still to be synced.
             state.change = 1;
@@ -471,6 +492,31 @@ impl Drop for Shared {
 }
 
 impl LogOptions {
+    /// New nodes of one append from which on they are written straight to their places. Never where
+    /// somebody waits for each append: that would be one more wait.
+    pub(crate) fn placed_nodes_min(&self) -> usize {
+        match self.durability {
+            Durability::Immediate => usize::MAX,
+            _ if self.takes_little_for_much() => 4,
+            _ => PLACED_NODES_MIN,
+        }
+    }
+
+    /// Bytes of entries that a log may be left with when it is closed.
+    pub(crate) fn left_bytes_max(&self) -> u64 {
+        if self.takes_little_for_much() { 1024 } else { FOUND_BYTES_MAX }
+    }
+
+    #[cfg(feature = "testing")]
+    fn takes_little_for_much(&self) -> bool {
+        self.little_is_much
+    }
+
+    #[cfg(not(feature = "testing"))]
+    fn takes_little_for_much(&self) -> bool {
+        false
+    }
+
     pub(crate) fn disk(&self, storage: impl Storage, may_write_behind: bool) -> Arc<Disk> {
         let mut disk = Disk::new(storage);
         if may_write_behind && self.durability == Durability::None {

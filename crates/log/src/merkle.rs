@@ -67,19 +67,44 @@ impl Roots {
     ///
     /// [`Error::LogTooLarge`]. The roots are then as before.
     pub(crate) fn append_all(&mut self, blocks: &[&[u8]], created: &mut Vec<Node>) -> Result<()> {
-        let added = blocks.iter().map(|block| block.len() as u64).sum();
-        let byte_length = self.byte_length.checked_add(added).filter(|&len| len <= MAX_UINT);
-        let length = self.length.checked_add(blocks.len() as u64).filter(|&len| len <= LENGTH_MAX);
-        let (Some(byte_length), Some(length)) = (byte_length, length) else {
-            return Err(Error::LogTooLarge);
-        };
+        let lens = blocks.iter().map(|block| block.len() as u64);
+        let grown = self.grown(blocks.len() as u64, lens).ok_or(Error::LogTooLarge)?;
         created.reserve(2 * blocks.len() + 64);
-        let mut level: Vec<Node> = Vec::with_capacity(blocks.len() + 1);
+        let mut leaves: Vec<Node> = Vec::with_capacity(blocks.len() + 1);
         hash::leaves(blocks, |number, hash| {
             let index = 2 * (self.length + number as u64);
             let size = blocks.get(number).map_or(0, |block| block.len() as u64);
-            level.push(Node { index, size, hash });
+            leaves.push(Node { index, size, hash });
         });
+        self.grow(grown, leaves, created);
+        Ok(())
+    }
+
+    /// As [`append_all`](Self::append_all), for leaves that are known. They follow on each other and
+    /// on the blocks that are there.
+    pub(crate) fn append_leaves(
+        &mut self,
+        leaves: Vec<Node>,
+        created: &mut Vec<Node>,
+    ) -> Result<()> {
+        let grown = self.grown(leaves.len() as u64, leaves.iter().map(|leaf| leaf.size));
+        self.grow(grown.ok_or(Error::LogTooLarge)?, leaves, created);
+        Ok(())
+    }
+
+    /// The length and the byte length with more blocks, or `None` if no log is that long.
+    fn grown(&self, count: u64, mut lens: impl Iterator<Item = u64>) -> Option<(u64, u64)> {
+        let byte_length = lens.try_fold(self.byte_length, u64::checked_add)?;
+        let length = self.length.checked_add(count)?;
+        (length <= LENGTH_MAX && byte_length <= MAX_UINT).then_some((length, byte_length))
+    }
+
+    fn grow(
+        &mut self,
+        (length, byte_length): (u64, u64),
+        mut level: Vec<Node>,
+        created: &mut Vec<Node>,
+    ) {
         // Roots of the new tree, right to left.
         let mut ends = Vec::new();
         while !level.is_empty() {
@@ -89,7 +114,6 @@ impl Roots {
         self.nodes.extend(ends.into_iter().rev());
         self.length = length;
         self.byte_length = byte_length;
-        Ok(())
     }
 
     /// Joins the neighbours of one level of the tree, with the old root before them if it is the

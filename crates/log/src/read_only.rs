@@ -105,7 +105,8 @@ fn read_consistently(disk: &Arc<Disk>, options: &LogOptions) -> Result<Recovered
         let read = read_once(disk, options);
         // Before what a cut takes goes, there is an entry that tells of it; before that entry goes,
         // there is a header.
-        let is_sure = read.is_ok() || disk.len(Part::Oplog)? == len;
+        let is_whole = read.as_ref().is_ok_and(|recovered| !recovered.has_dropped);
+        let is_sure = is_whole || disk.len(Part::Oplog)? == len;
         if is_sure && Oplog::slot_heads(disk)? == heads {
             return read;
         }

@@ -12,11 +12,12 @@ use crate::error::{Error, Result};
 use crate::hash;
 use crate::key_pair::KeyPair;
 use crate::known_conflict::{self, KnownConflict};
-use crate::limits::USER_DATA_ITEMS_MAX;
+use crate::limits::{BATCH_BLOCKS_MAX, USER_DATA_ITEMS_MAX};
 use crate::log::Writer;
 use crate::merkle::{Roots, roots_at};
 use crate::oplog::{Opened, Oplog, StoredEntry};
 use crate::oplog_codec::{Entry, EntryUpgrade, Header, Reorg};
+use crate::placed::{Places, placed};
 use crate::storage::Part;
 use crate::tree_store::TreeStore;
 use crate::user_data;
@@ -26,6 +27,8 @@ pub(crate) struct Recovered {
     pub(crate) tree: TreeStore,
     pub(crate) state: State,
     pub(crate) writer: Writer,
+    /// Whether entries were dropped because what they tell of is not there.
+    pub(crate) has_dropped: bool,
 }
 
 /// Finds the key pair that may sign the log: in the part `Key`, or in a header by Hypercore.
@@ -65,23 +68,26 @@ pub(crate) fn recover(
 ) -> Result<Recovered> {
     let Opened { mut oplog, header, mut entries } = opened;
     let bits = read_bits(disk, header.length)?;
+    let mut has_dropped = false;
     let replay = loop {
         // A stale entry, left from before the header: two changes of header without the disk
         // keeping up can make it look current.
         if let Some(count) = first_stale(&header, &entries) {
             entries.truncate(count);
         }
-        let replay = Replay::run(disk, cache, &bits, &header, &entries)?;
-        match replay.first_without_blocks(disk, &entries, cut_anywhere)? {
+        let mut replay = Replay::run(disk, cache, &bits, &header, &entries)?;
+        match replay.check(disk, &header, &entries, cut_anywhere)? {
             Some(count) => entries.truncate(count),
             None => break replay,
         }
+        has_dropped = true;
     };
     if !disk.is_read_only() {
         oplog.cut(disk, entries.last().map(|stored| stored.end))?;
     }
     let conflict = known_conflict::read(disk, &header.key)?;
-    replay.finish(oplog, header, conflict)
+    let recovered = replay.finish(oplog, header, conflict)?;
+    Ok(Recovered { has_dropped, ..recovered })
 }
 
 /// The commit that a header tells of, as far as the log has not been cut since: all that is certain
@@ -127,8 +133,28 @@ fn first_stale(header: &Header, entries: &[StoredEntry]) -> Option<usize> {
     None
 }
 
+/// Returns the first of the entries that may have reached the disk without what they tell of.
+///
+/// Of those that somebody waited for there is at most one, the first of a batch at the very end.
+fn first_doubtful(entries: &[StoredEntry], cut_anywhere: bool) -> usize {
+    if cut_anywhere {
+        return 0;
+    }
+    // Written when those before it may not have been on disk; see `Oplog::append`.
+    let is_hasty = |stored: &StoredEntry| {
+        entries.get(stored.batch_start).is_some_and(|first| first.entry == Entry::default())
+    };
+    let mut numbered = entries.iter().enumerate().rev();
+    let certain =
+        numbered.find(|(number, stored)| !is_hasty(stored) && stored.batch_start >= *number);
+    certain.map_or(0, |(number, _)| number)
+}
+
 /// A log in the midst of having its entries replayed.
 struct Replay {
+    length: u64,
+    /// The first block whose node an entry does not have.
+    placed_from: Option<u64>,
     tree: TreeStore,
     bits: Bitfield,
     commit: Commit,
@@ -141,6 +167,8 @@ struct Replay {
 impl Replay {
     fn new(disk: &Arc<Disk>, cache: &Cache, bits: &Bitfield, header: &Header) -> Self {
         Self {
+            length: header.length,
+            placed_from: None,
             tree: TreeStore::open(disk.clone(), cache.clone(), header.length),
             bits: bits.clone(),
             commit: Commit {
@@ -154,7 +182,7 @@ impl Replay {
         }
     }
 
-    /// Replays `entries`.
+    /// Replays `entries`. The roots are not looked for yet.
     fn run(
         disk: &Arc<Disk>,
         cache: &Cache,
@@ -170,15 +198,13 @@ impl Replay {
         if !was_cut {
             check_hash(header, replay.roots(header.length)?)?;
         }
-        let mut length = header.length;
         for stored in entries {
-            replay.apply(&stored.entry, &mut length)?;
+            replay.apply(&stored.entry)?;
         }
-        replay.commit.roots = replay.roots(length)?;
         Ok(replay)
     }
 
-    fn apply(&mut self, entry: &Entry, length: &mut u64) -> Result<()> {
+    fn apply(&mut self, entry: &Entry) -> Result<()> {
         if let Some((key, value)) = &entry.user_data {
             user_data::put(&mut self.user_data, key, value);
             if self.user_data.len() > USER_DATA_ITEMS_MAX {
@@ -186,7 +212,7 @@ impl Replay {
             }
         }
         if let Some(upgrade) = &entry.upgrade
-            && upgrade.ancestors < *length
+            && upgrade.ancestors < self.length
         {
             self.tree.truncate(upgrade.ancestors);
         }
@@ -194,8 +220,10 @@ impl Replay {
         self.tree.insert(nodes);
         if let Some(bits) = entry.bitfield {
             let end = bits.start.saturating_add(bits.length);
-            // Each block that is added brings its leaf, so the entry's own size bounds the memory.
-            if !bits.drop && bits.length > nodes.len().max(1) as u64 {
+            // Each block that is added brings its leaf, so the entry's own size bounds the memory; or
+            // its leaf is at its place, and there are no more of them than one append may have.
+            let limit = if placed(entry).is_some() { BATCH_BLOCKS_MAX } else { nodes.len().max(1) };
+            if !bits.drop && bits.length > limit as u64 {
                 return Err(corrupt(Part::Oplog, "an entry holds blocks without their leaves"));
             }
             self.bits.set(bits.start..end, !bits.drop);
@@ -203,24 +231,29 @@ impl Replay {
                 self.contiguous_length = self.contiguous_length.min(bits.start);
             }
         }
-        match &entry.upgrade {
-            Some(upgrade) => self.upgrade(upgrade, length),
-            None => Ok(()),
+        if let Some(upgrade) = &entry.upgrade {
+            self.upgrade(upgrade)?;
         }
+        if let Some(upgrade) = placed(entry) {
+            self.tree.believe_places(upgrade.length);
+            let from = self.placed_from.unwrap_or(u64::MAX);
+            self.placed_from = Some(from.min(upgrade.ancestors));
+        }
+        Ok(())
     }
 
-    fn upgrade(&mut self, upgrade: &EntryUpgrade, length: &mut u64) -> Result<()> {
-        if upgrade.ancestors > upgrade.length || upgrade.ancestors > *length {
+    fn upgrade(&mut self, upgrade: &EntryUpgrade) -> Result<()> {
+        if upgrade.ancestors > upgrade.length || upgrade.ancestors > self.length {
             return Err(corrupt(Part::Oplog, "an entry's lengths do not fit each other"));
         }
-        if upgrade.fork != self.commit.fork && *length > 0 {
+        if upgrade.fork != self.commit.fork && self.length > 0 {
             let from = self.commit.fork;
             let reorg = Reorg { from, to: upgrade.fork, ancestors: upgrade.ancestors };
             reorg.note_in(&mut self.reorgs);
         }
         self.commit.fork = upgrade.fork;
         self.commit.signature = upgrade.signature.clone();
-        *length = upgrade.length;
+        self.length = upgrade.length;
         Ok(())
     }
 
@@ -229,22 +262,40 @@ impl Replay {
             .ok_or(corrupt(Part::Tree, "the roots of the tree are missing"))
     }
 
-    /// Returns where to cut the entries off because blocks they tell of are not there.
+    /// Finds the roots, and returns where to cut the entries off because what they tell of is not
+    /// there.
+    fn check(
+        &mut self,
+        disk: &Disk,
+        header: &Header,
+        entries: &[StoredEntry],
+        cut_anywhere: bool,
+    ) -> Result<Option<usize>> {
+        let first = first_doubtful(entries, cut_anywhere);
+        let Self { tree, bits, commit, length, .. } = &*self;
+        let places = Places { disk, header, tree, bits, entries, commit, length: *length };
+        // Without these nodes there may be no roots.
+        if let Some(cut) = places.first_misplaced(first)? {
+            return Ok(Some(cut));
+        }
+        self.commit.roots = self.roots(self.length)?;
+        self.first_without_blocks(disk, entries, first)
+    }
+
+    /// Returns where to cut the entries off because blocks that those from number `first` on tell of
+    /// are not there.
     fn first_without_blocks(
         &self,
         disk: &Disk,
         entries: &[StoredEntry],
-        cut_anywhere: bool,
+        first: usize,
     ) -> Result<Option<usize>> {
-        // Written when those before it may not have been on disk; see `Oplog::append`.
-        let is_hasty = |stored: &StoredEntry| {
-            entries.get(stored.batch_start).is_some_and(|first| first.entry == Entry::default())
-        };
         let mut later = Bitfield::default();
         let mut cut = None;
-        for (number, stored) in entries.iter().enumerate().rev() {
+        for (number, stored) in entries.iter().enumerate().skip(first).rev() {
             let mut is_whole = true;
-            if let Some(bits) = stored.entry.bitfield.filter(|bits| !bits.drop) {
+            let is_checked = placed(&stored.entry).is_some();
+            if let Some(bits) = stored.entry.bitfield.filter(|bits| !bits.drop && !is_checked) {
                 for block in bits.start..bits.start.saturating_add(bits.length) {
                     // What a later entry took away or wrote again is that entry's matter.
                     if self.bits.get(block) && !later.get(block) {
@@ -255,9 +306,6 @@ impl Replay {
             }
             if !is_whole {
                 cut = Some(stored.batch_start.min(number));
-            } else if !cut_anywhere && !is_hasty(stored) && stored.batch_start >= number {
-                // A batch was waited for as a whole: all of it is at the very end.
-                break;
             }
         }
         Ok(cut)
@@ -293,6 +341,14 @@ impl Replay {
         self.bits.set(length..u64::MAX, false);
         self.tree.drop_beyond(length);
         self.tree.look_for_stale_nodes()?;
+        let placed_bytes = match self.placed_from {
+            Some(from) => {
+                let before = roots_at(&self.tree.at(length), from.min(length))?;
+                let before = before.map_or(0, |roots| roots.byte_length());
+                self.commit.roots.byte_length().saturating_sub(before)
+            }
+            None => 0,
+        };
         let commit = Arc::new(self.commit);
         let state = State {
             durable: commit.clone(),
@@ -305,9 +361,11 @@ impl Replay {
             user_data: Arc::new(self.user_data),
             conflict: conflict.map(Arc::new),
         };
-        let Self { contiguous_length, reorgs, .. } = self;
+        let Self { contiguous_length, reorgs, tree, .. } = self;
         let header = Header { contiguous_length, reorgs, ..header };
-        Ok(Recovered { tree: self.tree, state, writer: Writer { oplog, header, data: Vec::new() } })
+        let (data, run) = (Vec::new(), Vec::new());
+        let writer = Writer { oplog, header, data, run, placed_bytes };
+        Ok(Recovered { tree, state, writer, has_dropped: false })
     }
 }
 

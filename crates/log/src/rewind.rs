@@ -108,7 +108,7 @@ impl Shared {
             reorg.note_in(&mut writer.header.reorgs);
         }
         // Readers go on with what was before until this cannot be lost any more.
-        self.disk.sync(Barrier::Commit, &[Part::Data, Part::Oplog])?;
+        self.disk.sync(Barrier::Commit, &[Part::Data, Part::Tree, Part::Oplog])?;
         let after = Arc::new(after);
         {
             // One step for readers: who finds a node missing looks again, and sees the new fork.

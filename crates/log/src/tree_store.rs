@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::pages::Pages;
 use crate::storage::Part;
 use crate::touches::Touches;
-use crate::unflushed::{NODE_LEN, PAGE_LEN, PAGE_NODES, Unflushed, decode};
+use crate::unflushed::{NODE_LEN, PAGE_LEN, PAGE_NODES, Unflushed, decode, encode};
 
 /// `file_limit` of a part `Tree` that has no node which must not be believed.
 const UNLIMITED: u64 = u64::MAX;
@@ -154,6 +154,68 @@ impl TreeStore {
         })
     }
 
+    /// Whether new nodes can go straight to their places: the part holds none that must not be
+    /// believed, which they would be mixed up with.
+    pub(crate) fn can_place(&self) -> bool {
+        self.file_limit.load(Ordering::Acquire) == UNLIMITED
+    }
+
+    /// Writes the nodes that lead from `before` to `after` blocks straight to their places, without a
+    /// sync. `run` is memory for that.
+    ///
+    /// They count once a log of that length is asked for. If that never comes to be, see
+    /// [`unplace`](Self::unplace).
+    pub(crate) fn place_nodes(
+        &self,
+        (before, after): (u64, u64),
+        nodes: &[Node],
+        run: &mut Vec<u8>,
+    ) -> Result<()> {
+        // From the first new leaf to the last. Those between that are not whole yet are zeros.
+        let first = before.saturating_mul(2);
+        let count = file_len(after).saturating_sub(first.saturating_mul(NODE_LEN as u64));
+        run.clear();
+        run.resize(usize::try_from(count).map_err(|_| Error::LogTooLarge)?, 0);
+        for node in nodes {
+            let Some(number) = node.index.checked_sub(first) else {
+                // A parent of older nodes as well. There are few.
+                self.write_node(node.index, &encode(node))?;
+                continue;
+            };
+            let at = (number as usize).saturating_mul(NODE_LEN);
+            if let Some(place) = run.get_mut(at..at + NODE_LEN) {
+                place.copy_from_slice(&encode(node));
+            }
+        }
+        self.disk.write_at(Part::Tree, first.saturating_mul(NODE_LEN as u64), run)?;
+        // Pages that were read before; and one that is being read just now is not kept.
+        let last = after.saturating_mul(2).saturating_sub(2);
+        let pages = first / PAGE_NODES..=last / PAGE_NODES;
+        let further_left =
+            nodes.iter().map(|node| node.index / PAGE_NODES).filter(|page| page < pages.start());
+        further_left.for_each(|number| self.pages.forget(Kind::Nodes, number));
+        pages.for_each(|number| self.pages.forget(Kind::Nodes, number));
+        self.file_end.fetch_max(last.saturating_add(1), Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Notes that the part may have nodes of a log that never came to be longer than `length`.
+    pub(crate) fn unplace(&self, length: u64) {
+        self.file_limit.fetch_min(length, Ordering::AcqRel);
+        // Pages from before would hide what must be removed.
+        self.pages.forget_all();
+    }
+
+    /// While entries are replayed: the nodes of a log of `length` blocks are in the part, as far as
+    /// no entry has them.
+    pub(crate) fn believe_places(&self, length: u64) {
+        self.file_limit.store(length, Ordering::Release);
+    }
+
+    fn write_node(&self, index: u64, bytes: &[u8; NODE_LEN]) -> Result<()> {
+        self.disk.write_at(Part::Tree, index.saturating_mul(NODE_LEN as u64), bytes)
+    }
+
     /// Forgets that the nodes are unflushed, after [`write`](Self::write) and all that must follow.
     pub(crate) fn retire(&self) {
         // Order matters: a reader who does not find a node among the unflushed ones must not find
@@ -187,7 +249,7 @@ impl TreeStore {
             self.disk.truncate(Part::Tree, file_len(limit))?;
         }
         for index in self.stale_ancestors(limit)? {
-            self.disk.write_at(Part::Tree, index * NODE_LEN as u64, &[0; NODE_LEN])?;
+            self.write_node(index, &[0; NODE_LEN])?;
         }
         // Before the limit is lifted: who sees it lifted must not see pages from before.
         self.pages.forget_all();
@@ -220,7 +282,7 @@ impl TreeStore {
 }
 
 /// Length of the part `Tree` for a log of `length` blocks.
-fn file_len(length: u64) -> u64 {
+pub(crate) fn file_len(length: u64) -> u64 {
     length.saturating_mul(2).saturating_sub(1).saturating_mul(NODE_LEN as u64)
 }
 

@@ -38,9 +38,7 @@ impl Page {
         let number = node.index % PAGE_NODES;
         let at = number as usize * NODE_LEN;
         if let Some(bytes) = self.bytes.get_mut(at..at + NODE_LEN) {
-            let (size, hash) = bytes.split_at_mut(8);
-            size.copy_from_slice(&node.size.to_le_bytes());
-            hash.copy_from_slice(node.hash.as_bytes());
+            bytes.copy_from_slice(&encode(node));
             self.present |= 1 << number;
         }
     }
@@ -124,6 +122,15 @@ impl Unflushed {
         }
         if run.is_empty() { Ok(()) } else { write(first, &run) }
     }
+}
+
+/// The node as it is stored.
+pub(crate) fn encode(node: &Node) -> [u8; NODE_LEN] {
+    let mut bytes = [0; NODE_LEN];
+    let (size, hash) = bytes.split_at_mut(8);
+    size.copy_from_slice(&node.size.to_le_bytes());
+    hash.copy_from_slice(node.hash.as_bytes());
+    bytes
 }
 
 /// Reads the node at the front of `bytes`, if there is one.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use multibee_log::{
-    FileStorage, KeyPair, Log, LogOptions, Manifest, Request, RequestBlock, Signer,
+    Durability, FileStorage, KeyPair, Log, LogOptions, Manifest, Request, RequestBlock, Signer,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -187,10 +187,17 @@ fn theirs(kind: Kind) -> Result<()> {
 fn ours(kind: Kind) -> Result<()> {
     let folder = TempDir::new()?;
     let mut node = Steps::start()?;
-    for (number, (state, steps)) in STATES.iter().chain(OUR_STATES).enumerate() {
+    // Written without waiting, entries come without their nodes: those are at their places.
+    let buffered =
+        LogOptions { durability: Durability::Buffered, little_is_much: true, ..kind.options() };
+    let states = || STATES.iter().chain(OUR_STATES);
+    let waited_for = states().map(|state| (kind.options(), state));
+    let all = waited_for.chain(states().map(|state| (buffered.clone(), state)));
+    for (number, (options, (state, steps))) in all.enumerate() {
         let path = folder.path().join(number.to_string());
+        let state = &format!("{state}, {:?}", options.durability);
         let keys = KeyPair::from_seed(SEED);
-        let log = Log::create(FileStorage::create(&path)?, keys, kind.options())?;
+        let log = Log::create(FileStorage::create(&path)?, keys, options)?;
         for step in TEN.iter().chain(*steps) {
             step.take(&log)?;
         }

@@ -89,6 +89,7 @@ fn sync_count(without_barrier: Option<(Barrier, Part)>, settled: &Settled) -> Re
         let options = LogOptions {
             durability: workload.durability,
             without_barrier,
+            little_is_much: true,
             ..LogOptions::default()
         };
         let mut session = Session::start(options, workload.start, seed, settled)?;

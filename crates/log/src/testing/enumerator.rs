@@ -152,6 +152,8 @@ impl Enumerator {
         LogOptions {
             durability,
             without_barrier: self.without_barrier,
+            // Few blocks make many states as it is.
+            little_is_much: true,
             cache: Cache::new(CACHE_BYTES),
             ..LogOptions::default()
         }

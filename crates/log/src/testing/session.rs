@@ -180,6 +180,7 @@ impl Session {
         match op {
             Op::Append => self.append(1, Promise::AsOptions),
             Op::Batch => self.append(3, Promise::AsOptions),
+            Op::Many => self.append(20, Promise::AsOptions),
             Op::Submit => {
                 self.append(1, Promise::Accepted)?;
                 self.append(1, Promise::Accepted)

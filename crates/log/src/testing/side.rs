@@ -1,13 +1,13 @@
 //! One log on a recorded disk, together with what is known of it from outside.
 
-use super::faulty::FaultyStorage;
+use super::faulty::{FaultyStorage, Operation};
 use super::history::{History, Version};
 use super::invariants::describe;
 use super::recording::RecordingStorage;
 use crate::durability::Durability;
 use crate::error::{Error, Result};
 use crate::log::{Log, LogOptions};
-use crate::storage::Storage;
+use crate::storage::{Part, Storage};
 
 /// The disk of a log in a workload.
 pub(super) type Disk = FaultyStorage<RecordingStorage>;
@@ -148,7 +148,12 @@ impl Side {
             // Others may ask for it from now on.
             self.history.make_head_safe(log.durable_head().as_ref(), now);
         }
-        self.history.find(found.id(), now);
+        // What is tidied up after a write that failed need not last, and opening a replica waits for
+        // nothing: an entry that was written all the same may come back.
+        let last_failure = self.disk.failures().last().copied();
+        if log.is_writable() || last_failure != Some((Operation::WriteAt, Part::Oplog)) {
+            self.history.find(found.id(), now);
+        }
         (self.current, self.log) = (found, Some(log));
         (self.is_there, self.has_failed) = (true, false);
         Ok(())

@@ -15,6 +15,9 @@ pub enum Op {
     Append,
     /// Appends three blocks at once.
     Batch,
+    /// Appends twenty blocks at once. Only in random workloads, as all that are not
+    /// [basic](Self::BASIC).
+    Many,
     /// Appends a block of 64 KiB.
     Big,
     /// Moves entries to their places.
@@ -29,7 +32,7 @@ pub enum Op {
     Download,
     /// Closes the log and opens it again.
     Reopen,
-    /// Makes durable what was accepted. Only in random workloads, as all that follow.
+    /// Makes durable what was accepted.
     Sync,
     /// Sets a value that is too long for a header in its slot.
     Notes,
@@ -58,9 +61,10 @@ impl Op {
     ];
 
     /// All, with how often they come up in random workloads.
-    const ALL: [(Self, u64); 15] = [
+    const ALL: [(Self, u64); 16] = [
         (Self::Append, 20),
         (Self::Batch, 10),
+        (Self::Many, 2),
         (Self::Big, 1),
         (Self::Flush, 8),
         (Self::Truncate, 4),
@@ -80,6 +84,7 @@ impl Op {
         match self {
             Self::Append => "append",
             Self::Batch => "batch",
+            Self::Many => "many",
             Self::Big => "big",
             Self::Flush => "flush",
             Self::Truncate => "truncate",

@@ -14,6 +14,7 @@ mod files;
 mod groups;
 mod manifests;
 mod model;
+mod placed;
 mod reading;
 mod reorg;
 mod repair;

@@ -198,14 +198,20 @@ proptest! {
 
     /// Whatever is done to a log, and however often it is reopened, it reads as a `Vec` of blocks
     /// of which some are not held, with a map of values beside it. In every durability, with a
-    /// cache that has room and one that has none.
+    /// cache that has room and one that has none, with nodes that go straight to their places in
+    /// all batches or in large ones.
     #[test]
     fn a_log_in_memory_is_a_vec(
-        steps in vec(step(), 0..16), compat: bool, durability in durability(), is_cached: bool,
+        steps in vec(step(), 0..16),
+        compat: bool,
+        durability in durability(),
+        is_cached: bool,
+        little_is_much: bool,
     ) {
         let storage = MemoryStorage::new();
         let cache = Cache::new(if is_cached { 1 << 20 } else { 1 });
-        let options = LogOptions { durability, compat, cache, ..LogOptions::default() };
+        let options =
+            LogOptions { durability, compat, cache, little_is_much, ..LogOptions::default() };
         assert_follows_model(&steps, &options, || storage.clone());
     }
 }
