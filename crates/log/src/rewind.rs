@@ -1,6 +1,6 @@
 //! Going back to a shorter length, on another fork.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::barrier::Barrier;
 use crate::commit::Commit;
@@ -37,6 +37,34 @@ impl Log {
     /// current one.
     pub fn truncate_to_fork(&self, len: u64, fork: u64) -> Result<u64> {
         self.shared.truncate(len, Some(fork))
+    }
+
+    /// Returns how many blocks are still those of an earlier fork, as far as it is known: 0 if that
+    /// was cut too long ago.
+    ///
+    /// ```
+    /// use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
+    ///
+    /// let log = Log::create(MemoryStorage::new(), KeyPair::generate(), LogOptions::default())?;
+    /// log.append(&["rain", "sun", "snow"])?;
+    /// log.truncate(2)?;
+    /// log.append(&["hail"])?;
+    /// assert_eq!((log.shared_len_since(0), log.shared_len_since(1)), (2, 3));
+    /// # Ok::<(), multibee_log::Error>(())
+    /// ```
+    pub fn shared_len_since(&self, fork: u64) -> u64 {
+        let writer = self.shared.writer_lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.shared.state();
+        let now = &state.accepted;
+        if fork >= now.fork {
+            return now.length();
+        }
+        let reorgs = &writer.header.reorgs;
+        if reorgs.first().is_none_or(|first| first.from > fork) {
+            return 0;
+        }
+        let since = reorgs.iter().filter(|reorg| reorg.to > fork);
+        since.map(|reorg| reorg.ancestors).min().unwrap_or(0)
     }
 }
 

@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::time::Instant;
 
 use bytes::Bytes;
-use multibee_log::LogKey;
 use multibee_log::compact::{Reader, put_buffer};
+use multibee_log::{Error, LogKey, Proof, Request};
 
+use crate::disputes::Dispute;
 use crate::download::Download;
 use crate::event::{ConnectionId, Event, Fault};
 use crate::holdings::{Holdings, PageBudget};
@@ -16,6 +17,7 @@ use crate::log_state::{Effect, LogState};
 use crate::message::{Message, Sync};
 use crate::options::ReplicatorOptions;
 use crate::ranges::RangeSet;
+use crate::reorgs::Reorgs;
 use crate::upload::Upload;
 
 /// A log on a connection, from the check of the remote's capability on.
@@ -27,6 +29,10 @@ pub(crate) struct Channel {
     remote: Remote,
     upload: Upload,
     download: Download,
+    reorgs: Reorgs,
+    dispute: Dispute,
+    /// The fork of our log that the rest of this is about.
+    fork: u64,
     /// The last sync that was sent.
     said: Option<Sync>,
     /// The contiguous length that was told.
@@ -35,8 +41,18 @@ pub(crate) struct Channel {
     news: RangeSet,
     /// Our state may differ from what was said.
     sync_due: bool,
-    /// The remote has another history than ours: nothing is asked of it any more.
-    is_stopped: bool,
+    standing: Standing,
+}
+
+/// Whether anything is asked of a remote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Standing {
+    #[default]
+    Good,
+    /// Not before it has another fork: it took back a length.
+    WentBack,
+    /// No: it has contradicted what we hold.
+    Suspect,
 }
 
 /// What a remote has told about its copy of a log.
@@ -66,6 +82,15 @@ pub(crate) struct Cx<'a> {
     pub(crate) effects: &'a mut Vec<Effect>,
 }
 
+impl Remote {
+    /// Whether it has what the answer takes, or says so if it has not. A Hypercore 11 that lacks
+    /// the nodes hangs up.
+    pub(crate) fn may_be_asked_for(&self, request: &Request) -> bool {
+        let leaf = request.hash.map_or(0, |hash| hash.index / 2);
+        self.is_kin || self.holdings.contains(leaf)
+    }
+}
+
 impl Cx<'_> {
     pub(crate) fn effect(&mut self, event: Event) {
         self.effects.push(Effect::Event(event));
@@ -79,6 +104,7 @@ impl Cx<'_> {
 impl Channel {
     /// Says who we are and what we have: the first messages of a channel.
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
+        self.fork = cx.state.cuts.fork();
         cx.out.push(Message::Extension {
             name: KIN_EXTENSION.to_owned(),
             payload: Bytes::from_static(&[KIN_VERSION]),
@@ -104,12 +130,8 @@ impl Channel {
                 self.upload.push((id, fork, priority), request, room, cx.out);
             }
             Message::Cancel { request } => self.upload.cancel(request),
-            Message::Data { request, proof } => {
-                return self.download.handle_data(request, proof, &mut self.remote, cx);
-            }
-            Message::NoData { request, .. } => {
-                self.download.handle_no_data(request, &mut self.remote, cx);
-            }
+            Message::Data { request, proof } => return self.handle_data(request, proof, cx),
+            Message::NoData { request, .. } => return self.handle_no_data(request, cx),
             Message::Want { start, length, .. } => self.upload.push_want(start, length),
             // We tell everybody about everything, so there is nothing to take back.
             Message::Unwant { .. } => {}
@@ -131,7 +153,29 @@ impl Channel {
 
     /// Stores what has arrived.
     pub(crate) fn store(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        self.download.store(cx)
+        let outcome = self.download.store(cx);
+        self.judge(outcome, cx)
+    }
+
+    /// Drops what is of a history that our log has left, if it was cut; the remote is told. To be
+    /// called before anything else.
+    pub(crate) fn keep_up(&mut self, cx: &mut Cx<'_>) {
+        let fork = cx.state.cuts.fork();
+        if std::mem::replace(&mut self.fork, fork) == fork {
+            return;
+        }
+        let Some(said) = self.said else { return };
+        let start = cx.state.cuts.shared_len_since(said.fork);
+        let request = self.reorgs.give_up();
+        cx.out.extend(request.map(|request| Message::Cancel { request }));
+        self.download.abandon(cx);
+        let told_len = said.length.max(self.said_contiguous);
+        if told_len > start {
+            cx.out.push(Message::Range { drop: true, start, length: told_len - start });
+        }
+        self.said_contiguous = self.said_contiguous.min(start);
+        self.news.remove(start..u64::MAX);
+        self.sync_due = true;
     }
 
     /// Sends what is due: news, answers worth about `room` bytes, requests.
@@ -140,12 +184,18 @@ impl Channel {
     ///
     /// What the remote did wrong: hang up.
     pub(crate) fn pump(&mut self, room: &mut usize, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        self.download.store(cx)?;
+        self.store(cx)?;
         self.send_news(cx);
         if std::mem::take(&mut self.sync_due) {
             self.send_sync(cx);
         }
-        if self.remote.is_synced && !self.is_stopped {
+        if self.dispute.show(self.download.next_id(), &self.remote, cx) {
+            self.download.take_id();
+        }
+        if self.remote.is_synced && self.standing == Standing::Good {
+            if self.reorgs.ask(self.download.next_id(), &self.remote, cx) {
+                self.download.take_id();
+            }
             self.download.ask_upgrade(&self.remote, cx);
             if let Err(error) = self.download.fill(&self.remote, cx) {
                 cx.effects.push(Effect::Failed(error));
@@ -175,16 +225,30 @@ impl Channel {
 
     /// Gives up what ran out of time. A [`pump`](Self::pump) is due then.
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        let (now, timeout) = (cx.now, cx.options.upgrade_timeout);
+        let is_late = |at: Instant| at + timeout <= now;
+        if self.dispute.asked_at().is_some_and(is_late) {
+            self.dispute.fail(cx)?;
+        }
+        if self.reorgs.asked_at().is_some_and(is_late) {
+            let request = self.reorgs.give_up();
+            cx.out.extend(request.map(|request| Message::Cancel { request }));
+            self.download.note_silence()?;
+        }
         self.download.handle_timeout(cx)
     }
 
     /// When there is something to do for the time alone.
     pub(crate) fn deadline(&self, options: &ReplicatorOptions) -> Option<Instant> {
-        self.download.deadline(options)
+        let asked = [self.dispute.asked_at(), self.reorgs.asked_at()].into_iter().flatten();
+        let late = asked.map(|at| at + options.upgrade_timeout);
+        late.chain(self.download.deadline(options)).min()
     }
 
     /// Ends the channel: what was asked of this remote may be asked of others.
     pub(crate) fn end(&mut self, cx: &mut Cx<'_>) {
+        // Nobody is left to accuse; what is known of a conflict is kept.
+        let _ = self.dispute.fail(cx);
         self.download.abandon(cx);
         self.remote.holdings.clear(cx.budget);
     }
@@ -236,23 +300,80 @@ impl Channel {
         if !was_synced || (before.length, before.fork) != (sync.length, sync.fork) {
             cx.effect(Event::RemoteHead { id, key, length: sync.length, fork: sync.fork });
         }
-        if self.is_stopped {
-            return;
-        }
-        let (ours, theirs) = (cx.state.log.fork(), sync.fork);
-        if theirs > ours && !cx.state.log.is_empty() {
-            self.stop(Fault::ForkAhead { ours, theirs, length: sync.length }, cx);
-        } else if was_synced && theirs == before.fork && sync.length < before.length {
-            self.stop(Fault::WentBack { from: before.length, to: sync.length }, cx);
+        if before.fork != sync.fork {
+            // What it has beyond is of the fork that it has left.
+            self.remote.holdings.remove(sync.length..u64::MAX, cx.budget);
+            if self.standing == Standing::WentBack {
+                self.standing = Standing::Good;
+            }
+        } else if was_synced && sync.length < before.length && self.standing == Standing::Good {
+            self.standing = Standing::WentBack;
+            self.download.abandon(cx);
+            self.remote.holdings.clear(cx.budget);
+            let fault = Fault::WentBack { from: before.length, to: sync.length };
+            cx.effect(Event::Fault { id, key: Some(key), fault });
         }
     }
 
-    /// Asks nothing more of this remote.
-    fn stop(&mut self, fault: Fault, cx: &mut Cx<'_>) {
-        self.is_stopped = true;
+    fn handle_data(&mut self, id: u64, proof: Proof, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        let next_id = self.download.next_id();
+        let has_asked = if id == 0 {
+            if !is_head_alone(&proof) {
+                return Ok(());
+            }
+            // Answers that came before it are right or wrong for themselves.
+            self.store(cx)?;
+            self.dispute.handle_head(&proof, next_id, &self.remote, cx)?
+        } else if self.reorgs.is_asked(id) {
+            self.download.note_answer(cx);
+            self.store(cx)?;
+            let has_asked = self.reorgs.handle_data(&proof, next_id, &self.remote, cx)?;
+            if cx.state.notice_cut() {
+                self.keep_up(cx);
+                cx.effects.push(Effect::Cut);
+            }
+            has_asked
+        } else if self.dispute.is_asked(id) {
+            self.dispute.handle_data(&proof, next_id, &self.remote, cx)
+        } else {
+            let outcome = self.download.handle_data(id, proof, &mut self.remote, cx);
+            return self.judge(outcome, cx);
+        };
+        if has_asked {
+            self.download.take_id();
+        }
+        Ok(())
+    }
+
+    fn handle_no_data(&mut self, id: u64, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        if (id == 0 && self.dispute.awaits_head()) || self.dispute.is_asked(id) {
+            self.dispute.fail(cx)
+        } else if self.reorgs.is_asked(id) {
+            self.download.note_answer(cx);
+            self.reorgs.fail();
+            Ok(())
+        } else {
+            self.download.handle_no_data(id, &mut self.remote, cx);
+            Ok(())
+        }
+    }
+
+    /// Data that does not verify may be the writer's fault: the remote's head tells.
+    fn judge(&mut self, outcome: Result<(), Fault>, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        match outcome {
+            Err(Fault::BadData(error)) => self.doubt(error, cx),
+            outcome => outcome,
+        }
+    }
+
+    fn doubt(&mut self, error: Error, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        self.suspect(cx);
+        self.dispute.begin(error, &self.remote, cx)
+    }
+
+    fn suspect(&mut self, cx: &mut Cx<'_>) {
+        self.standing = Standing::Suspect;
         self.download.abandon(cx);
-        self.remote.holdings.clear(cx.budget);
-        cx.effect(Event::Fault { id: cx.connection, key: Some(cx.key()), fault });
     }
 
     /// Tells the remote our head, and that we have heard its own, unless it knows both.
@@ -316,6 +437,13 @@ impl Channel {
             cx.out.push(Message::Range { drop: false, start: 0, length: contiguous });
         }
     }
+}
+
+/// Whether a proof brings a head that starts from nothing, and nothing else: the answer to a
+/// question about our common history.
+fn is_head_alone(proof: &Proof) -> bool {
+    let brings_more = proof.block.is_some() || proof.hash.is_some() || proof.seek.is_some();
+    !brings_more && proof.upgrade.as_ref().is_some_and(|upgrade| upgrade.start == 0)
 }
 
 /// The extension by which Multibee replicators know each other; others ignore it.

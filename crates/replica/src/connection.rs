@@ -391,20 +391,22 @@ impl Connection {
         let now = shared.now();
         let Some(state) = shared.logs.get_mut(key) else { return };
         let (mut out, mut effects) = (Vec::new(), Vec::new());
+        if state.notice_cut() {
+            effects.push(Effect::Cut);
+        }
         let pending_before = channel.pending_count();
-        let outcome = act(
-            channel,
-            &mut Cx {
-                connection: self.id,
-                now,
-                options: &shared.options,
-                extensions: &shared.extensions,
-                state,
-                budget: &mut self.budget,
-                out: &mut out,
-                effects: &mut effects,
-            },
-        );
+        let mut cx = Cx {
+            connection: self.id,
+            now,
+            options: &shared.options,
+            extensions: &shared.extensions,
+            state,
+            budget: &mut self.budget,
+            out: &mut out,
+            effects: &mut effects,
+        };
+        channel.keep_up(&mut cx);
+        let outcome = act(channel, &mut cx);
         self.pending_count = self.pending_count - pending_before + channel.pending_count();
         for message in out {
             send_message(&mut self.mux, *local_id, &message);

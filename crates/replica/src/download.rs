@@ -62,8 +62,8 @@ impl Download {
 
     /// Asks for a new length if the remote has one and nobody else is asked.
     pub(crate) fn ask_upgrade(&mut self, remote: &Remote, cx: &mut Cx<'_>) {
-        if self.upgrades.ask(self.last_id + 1, remote, cx) {
-            self.last_id += 1;
+        if self.upgrades.ask(self.next_id(), remote, cx) {
+            self.take_id();
         }
     }
 
@@ -77,7 +77,10 @@ impl Download {
             self.idle = None;
             return Ok(());
         }
-        let limit = provable_len(remote, cx)?;
+        let mut limit = provable_len(remote, cx)?;
+        if cx.state.is_disputed {
+            limit = limit.min(cx.state.log.trusted_len());
+        }
         let (wants_version, holdings_version) =
             (cx.state.wants.version(), remote.holdings.version());
         if let Some(idle) = self.idle
@@ -216,7 +219,7 @@ impl Download {
         if upgrade_at.is_some_and(|at| is_late(at, cx.options.upgrade_timeout)) {
             let request = self.upgrades.give_up(cx);
             cx.out.extend(request.map(|request| Message::Cancel { request }));
-            self.silent_round()?;
+            self.note_silence()?;
         }
         let late: Vec<(u64, Asked)> = self
             .in_flight
@@ -239,7 +242,7 @@ impl Download {
         }
         cx.effects.push(Effect::Freed);
         self.idle = None;
-        self.silent_round()
+        self.note_silence()
     }
 
     /// Ends the download: all that is under way may be asked of others.
@@ -254,7 +257,8 @@ impl Download {
         cx.effects.push(Effect::Freed);
     }
 
-    fn note_answer(&mut self, cx: &Cx<'_>) {
+    /// A request has brought something.
+    pub(crate) fn note_answer(&mut self, cx: &Cx<'_>) {
         self.last_answer = Some(cx.now);
         self.silent_rounds = 0;
     }
@@ -269,7 +273,13 @@ impl Download {
         self.last_answer.map_or(at, |last| last.max(at))
     }
 
-    fn next_id(&mut self) -> u64 {
+    /// The number that the next request gets.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.last_id + 1
+    }
+
+    /// As [`next_id`](Self::next_id), for a request that is sent.
+    pub(crate) fn take_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
     }
@@ -290,7 +300,7 @@ impl Download {
     }
 
     fn ask_block(&mut self, block: u64, priority: u64, cx: &mut Cx<'_>) -> Result<(), Error> {
-        let id = self.next_id();
+        let id = self.take_id();
         let (levels, after) = self.levels(block, priority, cx)?;
         self.forecast.expect(id, block, levels);
         self.in_flight.insert(id, Asked { block, levels, after, at: cx.now });
@@ -359,7 +369,7 @@ impl Download {
         match Blame::of(&error) {
             // It may have been right for the nodes that an earlier answer should have brought.
             Blame::Peer if relied => Ok(()),
-            Blame::Peer => Err(Fault::BadData(error)),
+            Blame::Peer | Blame::Writer => Err(Fault::BadData(error)),
             Blame::Nobody => Ok(()),
             Blame::Machine => {
                 cx.effects.push(Effect::Failed(error));
@@ -389,7 +399,8 @@ impl Download {
         }
     }
 
-    fn silent_round(&mut self) -> Result<(), Fault> {
+    /// A request has run out of time.
+    pub(crate) fn note_silence(&mut self) -> Result<(), Fault> {
         self.silent_rounds += 1;
         if self.silent_rounds >= TIMEOUTS_MAX {
             return Err(Fault::Unresponsive { rounds: self.silent_rounds });

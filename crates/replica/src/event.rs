@@ -100,6 +100,45 @@ pub enum Event {
         /// Who sent the proof.
         from: ConnectionId,
     },
+    /// A replica has followed its writer to a higher fork: what it held beyond the blocks that both
+    /// histories share is gone, and of that what was [wanted](crate::Replicator::want) is fetched
+    /// anew.
+    Truncated {
+        /// The log.
+        key: LogKey,
+        /// The forks before and after.
+        fork: (u64, u64),
+        /// The lengths before and after, in blocks.
+        len: (u64, u64),
+        /// Blocks that stayed.
+        shared_len: u64,
+        /// Who proved it.
+        from: ConnectionId,
+    },
+    /// The writer of a log has signed two histories: its key is in use twice, or in the wrong
+    /// hands. [`Log::conflict`](multibee_log::Log::conflict) has the proof. No newer head is taken
+    /// from now on, and nothing beyond [`trusted_len`](multibee_log::Log::trusted_len).
+    Conflict {
+        /// The log.
+        key: LogKey,
+        /// The fork for which both are signed.
+        fork: u64,
+        /// The length in blocks at which they differ.
+        length: u64,
+        /// Who showed the other history, perhaps only passing it on.
+        from: ConnectionId,
+    },
+    /// A log that is written here was cut elsewhere, with the same key: never append to it again.
+    WrittenElsewhere {
+        /// The log.
+        key: LogKey,
+        /// Our fork.
+        ours: u64,
+        /// The fork that was signed elsewhere, greater.
+        theirs: u64,
+        /// Who showed it, perhaps only passing it on.
+        from: ConnectionId,
+    },
     /// A block was verified and stored.
     Stored {
         /// The log.
@@ -208,19 +247,8 @@ pub enum Fault {
         /// What differs.
         what: &'static str,
     },
-    /// It has a history of the log that begins anew after a truncation. The connection stays,
-    /// this log is no longer replicated on it.
-    #[error("the log was truncated: fork {theirs}, {length} blocks; ours is fork {ours}")]
-    ForkAhead {
-        /// Our fork.
-        ours: u64,
-        /// The remote's, greater.
-        theirs: u64,
-        /// The remote's length, as it says.
-        length: u64,
-    },
-    /// It has taken back a length without a new fork. The connection stays, this log is no
-    /// longer replicated on it.
+    /// It has taken back a length without a new fork. The connection stays; nothing of this log is
+    /// asked of it until it has another fork.
     #[error("the remote's length fell from {from} to {to}")]
     WentBack {
         /// The length it told before, in blocks.

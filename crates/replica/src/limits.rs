@@ -57,6 +57,12 @@ pub(crate) const INVALID_REQUESTS_MAX: u64 = 64;
 
 // What we hold about remotes.
 
+/// Heads that one remote may show of one log without being asked. Each costs the check of a
+/// signature; an honest peer shows two, once there is a conflict.
+pub(crate) const UNASKED_HEADS_MAX: u32 = 8;
+/// Stretches of one log that are remembered to be wanted, so that they are fetched anew when the log
+/// is cut. The owner's own doing, not a peer's.
+pub(crate) const STANDING_RANGES_MAX: usize = 4096;
 /// Pages of 4 KiB that all bitfields of one connection's remote may take.
 pub(crate) const BITFIELD_PAGES_MAX: usize = 4096;
 /// Announced ranges kept for one remote of one log.

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use multibee_log::{Error, Log, LogKey};
 
+use crate::cuts::Cuts;
 use crate::event::{ConnectionId, Event};
-use crate::limits::BLOCKS_MAX;
+use crate::limits::{BLOCKS_MAX, STANDING_RANGES_MAX};
 use crate::ranges::RangeSet;
 use crate::stats::LogStats;
 use crate::wants::Wants;
@@ -17,6 +18,11 @@ pub(crate) struct LogState {
     pub(crate) key: LogKey,
     pub(crate) log: Log,
     pub(crate) wants: Wants,
+    /// What the owner wants, here or not: it is wanted anew when it is cut off.
+    standing: RangeSet,
+    pub(crate) cuts: Cuts,
+    /// The writer is known to have signed two histories.
+    pub(crate) is_disputed: bool,
     /// Who was asked for a new length; at most one remote at a time.
     pub(crate) upgrade_asked_of: Option<ConnectionId>,
     /// Blocks whose proof did not fit when it came; they are asked for without a forecast.
@@ -32,8 +38,12 @@ pub(crate) enum Effect {
     Event(Event),
     /// Blocks were stored that this connection's remote sent.
     Stored(RangeSet),
-    /// The log is longer.
+    /// The log is longer, or known to be in dispute.
     Upgraded,
+    /// The log was cut: what was asked for and told is of another history.
+    Cut,
+    /// Nothing more of this log is to be had of this connection's remote.
+    CloseLog(ConnectionId),
     /// This connection need not send a block any more.
     Cancel(ConnectionId, u64),
     /// Others may now ask for what this connection did not deliver, or ask for a new length.
@@ -49,6 +59,8 @@ pub(crate) enum Blame {
     Peer,
     /// Nobody: it came too late, or for another fork.
     Nobody,
+    /// The log's writer. The remote may only have passed it on.
+    Writer,
     /// This machine.
     Machine,
 }
@@ -59,9 +71,9 @@ impl Blame {
             Error::Decode(_)
             | Error::BadProof { .. }
             | Error::BadSignature { .. }
-            | Error::TwoHistories { .. }
             | Error::BlockTooLarge { .. }
             | Error::LogTooLarge => Self::Peer,
+            Error::TwoHistories { .. } | Error::OwnLog { .. } => Self::Writer,
             Error::ForkMismatch { .. }
             | Error::Outdated { .. }
             | Error::InvalidRequest { .. }
@@ -75,8 +87,11 @@ impl LogState {
     pub(crate) fn new(log: Log) -> Self {
         Self {
             key: log.key(),
+            cuts: Cuts::new(&log),
+            is_disputed: log.conflict().is_some(),
             log,
             wants: Wants::default(),
+            standing: RangeSet::default(),
             upgrade_asked_of: None,
             plain: BTreeSet::new(),
             stats: LogStats::default(),
@@ -110,8 +125,36 @@ impl LogState {
         known.unwrap_or(false)
     }
 
-    /// Wants those of the blocks that are not here.
+    /// Looks whether the log was cut since the last time. If so, what was cut off and is wanted is
+    /// wanted anew. Returns whether it was cut.
+    pub(crate) fn notice_cut(&mut self) -> bool {
+        if self.log.fork() == self.cuts.fork() {
+            return false;
+        }
+        let Some(shared_len) = self.cuts.notice(&self.log) else { return false };
+        self.plain.clear();
+        let again: Vec<Range<u64>> = self.standing.within(shared_len..u64::MAX).collect();
+        again.into_iter().for_each(|blocks| self.want_lacking(blocks, 0));
+        true
+    }
+
+    /// Wants those of the blocks that are not here, now and whenever they are cut off.
     pub(crate) fn want(&mut self, blocks: Range<u64>, priority: u64) {
+        self.standing.insert(blocks.clone());
+        if self.standing.range_count() > STANDING_RANGES_MAX {
+            let first = self.standing.first_within(0..u64::MAX);
+            first.into_iter().for_each(|first| self.standing.remove(first));
+        }
+        self.want_lacking(blocks, priority);
+    }
+
+    /// No longer wants blocks. Returns those that were asked for, and of whom.
+    pub(crate) fn unwant(&mut self, blocks: Range<u64>) -> Vec<(u64, ConnectionId)> {
+        self.standing.remove(blocks.clone());
+        self.wants.remove(blocks)
+    }
+
+    fn want_lacking(&mut self, blocks: Range<u64>, priority: u64) {
         let mut lacking = RangeSet::default();
         lacking.insert(blocks.start..blocks.end.min(BLOCKS_MAX));
         let len = self.log.len();

@@ -229,8 +229,15 @@ impl Replicator {
         }
     }
 
-    /// A log was appended to, has become durable, or got blocks by other means: tells the remotes.
+    /// A log was appended to or cut, has become durable, or got blocks by other means: tells the
+    /// remotes.
     pub fn log_changed(&mut self, key: &LogKey) {
+        let Some(state) = self.shared.logs.get_mut(key) else { return };
+        state.is_disputed = state.log.conflict().is_some();
+        if state.notice_cut() {
+            self.pass_on(key, Effect::Cut, None);
+            self.settle(None);
+        }
         for (&id, connection) in &mut self.connections {
             if let Some(channel) = connection.channel_mut(key) {
                 channel.log_changed();
@@ -258,7 +265,7 @@ impl Replicator {
     /// No longer wants blocks of a log.
     pub fn unwant(&mut self, key: &LogKey, blocks: Range<u64>) {
         let Some(state) = self.shared.logs.get_mut(key) else { return };
-        let cancelled = state.wants.remove(blocks).into_iter();
+        let cancelled = state.unwant(blocks).into_iter();
         let cancelled = cancelled.map(|(block, id)| (*key, Effect::Cancel(id, block)));
         self.shared.effects.extend(cancelled);
         self.settle(None);
@@ -420,6 +427,20 @@ impl Replicator {
                 }
             }
             Effect::Upgraded => self.log_changed(key),
+            Effect::Cut => {
+                for (&id, connection) in &mut self.connections {
+                    // Each looks for itself what the cut means to it.
+                    connection.with_channel(key, &mut self.shared, |_, _| Ok(()));
+                    connection.mark_dirty();
+                    self.wake.insert(id);
+                }
+            }
+            Effect::CloseLog(id) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.close_log(key, &mut self.shared);
+                    self.wake.insert(id);
+                }
+            }
             Effect::Cancel(id, block) => {
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.with_channel(key, &mut self.shared, |channel, cx| {

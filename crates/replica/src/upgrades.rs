@@ -52,7 +52,11 @@ impl Upgrades {
     /// nobody else is asked. Returns whether it did.
     pub(crate) fn ask(&mut self, id: u64, remote: &Remote, cx: &mut Cx<'_>) -> bool {
         let (ours, theirs) = (cx.state.log.len(), remote.sync.length);
-        if !cx.state.follows() || cx.state.upgrade_asked_of.is_some() || theirs <= ours {
+        if !cx.state.follows()
+            || cx.state.is_disputed
+            || cx.state.upgrade_asked_of.is_some()
+            || theirs <= ours
+        {
             return false;
         }
         // What it says of our length must be about the length that we have now. (An empty log
@@ -113,7 +117,7 @@ impl Upgrades {
             Blame::Peer if asked.from != asked.ours && matches!(error, Error::BadProof { .. }) => {
                 Ok(())
             }
-            Blame::Peer => Err(Fault::BadData(error)),
+            Blame::Peer | Blame::Writer => Err(Fault::BadData(error)),
             Blame::Nobody => Ok(()),
             Blame::Machine => {
                 cx.effects.push(Effect::Failed(error));

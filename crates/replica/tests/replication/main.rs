@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod cloning;
+mod conflicts;
+mod cuts;
 mod extensions;
 mod hand;
 mod lying;

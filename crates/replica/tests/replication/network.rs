@@ -56,6 +56,13 @@ impl Network {
         }
     }
 
+    /// Adds a node. Returns its number.
+    pub(crate) fn add_node(&mut self, seed: u8) -> usize {
+        let replicator = Replicator::new(ReplicatorOptions::default(), [seed; 32]);
+        self.nodes.push(Node { replicator, events: Vec::new() });
+        self.nodes.len() - 1
+    }
+
     /// A wire from the initiator to the responder.
     pub(crate) fn connect(&mut self, from: usize, to: usize) -> WireId {
         let now = self.now;
@@ -113,6 +120,13 @@ impl Network {
             }
         }
         self.carry_ends()
+    }
+
+    /// Carries that many pieces, as far as there are any.
+    pub(crate) fn steps(&mut self, count: usize) {
+        for _ in 0..count {
+            self.step();
+        }
     }
 
     /// Runs until nobody has anything to send.
@@ -209,6 +223,23 @@ pub(crate) fn append(log: &Log, count: u64) {
 /// What a block of [`writer`] holds.
 pub(crate) fn block(seq: u64) -> Vec<u8> {
     format!("block-{seq}").into_bytes()
+}
+
+/// Joins two nodes and opens a log between them.
+pub(crate) fn link(net: &mut Network, from: usize, to: usize, key: &LogKey) -> WireId {
+    let wire = net.connect(from, to);
+    let id = net.id(wire, from);
+    net.nodes[from].replicator.offer(id, key);
+    wire
+}
+
+/// Panics unless two logs have the same head, and the second one all its blocks.
+pub(crate) fn assert_whole_copy(ours: &Log, theirs: &Log) {
+    assert_eq!(theirs.head(), ours.head());
+    assert_eq!(theirs.contiguous_len(), ours.len());
+    for seq in 0..ours.len() {
+        assert_eq!(theirs.get(seq).unwrap(), ours.get(seq).unwrap(), "block {seq}");
+    }
 }
 
 /// An empty copy of somebody else's log.

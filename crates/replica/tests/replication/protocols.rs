@@ -297,6 +297,6 @@ fn both_sides_name_the_connection_alike() {
 /// The fault of a remote reads as a sentence.
 #[test]
 fn faults_say_what_happened() {
-    let fault = Fault::ForkAhead { ours: 0, theirs: 2, length: 7 };
-    assert_eq!(fault.to_string(), "the log was truncated: fork 2, 7 blocks; ours is fork 0");
+    let fault = Fault::WentBack { from: 9, to: 7 };
+    assert_eq!(fault.to_string(), "the remote's length fell from 9 to 7");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use multibee_log::{Log, LogKey};
 use multibee_replica::{CloseReason, ConnectionId, Event, Fault, ReplicatorOptions};
 
-use crate::network::{Network, WireId, append, assert_holds, block, replica, writer};
+use crate::network::{Network, WireId, assert_holds, replica, writer};
 
 fn link(net: &mut Network, from: usize, to: usize, key: &LogKey) -> (WireId, ConnectionId) {
     let wire = net.connect(from, to);
@@ -146,36 +146,6 @@ fn garbage_ends_the_connection() {
     assert_holds(&theirs, 0..5);
     let reason = |event: &Event| matches!(event, Event::Closed { reason: CloseReason::Fault, .. });
     assert_eq!(net.nodes[1].count(reason), 1);
-}
-
-/// Two writers with one key, each with its own history: the reader keeps the first that it
-/// verified, and hangs up on whoever shows the other.
-#[test]
-fn second_history_is_refused() {
-    let ours = writer(1, 8);
-    let other = writer(1, 0);
-    for seq in 0..12 {
-        other.append(&[if seq == 5 { b"forged".to_vec() } else { block(seq) }]).unwrap();
-    }
-    let theirs = replica(ours.key());
-    let key = ours.key();
-    let mut net = Network::new(3);
-    for (node, log) in [&ours, &other, &theirs].into_iter().enumerate() {
-        net.nodes[node].replicator.add_log(log.clone());
-    }
-    net.nodes[2].replicator.want_all(&key);
-    link(&mut net, 2, 0, &key);
-    net.run();
-    let (_, id) = link(&mut net, 2, 1, &key);
-    net.run();
-    assert!(net.nodes[2].replicator.is_closed(id));
-    let fault = |event: &Event| matches!(event, Event::Fault { fault: Fault::BadData(_), .. });
-    assert_eq!(net.nodes[2].count(fault), 1);
-    assert_holds(&theirs, 0..8);
-    append(&ours, 1);
-    net.nodes[0].replicator.log_changed(&key);
-    net.run();
-    assert_holds(&theirs, 0..9);
 }
 
 /// An idle connection is kept alive; one whose remote is gone without a word is noticed.
