@@ -15,18 +15,23 @@
 //! It does not decide what to download: [`Replicator::want`] and [`Replicator::want_all`] do that
 //! from above. It does not know what a block means. It does not find peers.
 
+mod admission;
 mod arrivals;
 mod capability;
 mod channel;
 mod connection;
+mod dialer;
 mod download;
 mod endpoint;
 mod event;
 mod fault;
 mod forecast;
 mod frame;
+mod framed;
 mod holdings;
 mod limits;
+mod link;
+mod listener;
 mod log_state;
 mod message;
 mod mux;
@@ -34,23 +39,32 @@ mod mux_frame;
 mod noise;
 mod options;
 mod ranges;
+mod redial;
 mod replicator;
 mod secretstream;
 mod secure;
+mod slots;
 mod stats;
 mod upgrades;
 mod upload;
 mod wants;
 
+pub use admission::{Admission, Applicant};
 pub use capability::{capability, capability_matches};
-pub use endpoint::{Endpoint, EventReceiver};
+pub use dialer::{DialNews, DialOptions, Dialer, dial};
+pub use endpoint::{Endpoint, EventReceiver, ShutdownError};
 pub use event::{ChannelId, CloseReason, ConnectionId, Event, Fault};
 pub use fault::PeerFault;
+pub use framed::FramedTransport;
+pub use link::Link;
+pub use listener::Listener;
 pub use message::{ChannelHandshake, Message, NoDataReason, PROTOCOL, Sync};
 pub use mux::{LocalId, Mux, MuxEvent, RemoteId};
 pub use noise::{NoiseHandshake, Pattern, StaticKeys};
 pub use options::ReplicatorOptions;
+pub use redial::{Redial, RedialOptions};
 pub use replicator::Replicator;
 pub use secretstream::{Pull, Push, Tag};
 pub use secure::{EphemeralSource, Handshake, Role, SecureStream, SendError, SessionKeys};
+pub use slots::ListenLimits;
 pub use stats::{ConnectionStats, LogStats, Progress, Stats};

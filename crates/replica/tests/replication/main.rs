@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod admission;
 mod cloning;
 mod extensions;
 mod hand;
+mod lasting;
+mod linking;
 mod lying;
 mod network;
 mod protocols;
 mod relaying;
+mod requested;
 mod trouble;
