@@ -1,9 +1,12 @@
 //! One connection: the encrypted stream, its channels, and what each of them is for.
 
 mod extension;
+mod life;
+mod requested;
 mod routing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -14,13 +17,15 @@ use crate::event::{ChannelId, CloseReason, ConnectionId, Event, Fault};
 use crate::fault::PeerFault;
 use crate::holdings::PageBudget;
 use crate::limits::{GATHERED_FRAME_LEN, SEND_QUEUE_LEN_MAX, SERVE_QUEUE_LEN};
+use crate::link::{Link, Wire};
 use crate::log_state::{Effect, LogState};
 use crate::message::{Message, NoDataReason};
 use crate::mux::{LocalId, Mux, RemoteId};
 use crate::noise::StaticKeys;
 use crate::options::ReplicatorOptions;
-use crate::secure::{EphemeralSource, Role, SecureStream};
+use crate::secure::Role;
 use crate::stats::ConnectionStats;
+use requested::Requested;
 
 /// What all connections of a replicator share.
 #[derive(Debug)]
@@ -29,6 +34,7 @@ pub(crate) struct Shared {
     /// The latest time that was told; none before the first connection.
     pub(crate) now: Option<Instant>,
     pub(crate) logs: BTreeMap<LogKey, LogState>,
+    /// Logs that remotes may open: those that are here, and those that the owner can bring.
     pub(crate) by_discovery_key: BTreeMap<DiscoveryKey, LogKey>,
     /// Own protocols whose channels remotes may open.
     pub(crate) protocols: BTreeSet<String>,
@@ -51,7 +57,11 @@ impl Shared {
 pub(crate) struct Connection {
     id: ConnectionId,
     role: Role,
-    stream: SecureStream,
+    /// Where the remote is, if that was told.
+    address: Option<SocketAddr>,
+    wire: Wire,
+    /// The remote may know that there is something to know.
+    is_admitted: bool,
     mux: Mux,
     life: Life,
     logs: BTreeMap<LogKey, LogChannel>,
@@ -60,6 +70,8 @@ pub(crate) struct Connection {
     targets: BTreeMap<LocalId, Target>,
     /// Opens of own protocols that the owner has not answered.
     undecided: Vec<Undecided>,
+    /// Opens of logs that are not here, while the owner is asked for them.
+    requested: BTreeMap<LogKey, Requested>,
     /// Logs to open as soon as the handshake allows.
     offers: BTreeSet<LogKey>,
     /// The remote gets no logs, whatever it knows.
@@ -71,6 +83,8 @@ pub(crate) struct Connection {
     serve_first: Option<LogKey>,
     last_in: Instant,
     last_out: Instant,
+    /// Since when something waits and the remote has taken none of it.
+    stalled_since: Option<Instant>,
     stats: ConnectionStats,
     /// Something may have to be sent.
     is_dirty: bool,
@@ -112,21 +126,24 @@ struct Undecided {
 impl Connection {
     pub(crate) fn new(
         id: ConnectionId,
-        role: Role,
+        link: Link,
         keys: &StaticKeys,
-        ephemeral: EphemeralSource,
+        seed: [u8; 32],
         shared: &Shared,
     ) -> Self {
         Self {
             id,
-            role,
-            stream: SecureStream::new(role, keys, ephemeral),
+            role: link.role(),
+            address: link.address(),
+            wire: link.wire(keys, seed),
+            is_admitted: false,
             mux: Mux::new(),
             life: Life::Handshake { until: shared.now() + shared.options.handshake_timeout },
             logs: BTreeMap::new(),
             own: BTreeMap::new(),
             targets: BTreeMap::new(),
             undecided: Vec::new(),
+            requested: BTreeMap::new(),
             offers: BTreeSet::new(),
             is_barred: false,
             budget: PageBudget::default(),
@@ -134,15 +151,9 @@ impl Connection {
             serve_first: None,
             last_in: shared.now(),
             last_out: shared.now(),
+            stalled_since: None,
             stats: ConnectionStats::default(),
             is_dirty: true,
-        }
-    }
-
-    pub(crate) fn closed(&self) -> Option<CloseReason> {
-        match self.life {
-            Life::Closed(reason) => Some(reason),
-            _ => None,
         }
     }
 
@@ -152,12 +163,13 @@ impl Connection {
 
     /// Bytes that wait to be sent, about.
     pub(crate) fn queued_len(&self) -> usize {
-        self.stream.transmit_len() + self.mux.queued_len()
+        self.wire.transmit_len() + self.mux.queued_len()
     }
 
-    /// Whether more may be read: not while the remote does not take what it has caused.
+    /// Whether more may be read: not while the remote does not take what it has caused. Once the
+    /// connection is being closed it is read and dropped, lest two that close wait for each other.
     pub(crate) fn wants_read(&self) -> bool {
-        self.queued_len() < SEND_QUEUE_LEN_MAX && !matches!(self.life, Life::Closing { .. })
+        self.queued_len() < SEND_QUEUE_LEN_MAX || self.is_closing()
     }
 
     pub(crate) fn mark_dirty(&mut self) {
@@ -193,44 +205,29 @@ impl Connection {
         }
     }
 
-    /// The byte stream has ended.
-    pub(crate) fn end(&mut self, reason: CloseReason) {
-        if self.closed().is_none() {
-            let closing = matches!(self.life, Life::Closing { .. });
-            self.life = Life::Closed(if closing { CloseReason::Local } else { reason });
-        }
-    }
-
-    /// Ends the connection once what is queued is out.
-    pub(crate) fn close(&mut self, shared: &Shared) {
-        match self.life {
-            Life::Handshake { .. } => self.life = Life::Closed(CloseReason::Local),
-            Life::Live => {
-                self.life = Life::Closing { until: shared.now() + shared.options.close_timeout };
-                self.is_dirty = true;
-            }
-            Life::Closing { .. } | Life::Closed(_) => {}
-        }
-    }
-
     /// The next bytes for the remote.
     pub(crate) fn poll_transmit(&mut self, shared: &mut Shared) -> Option<Bytes> {
         if self.closed().is_some() {
             return None;
         }
-        let bytes = self.stream.poll_transmit().or_else(|| {
-            self.stream.handshake()?;
+        let was_reading = self.wants_read();
+        let bytes = self.wire.poll_transmit().or_else(|| {
+            self.wire.handshake()?;
             if self.is_dirty && matches!(self.life, Life::Handshake { .. } | Life::Live) {
                 self.pump(shared);
             }
             let frame = self.mux.poll_frame(GATHERED_FRAME_LEN)?;
-            self.stream.send(&frame).expect("the mux makes no frame longer than a message");
-            self.stream.poll_transmit()
+            self.wire.send(frame);
+            self.wire.poll_transmit()
         });
         match &bytes {
             Some(bytes) => {
                 self.stats.bytes_out += bytes.len() as u64;
                 self.last_out = shared.now();
+                if !was_reading {
+                    self.last_in = shared.now();
+                }
+                self.note_stall(true, shared.now());
             }
             None if matches!(self.life, Life::Closing { .. }) => {
                 self.life = Life::Closed(CloseReason::Local);
@@ -240,54 +237,9 @@ impl Connection {
         bytes
     }
 
-    /// Does what is due at `shared.now`.
-    pub(crate) fn handle_timeout(&mut self, shared: &mut Shared) {
-        let now = shared.now();
-        match self.life {
-            Life::Handshake { until } if until <= now => {
-                self.life = Life::Closed(CloseReason::HandshakeTimeout);
-            }
-            Life::Closing { until } if until <= now => {
-                self.life = Life::Closed(CloseReason::Local);
-            }
-            _ => {}
-        }
-        let is_over = |since: Instant, after| since + after <= now;
-        let silence = shared.options.read_silence;
-        if self.closed().is_none() && silence.is_some_and(|after| is_over(self.last_in, after)) {
-            self.life = Life::Closed(CloseReason::Silence);
-        }
-        if self.closed().is_some() {
-            return;
-        }
-        if shared.options.keepalive.is_some_and(|after| is_over(self.last_out, after)) {
-            if self.queued_len() == 0 {
-                self.stream.send_keepalive();
-            }
-            self.last_out = now;
-        }
-        let due = self.logs.iter().filter_map(|(&key, log)| {
-            let deadline = log.channel.as_ref()?.deadline(&shared.options)?;
-            (deadline <= now).then_some(key)
-        });
-        let due: Vec<LogKey> = due.collect();
-        for key in due {
-            self.with_channel(&key, shared, |channel, cx| channel.handle_timeout(cx));
-            self.is_dirty = true;
-        }
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
-    pub(crate) fn deadline(&self, options: &ReplicatorOptions) -> Option<Instant> {
-        let life = match self.life {
-            Life::Closed(_) => return None,
-            Life::Handshake { until } | Life::Closing { until } => Some(until),
-            Life::Live => None,
-        };
-        let silence = options.read_silence.map(|after| self.last_in + after);
-        let keepalive = options.keepalive.map(|after| self.last_out + after);
-        let channels = self.logs.values().filter_map(|log| log.channel.as_ref()?.deadline(options));
-        channels.chain(life).chain(silence).chain(keepalive).min()
+    /// Whether a log's channel is open, or being opened.
+    pub(crate) fn has_log(&self, key: &LogKey) -> bool {
+        self.logs.contains_key(key) || self.offers.contains(key) || self.requested.contains_key(key)
     }
 
     /// Opens a channel for a log, now or when the handshake is done.
@@ -301,6 +253,7 @@ impl Connection {
     /// Closes the channel of a log.
     pub(crate) fn close_log(&mut self, key: &LogKey, shared: &mut Shared) {
         self.offers.remove(key);
+        self.refuse_log(key);
         if let Some(local_id) = self.logs.get(key).map(|log| log.local_id) {
             self.drop_log(key, local_id, shared);
             self.mux.close(local_id);
@@ -312,6 +265,7 @@ impl Connection {
     pub(crate) fn bar_logs(&mut self, shared: &mut Shared) {
         self.is_barred = true;
         self.offers.clear();
+        self.refuse_logs();
         let open: Vec<LogKey> = self.logs.keys().copied().collect();
         for key in open {
             self.close_log(&key, shared);
@@ -346,9 +300,7 @@ impl Connection {
         self.targets.insert(local_id, Target::Own(channel));
         self.is_dirty = true;
         // An answer brings what the remote has sent on the channel already.
-        if let Err(fault) = self.drain_mux(shared) {
-            self.fail(None, fault.into(), shared);
-        }
+        self.drain_or_fail(shared);
     }
 
     /// Refuses the remote's open of these names.
@@ -419,26 +371,21 @@ impl Connection {
 
     /// Takes the stream apart into what happened on each channel.
     fn read(&mut self, bytes: &[u8], shared: &mut Shared) -> Result<(), PeerFault> {
-        self.stream.receive(bytes)?;
-        if matches!(self.life, Life::Handshake { .. })
-            && self.stream.is_established()
-            && let Some(handshake) = self.stream.handshake()
-        {
-            self.life = Life::Live;
-            shared.events.push_back(Event::Connected {
-                id: self.id,
-                handshake_hash: handshake.hash,
-                remote_static: handshake.remote_static,
-                role: self.role,
-            });
-        }
+        self.wire.receive(bytes)?;
+        self.greet(shared);
         while self.life == Life::Live
-            && let Some(frame) = self.stream.poll_plaintext()?
+            && let Some(frame) = self.wire.poll_frame()?
         {
             self.mux.handle_frame(frame);
             self.drain_mux(shared)?;
         }
         Ok(())
+    }
+
+    fn drain_or_fail(&mut self, shared: &mut Shared) {
+        if let Err(fault) = self.drain_mux(shared) {
+            self.fail(None, fault.into(), shared);
+        }
     }
 
     fn drain_mux(&mut self, shared: &mut Shared) -> Result<(), PeerFault> {

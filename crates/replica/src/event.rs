@@ -50,6 +50,16 @@ pub enum Event {
         /// The log.
         key: LogKey,
     },
+    /// A remote wants a log whose key [`add_key`](crate::Replicator::add_key) named, has proven that
+    /// it knows the key, and waits. Answer with [`add_log`](crate::Replicator::add_log) or
+    /// [`refuse_log`](crate::Replicator::refuse_log) within
+    /// [`log_request_timeout`](crate::ReplicatorOptions::log_request_timeout).
+    LogRequested {
+        /// The connection.
+        id: ConnectionId,
+        /// The log.
+        key: LogKey,
+    },
     /// A log that we offered is not known to the remote, or it does not know the log's key.
     LogRejected {
         /// The connection.
@@ -274,10 +284,12 @@ pub enum CloseReason {
     Remote,
     /// The handshake was not done in time.
     HandshakeTimeout,
-    /// Nothing was heard from the remote for too long.
+    /// The remote said nothing, or took nothing, for too long.
     Silence,
     /// The remote did something that an [`Event::Fault`] tells.
     Fault,
+    /// [`Admission`](crate::Admission) did not let the remote in.
+    Refused,
     /// The byte stream failed.
     Io(std::io::ErrorKind),
 }
@@ -288,8 +300,9 @@ impl fmt::Display for CloseReason {
             Self::Local => f.write_str("closed by this side"),
             Self::Remote => f.write_str("closed by the remote"),
             Self::HandshakeTimeout => f.write_str("handshake not done in time"),
-            Self::Silence => f.write_str("nothing heard for too long"),
+            Self::Silence => f.write_str("the remote was silent for too long"),
             Self::Fault => f.write_str("the remote is faulty"),
+            Self::Refused => f.write_str("the remote is not let in"),
             Self::Io(kind) => write!(f, "stream failed: {kind}"),
         }
     }

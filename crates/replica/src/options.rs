@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::admission::Admission;
+
 /// Options of a [`Replicator`](crate::Replicator).
 ///
 /// The defaults suit connections over the internet; set fields with struct update syntax.
@@ -10,10 +12,13 @@ pub struct ReplicatorOptions {
     /// Seed of the static key that remotes see in the handshake. `None` makes a new one from the
     /// replicator's seed, so that connections of two runs cannot be linked by it.
     pub static_seed: Option<[u8; 32]>,
+    /// Who may connect.
+    pub admission: Admission,
     /// A keepalive is sent when nothing else was for this long. `None`: never.
     pub keepalive: Option<Duration>,
-    /// A connection on which nothing arrives for this long is closed. `None`: never. A Hypercore
-    /// peer that sends no keepalives may be silent for as long as it likes.
+    /// A connection on which nothing arrives for this long is closed, and so is one whose remote
+    /// takes nothing of what waits for it for this long. `None`: never. A Hypercore peer that sends
+    /// no keepalives may be silent for as long as it likes.
     pub read_silence: Option<Duration>,
     /// The handshake must be done in this time.
     pub handshake_timeout: Duration,
@@ -21,6 +26,9 @@ pub struct ReplicatorOptions {
     pub request_timeout: Duration,
     /// The same for requests of a new length.
     pub upgrade_timeout: Duration,
+    /// How long the owner may take to answer an [`Event::LogRequested`](crate::Event::LogRequested).
+    /// After that the remote is told that the log is not known.
+    pub log_request_timeout: Duration,
     /// How long what is queued may take to leave when a connection is closed.
     pub close_timeout: Duration,
     /// Block requests under way to one Multibee peer for one log (at most 512).
@@ -33,11 +41,13 @@ impl Default for ReplicatorOptions {
     fn default() -> Self {
         Self {
             static_seed: None,
+            admission: Admission::Open,
             keepalive: Some(Duration::from_secs(5)),
             read_silence: Some(Duration::from_secs(60)),
             handshake_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
+            log_request_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             window: 512,
             foreign_window: 256,

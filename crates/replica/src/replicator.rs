@@ -1,10 +1,11 @@
 //! All logs and all connections of one node.
 
 mod extensions;
+mod logs;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use multibee_log::{Log, LogKey};
@@ -12,10 +13,11 @@ use multibee_log::{Log, LogKey};
 use crate::capability::keyed_hash;
 use crate::connection::{Connection, Shared};
 use crate::event::{ChannelId, CloseReason, ConnectionId, Event};
-use crate::log_state::{Effect, LogState};
+use crate::link::Link;
+use crate::log_state::Effect;
 use crate::noise::StaticKeys;
 use crate::options::ReplicatorOptions;
-use crate::secure::{EphemeralSource, Role};
+use crate::secure::Role;
 use crate::stats::{ConnectionStats, Progress, Stats};
 
 /// Replicates any number of logs over any number of connections.
@@ -31,7 +33,7 @@ use crate::stats::{ConnectionStats, Progress, Stats};
 ///
 /// A remote that opens a log's channel is answered only after it has shown that it knows the log's
 /// key; otherwise it learns neither whether the log is known nor its key. Nothing is opened unasked:
-/// see [`offer`](Self::offer).
+/// see [`offer`](Self::offer). Who may connect at all, [`Admission`](crate::Admission) decides.
 ///
 /// # What is downloaded
 ///
@@ -89,50 +91,29 @@ impl Replicator {
         self.keys.public_key()
     }
 
-    /// Makes a log known: remotes that know its key may open it from now on. Does nothing for a
-    /// log that is known already.
-    pub fn add_log(&mut self, log: Log) {
-        let (key, discovery_key) = (log.key(), log.discovery_key());
-        self.shared.by_discovery_key.insert(discovery_key, key);
-        self.shared.logs.entry(key).or_insert_with(|| LogState::new(log));
-    }
-
-    /// Forgets a log and closes its channels.
-    pub fn remove_log(&mut self, key: &LogKey) {
-        for (&id, connection) in &mut self.connections {
-            connection.close_log(key, &mut self.shared);
-            self.wake.insert(id);
-        }
-        if self.shared.logs.remove(key).is_some() {
-            self.shared.by_discovery_key.remove(&key.discovery_key());
-        }
-        self.shared
-            .effects
-            .retain(|(other, effect)| other != key || matches!(effect, Effect::Event(_)));
-        self.settle(None);
-    }
-
-    /// The logs that are known, by key.
-    pub fn logs(&self) -> impl Iterator<Item = LogKey> + '_ {
-        self.shared.logs.keys().copied()
-    }
-
     /// Begins a connection over a byte stream that has just been set up.
     pub fn connect(&mut self, role: Role, now: Instant) -> ConnectionId {
+        self.connect_link(Link::noise(role), now)
+    }
+
+    /// Begins a connection over whatever has just been set up.
+    pub fn connect_link(&mut self, link: Link, now: Instant) -> ConnectionId {
         self.advance(now);
         self.last_connection += 1;
         let id = ConnectionId(self.last_connection);
-        let ephemeral = keyed_hash(
+        let seed = keyed_hash(
             &self.seed,
             &[b"multibee replicator connection", &self.last_connection.to_le_bytes()],
         );
-        let ephemeral = EphemeralSource::from_seed(ephemeral);
-        let connection = Connection::new(id, role, &self.keys, ephemeral, &self.shared);
+        let mut connection = Connection::new(id, link, &self.keys, seed, &self.shared);
+        connection.greet(&mut self.shared);
         self.connections.insert(id, connection);
+        self.settle(Some(id));
         id
     }
 
-    /// Takes bytes of a remote, cut however they come.
+    /// Takes bytes of a remote, cut however they come. On a [framed](Link::framed) connection:
+    /// exactly one message.
     pub fn handle_bytes(&mut self, id: ConnectionId, bytes: &[u8], now: Instant) {
         self.advance(now);
         if let Some(connection) = self.connections.get_mut(&id) {
@@ -160,7 +141,8 @@ impl Replicator {
         }
     }
 
-    /// The next bytes for the remote of a connection, until there are none.
+    /// The next bytes for the remote of a connection, until there are none. On a
+    /// [framed](Link::framed) connection: one message, which may be empty.
     pub fn poll_transmit(&mut self, id: ConnectionId) -> Option<Bytes> {
         let bytes = self.connections.get_mut(&id)?.poll_transmit(&mut self.shared);
         if bytes.is_none() || !self.shared.effects.is_empty() {
@@ -198,35 +180,18 @@ impl Replicator {
         self.connections.get(&id).map_or(0, Connection::queued_len)
     }
 
+    /// Whether a connection ends as soon as what is queued is out. That the remote has ended its
+    /// part meanwhile is no reason to stop sending.
+    #[must_use]
+    pub fn is_closing(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(Connection::is_closing)
+    }
+
     /// Whether more should be read from a remote. Not while it does not take the answers to what
     /// it has sent.
     #[must_use]
     pub fn wants_read(&self, id: ConnectionId) -> bool {
         self.connections.get(&id).is_some_and(Connection::wants_read)
-    }
-
-    /// Opens a log's channel on a connection, so that both sides replicate it if the remote knows
-    /// it too. Does nothing if it is open, or the log not known here.
-    ///
-    /// The remote learns the log's discovery key, from which the key cannot be found, but by
-    /// which it recognises the log elsewhere.
-    pub fn offer(&mut self, id: ConnectionId, key: &LogKey) {
-        if self.shared.logs.contains_key(key)
-            && let Some(connection) = self.connections.get_mut(&id)
-        {
-            connection.offer(key);
-            self.wake.insert(id);
-        }
-    }
-
-    /// Has no log replicated on a connection any more: those that are open are closed, and what
-    /// the remote opens is rejected as if it were not known. Channels of own protocols stay.
-    pub fn bar_logs(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.bar_logs(&mut self.shared);
-            self.wake.insert(id);
-            self.settle(Some(id));
-        }
     }
 
     /// A log was appended to or cut, has become durable, or got blocks by other means: tells the
@@ -365,10 +330,47 @@ impl Replicator {
     /// [`close_timeout`](ReplicatorOptions::close_timeout) has passed.
     pub fn close(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.close(&self.shared);
+            let until = self.shared.now() + self.shared.options.close_timeout;
+            connection.close(until, &mut self.shared);
             self.wake.insert(id);
             self.settle(Some(id));
         }
+    }
+
+    /// As [`close`](Self::close) for all connections, with a time of its own.
+    pub fn close_all(&mut self, until: Instant) {
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        for id in ids {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.close(until, &mut self.shared);
+                self.wake.insert(id);
+                self.settle(Some(id));
+            }
+        }
+    }
+
+    /// Whether the handshake of a connection is done.
+    #[must_use]
+    pub fn is_live(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(Connection::is_live)
+    }
+
+    /// The owner has read nothing from a remote for a while, for reasons of its own: the time since
+    /// the last byte begins anew.
+    pub fn forgive_silence(&mut self, id: ConnectionId, now: Instant) {
+        self.advance(now);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.forgive_silence(self.shared.now());
+        }
+    }
+
+    pub(crate) fn close_timeout(&self) -> Duration {
+        self.shared.options.close_timeout
+    }
+
+    /// The logs that are here.
+    pub(crate) fn all_logs(&self) -> impl Iterator<Item = &Log> {
+        self.shared.logs.values().map(|state| &state.log)
     }
 
     /// Does what is due on one connection.

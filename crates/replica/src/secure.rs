@@ -56,6 +56,11 @@ impl EphemeralSource {
     pub fn from_parts(ephemeral_seed: [u8; 32], header: [u8; HEADER_LEN]) -> Self {
         Self { ephemeral_seed, header }
     }
+
+    /// The header alone, for a stream whose keys came from elsewhere.
+    pub(crate) fn header(&self) -> [u8; HEADER_LEN] {
+        self.header
+    }
 }
 
 impl std::fmt::Debug for EphemeralSource {

@@ -36,6 +36,7 @@ impl Connection {
             }
             MuxEvent::Withdrawn { remote_id } => {
                 self.undecided.retain(|undecided| undecided.remote_id != remote_id);
+                self.withdraw_requested(remote_id);
             }
             MuxEvent::Opened { local_id, handshake } => match self.targets.get(&local_id) {
                 Some(&Target::Log(key)) => self.log_opened(key, local_id, &handshake, shared),
@@ -74,25 +75,26 @@ impl Connection {
         remote_id: RemoteId,
         channel_id: &[u8],
         handshake: &[u8],
-        shared: &Shared,
+        shared: &mut Shared,
     ) {
         let found = <[u8; 32]>::try_from(channel_id)
             .ok()
             .and_then(|id| shared.by_discovery_key.get(&DiscoveryKey::from_bytes(id)));
         let key = found.copied().unwrap_or(LogKey::from_bytes(NO_KEY));
         let shows_key = self.shows_key(&key, handshake);
-        let is_welcome = !self.is_barred && !self.logs.contains_key(&key);
-        if shows_key && found.is_some() && is_welcome {
+        let is_new = !self.logs.contains_key(&key) && !self.requested.contains_key(&key);
+        if !shows_key || found.is_none() || self.is_barred || !is_new {
+            self.mux.reject(remote_id);
+        } else if shared.logs.contains_key(&key) {
             self.open_log(key, channel_id);
         } else {
-            self.mux.reject(remote_id);
+            self.request_log(key, remote_id, shared);
         }
     }
 
     /// Whether a remote's open proves that it knows a log's key.
     fn shows_key(&self, key: &LogKey, handshake: &[u8]) -> bool {
-        let (Ok(theirs), Some(ours)) =
-            (ChannelHandshake::decode(handshake), self.stream.handshake())
+        let (Ok(theirs), Some(ours)) = (ChannelHandshake::decode(handshake), self.wire.handshake())
         else {
             return false;
         };
@@ -101,7 +103,7 @@ impl Connection {
 
     /// Sends our open for a log.
     pub(super) fn open_log(&mut self, key: LogKey, discovery_key: &[u8]) {
-        let Some(handshake) = self.stream.handshake() else { return };
+        let Some(handshake) = self.wire.handshake() else { return };
         let capability = capability(&handshake.hash, self.role, &key);
         let handshake = ChannelHandshake { seeks: true, capability }.encode();
         self.offers.remove(&key);

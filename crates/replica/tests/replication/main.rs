@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod admission;
 mod cloning;
 mod conflicts;
 mod cuts;
 mod extensions;
 mod hand;
+mod lasting;
+mod linking;
 mod lying;
 mod network;
 mod protocols;
 mod relaying;
+mod requested;
 mod trouble;

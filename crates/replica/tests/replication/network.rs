@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use multibee_log::{KeyPair, Log, LogKey, LogOptions, MemoryStorage};
-use multibee_replica::{CloseReason, ConnectionId, Event, Replicator, ReplicatorOptions, Role};
+use multibee_replica::{
+    CloseReason, ConnectionId, Event, Link, Replicator, ReplicatorOptions, Role,
+};
 
 /// Some replicators and the wires between them.
 pub(crate) struct Network {
@@ -65,9 +67,14 @@ impl Network {
 
     /// A wire from the initiator to the responder.
     pub(crate) fn connect(&mut self, from: usize, to: usize) -> WireId {
+        self.connect_links((from, Link::noise(Role::Initiator)), (to, Link::noise(Role::Responder)))
+    }
+
+    /// A wire whose ends are set up in ways of their own.
+    pub(crate) fn connect_links(&mut self, from: (usize, Link), to: (usize, Link)) -> WireId {
         let now = self.now;
-        let mut end = |node: usize, role| (node, self.nodes[node].replicator.connect(role, now));
-        let ends = [end(from, Role::Initiator), end(to, Role::Responder)];
+        let ends = [from, to]
+            .map(|(node, link)| (node, self.nodes[node].replicator.connect_link(link, now)));
         self.wires.push(Wire { ends, is_cut: false, is_deaf: [false; 2] });
         WireId(self.wires.len() - 1)
     }
