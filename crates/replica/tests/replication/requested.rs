@@ -106,7 +106,8 @@ fn messages_sent_while_waiting_arrive() {
     net.run();
     let channel = open_by_hand(&mut net, wire, log.key(), log.key());
     let message = Message::Extension { name: "x".into(), payload: b"\x05hello"[..].into() };
-    net.nodes[0].replicator.send(net.id(wire, 0), channel, message.ty(), message.encode());
+    let id = net.id(wire, 0);
+    net.nodes[0].replicator.send(id, channel, message.ty(), message.encode());
     net.run();
     assert_eq!(requests(&net.nodes[1], log.key()), 1);
     let arrived =
