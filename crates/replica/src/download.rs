@@ -3,19 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use multibee_log::{Error, Proof, Request, RequestBlock, flat_tree};
+use multibee_log::{Error, Proof, ProofRun, Request, RequestBlock, flat_tree};
 
 use crate::arrivals::{Arrival, Arrivals, Asked};
 use crate::channel::{Cx, Remote};
 use crate::event::{Event, Fault};
 use crate::forecast::Forecast;
 use crate::limits::{
-    IN_FLIGHT_LEN, IN_FLIGHT_MIN, REQUEST_AGE_MAX, TIMEOUTS_MAX, WANT_BLOCKS_MAX, WINDOW_MAX,
+    HEDGE_AFTER, IN_FLIGHT_LEN, IN_FLIGHT_MIN, REQUEST_AGE_MAX, TIMEOUTS_MAX, WANT_BLOCKS_MAX,
+    WINDOW_MAX,
 };
 use crate::log_state::{Blame, Effect};
 use crate::message::Message;
 use crate::options::ReplicatorOptions;
 use crate::ranges::RangeSet;
+use crate::runs::{Attempt, Runs};
 use crate::upgrades::Upgrades;
 use crate::wants::Next;
 
@@ -27,6 +29,7 @@ pub(crate) struct Download {
     in_flight: BTreeMap<u64, Asked>,
     forecast: Forecast,
     arrivals: Arrivals,
+    runs: Runs,
     upgrades: Upgrades,
     last_answer: Option<Instant>,
     /// How often in a row all requests ran out of time.
@@ -50,9 +53,11 @@ struct Idle {
 impl Download {
     /// When [`handle_timeout`](Self::handle_timeout) or [`fill`](Self::fill) has something to do.
     pub(crate) fn deadline(&self, options: &ReplicatorOptions) -> Option<Instant> {
-        let block = self.in_flight.first_key_value().map(|(_, asked)| {
-            let quiet_until = self.quiet_since(asked.at) + options.request_timeout;
-            quiet_until.min(asked.at + REQUEST_AGE_MAX)
+        let oldest = self.in_flight.first_key_value().map(|(_, asked)| asked.at);
+        let oldest = oldest.into_iter().chain(self.runs.asked_at()).min();
+        let block = oldest.map(|at| {
+            let quiet_until = self.quiet_since(at) + options.request_timeout;
+            quiet_until.min(at + REQUEST_AGE_MAX)
         });
         let upgrade =
             self.upgrades.asked_at().map(|at| self.quiet_since(at) + options.upgrade_timeout);
@@ -92,6 +97,11 @@ impl Download {
         }
         self.idle = None;
         while self.in_flight.len() < window {
+            match self.ask_run(remote, limit, cx)? {
+                Attempt::Asked => continue,
+                Attempt::Full => break,
+                Attempt::NoRun => {}
+            }
             match cx.state.wants.next(cx.connection, &remote.holdings, limit, cx.now) {
                 // It came by other means.
                 Next::Block { block, .. } if cx.state.log.has(block) => {
@@ -99,6 +109,14 @@ impl Download {
                 }
                 Next::Block { block, priority } => self.ask_block(block, priority, cx)?,
                 Next::Nothing { look_again } => {
+                    let what = (self.next_id(), self.mean(cx));
+                    if self.runs.hedge(what, remote, limit, &mut self.forecast, cx)? {
+                        self.take_id();
+                        continue;
+                    }
+                    let asked_of_others = cx.state.runs.are_asked_of_others(cx.connection);
+                    let look_again =
+                        look_again.or_else(|| asked_of_others.then(|| cx.now + HEDGE_AFTER));
                     let idle = Idle { wants_version, holdings_version, limit, look_again };
                     self.idle = Some(idle);
                     self.ask_where(remote, limit, cx);
@@ -133,7 +151,8 @@ impl Download {
         }
         self.note_len(block.value.len() as u64);
         let arrival = Arrival { id, asked, proof };
-        if let Some(arrival) = self.arrivals.push(arrival, |id| self.in_flight.contains_key(&id)) {
+        let is_awaited = |id| self.in_flight.contains_key(&id) || self.runs.is_asked(id);
+        if let Some(arrival) = self.arrivals.push(arrival, is_awaited) {
             // Not worth the memory: asked for again, later.
             self.retry(&arrival, cx);
             self.arrivals.release(id);
@@ -144,11 +163,31 @@ impl Download {
         Ok(())
     }
 
+    /// Takes a run of blocks; late ones are ignored.
+    pub(crate) fn handle_run(
+        &mut self,
+        id: u64,
+        run: ProofRun,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Fault> {
+        if self.runs.is_asked(id) {
+            self.note_answer(cx);
+        }
+        let mean = self.runs.handle(id, run, &mut self.forecast, cx)?;
+        mean.into_iter().for_each(|mean| self.note_len(mean));
+        self.arrivals.release(id);
+        if self.runs.is_full() { self.store(cx) } else { Ok(()) }
+    }
+
     /// Takes a refusal.
     pub(crate) fn handle_no_data(&mut self, id: u64, remote: &mut Remote, cx: &mut Cx<'_>) {
         if self.upgrades.is_asked(id) {
             self.note_answer(cx);
             self.upgrades.fail(cx);
+        } else if self.runs.is_asked(id) {
+            self.note_answer(cx);
+            self.runs.refused(id, &mut self.forecast, cx);
+            self.arrivals.release(id);
         } else if let Some(asked) = self.in_flight.remove(&id) {
             self.note_answer(cx);
             self.refused(id, asked, remote, cx);
@@ -157,6 +196,19 @@ impl Download {
 
     /// Stores what has arrived.
     pub(crate) fn store(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        let (stored, outcome) = self.runs.store(&mut self.forecast, cx);
+        for run in stored.iter() {
+            // Some may have been asked for alone as well, since somebody waits for them.
+            for (block, other) in cx.state.wants.remove(run) {
+                cx.effects.push(Effect::Cancel(other, block));
+            }
+        }
+        tell_stored(stored, cx);
+        outcome.and(self.store_blocks(cx))
+    }
+
+    /// Stores the blocks that have arrived alone.
+    fn store_blocks(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
         let ready = self.arrivals.take_ready();
         if ready.is_empty() {
             return Ok(());
@@ -192,18 +244,21 @@ impl Download {
                 Err(error) => outcome = outcome.and(self.not_stored(&arrival, error, cx)),
             }
         }
-        if !stored.is_empty() {
-            cx.effects.push(Effect::Stored(stored));
-        }
+        tell_stored(stored, cx);
         outcome
     }
 
     /// A block came from elsewhere, or is no longer wanted.
     pub(crate) fn cancel(&mut self, block: u64, cx: &mut Cx<'_>) {
         let found = self.in_flight.iter().find(|(_, asked)| asked.block == block);
-        let Some((&id, &asked)) = found else { return };
-        self.in_flight.remove(&id);
-        self.forecast.settle(id, asked.block, asked.levels);
+        let id = if let Some((&id, &asked)) = found {
+            self.in_flight.remove(&id);
+            self.forecast.settle(id, asked.block, asked.levels);
+            id
+        } else {
+            let Some(id) = self.runs.cancel(block, &mut self.forecast) else { return };
+            id
+        };
         self.arrivals.release(id);
         cx.out.push(Message::Cancel { request: id });
     }
@@ -230,8 +285,21 @@ impl Download {
                     || is_late(asked.at, REQUEST_AGE_MAX)
             })
             .collect();
-        if late.is_empty() {
+        let last_answer = self.last_answer;
+        let late_runs = self.runs.give_up(
+            |at| {
+                let quiet_since = last_answer.map_or(at, |last| last.max(at));
+                is_late(quiet_since, cx.options.request_timeout) || is_late(at, REQUEST_AGE_MAX)
+            },
+            &mut self.forecast,
+            cx,
+        );
+        if late.is_empty() && late_runs.is_empty() {
             return Ok(());
+        }
+        for id in late_runs {
+            self.arrivals.release(id);
+            cx.out.push(Message::Cancel { request: id });
         }
         for (id, asked) in late {
             self.in_flight.remove(&id);
@@ -252,6 +320,7 @@ impl Download {
         for block in waiting.chain(in_flight.into_values().map(|asked| asked.block)) {
             cx.state.wants.give_back(block, cx.connection);
         }
+        self.runs.abandon(&mut self.forecast, cx);
         self.upgrades.give_up(cx);
         *self = Self { last_id: self.last_id, ..Self::default() };
         cx.effects.push(Effect::Freed);
@@ -291,12 +360,24 @@ impl Download {
             return 1;
         }
         let most = if remote.is_kin { cx.options.window } else { cx.options.foreign_window };
-        // The sizes that came lately, and until some have come those of the whole log.
-        let log_mean = cx.state.log.byte_len() / cx.state.log.len().max(1);
-        let mean = if self.block_len_mean == 0 { log_mean } else { self.block_len_mean };
-        let by_len = IN_FLIGHT_LEN / mean.max(1);
+        let by_len = IN_FLIGHT_LEN / self.mean(cx);
         let by_len = usize::try_from(by_len).unwrap_or(usize::MAX);
         by_len.clamp(IN_FLIGHT_MIN, WINDOW_MAX).min(most)
+    }
+
+    /// How long blocks are: those that came lately, and until some have come those of the whole log.
+    fn mean(&self, cx: &Cx<'_>) -> u64 {
+        let log_mean = cx.state.log.byte_len() / cx.state.log.len().max(1);
+        if self.block_len_mean == 0 { log_mean.max(1) } else { self.block_len_mean }
+    }
+
+    fn ask_run(&mut self, remote: &Remote, limit: u64, cx: &mut Cx<'_>) -> Result<Attempt, Error> {
+        let what = (self.next_id(), self.mean(cx));
+        let attempt = self.runs.ask(what, remote, limit, &mut self.forecast, cx)?;
+        if attempt == Attempt::Asked {
+            self.take_id();
+        }
+        Ok(attempt)
     }
 
     fn ask_block(&mut self, block: u64, priority: u64, cx: &mut Cx<'_>) -> Result<(), Error> {
@@ -414,8 +495,17 @@ fn note_stored(arrival: &Arrival, cx: &mut Cx<'_>) {
     cx.state.stats.blocks_in += 1;
     cx.state.stats.block_bytes_in += block.map_or(0, |block| block.value.len() as u64);
     cx.state.stats.nodes_in += block.map_or(0, |block| block.nodes.len() as u64);
-    let (key, seq, from) = (cx.state.key, arrival.asked.block, cx.connection);
-    cx.effect(Event::Stored { key, seq, from });
+}
+
+/// Tells the owner and the other remotes which blocks came.
+fn tell_stored(stored: RangeSet, cx: &mut Cx<'_>) {
+    let (key, from) = (cx.state.key, cx.connection);
+    for blocks in stored.iter() {
+        cx.effect(Event::Stored { key, blocks, from });
+    }
+    if !stored.is_empty() {
+        cx.effects.push(Effect::Stored(stored));
+    }
 }
 
 /// The length up to which a remote can prove blocks to us.

@@ -1,5 +1,7 @@
 //! What a replicator tells its owner.
 
+use std::ops::Range;
+
 use std::fmt;
 
 use bytes::Bytes;
@@ -149,12 +151,12 @@ pub enum Event {
         /// Who showed it, perhaps only passing it on.
         from: ConnectionId,
     },
-    /// A block was verified and stored.
+    /// Neighbouring blocks were verified and stored.
     Stored {
         /// The log.
         key: LogKey,
-        /// The block's number.
-        seq: u64,
+        /// The blocks' numbers.
+        blocks: Range<u64>,
         /// Who sent it.
         from: ConnectionId,
     },

@@ -17,6 +17,7 @@
 
 mod admission;
 mod arrivals;
+mod asked_runs;
 mod capability;
 mod channel;
 mod connection;
@@ -31,6 +32,7 @@ mod forecast;
 mod frame;
 mod framed;
 mod holdings;
+mod kin;
 mod limits;
 mod link;
 mod listener;
@@ -44,6 +46,7 @@ mod ranges;
 mod redial;
 mod reorgs;
 mod replicator;
+mod runs;
 mod secretstream;
 mod secure;
 mod slots;

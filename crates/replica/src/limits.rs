@@ -114,3 +114,13 @@ const _: () = {
     assert!(GATHERED_FRAME_LEN < PLAINTEXT_LEN_MAX);
     assert!(HEADER_FRAME_LEN < HANDSHAKE_FRAME_LEN_MAX);
 };
+
+/// Bytes of the blocks that are asked for as one run, about.
+pub(crate) const RUN_LEN: u64 = 128 * 1024;
+/// Blocks that are asked for as one run, at most and at least: powers of two.
+pub(crate) const RUN_BLOCKS_MAX: u64 = 512;
+pub(crate) const RUN_BLOCKS_MIN: u64 = 4;
+/// Bytes of runs of one log that one connection has under way, estimated.
+pub(crate) const RUNS_IN_FLIGHT_LEN: u64 = 4 * 1024 * 1024;
+/// Stretches that a remote is not asked for in runs, since it refused that.
+pub(crate) const ALONE_RANGES_MAX: usize = 256;

@@ -35,6 +35,9 @@ pub struct ReplicatorOptions {
     pub window: usize,
     /// The same to any other peer.
     pub foreign_window: usize,
+    /// Whether Multibee peers are asked for many neighbouring blocks at once, which takes less work
+    /// and fewer bytes than to ask for each. Others are always asked for each.
+    pub ask_for_runs: bool,
 }
 
 impl Default for ReplicatorOptions {
@@ -51,6 +54,7 @@ impl Default for ReplicatorOptions {
             close_timeout: Duration::from_secs(5),
             window: 512,
             foreign_window: 256,
+            ask_for_runs: true,
         }
     }
 }

@@ -250,8 +250,8 @@ impl Replicator {
         let channels = self.connections.values().filter_map(|connection| connection.channel(key));
         Progress {
             length,
-            wanted: state.wants.count_below(length),
-            in_flight: state.wants.asked_count(),
+            wanted: state.wants.count_below(length) + state.runs.block_count(),
+            in_flight: state.wants.asked_count() + state.runs.block_count(),
             received: state.stats.blocks_in,
             remote_length: channels.filter_map(|c| c.remote_len()).max().unwrap_or(0),
         }

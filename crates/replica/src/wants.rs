@@ -137,6 +137,26 @@ impl Wants {
         Next::Nothing { look_again: look_again.then(|| now + HEDGE_AFTER) }
     }
 
+    /// The next blocks that a remote has the first of, unless something more urgent is queued that it
+    /// has.
+    pub(crate) fn next_stretch(&self, holdings: &Holdings, limit: u64) -> Option<Range<u64>> {
+        let (block, priority) = self.find_queued(holdings, limit)?;
+        if priority > 0 {
+            return None;
+        }
+        self.queues.get(&Reverse(0))?.first_within(block..limit)
+    }
+
+    /// Takes blocks out of the queue that is not urgent: they are asked for by other means.
+    pub(crate) fn take(&mut self, blocks: Range<u64>) {
+        if let Some(queue) = self.queues.get_mut(&Reverse(0)) {
+            queue.remove(blocks);
+            if queue.is_empty() {
+                self.queues.remove(&Reverse(0));
+            }
+        }
+    }
+
     /// The first queued stretch at or after `from` and below `limit`, whatever its priority.
     pub(crate) fn first_queued(&self, from: u64, limit: u64) -> Option<Range<u64>> {
         let stretches = self.queues.values().filter_map(|queue| queue.first_within(from..limit));

@@ -15,4 +15,5 @@ mod network;
 mod protocols;
 mod relaying;
 mod requested;
+mod runs;
 mod trouble;
