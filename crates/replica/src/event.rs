@@ -149,6 +149,17 @@ pub enum Event {
         /// Who showed it, perhaps only passing it on.
         from: ConnectionId,
     },
+    /// The block that [`seek`](crate::Replicator::seek) looked for. It need not be here.
+    Sought {
+        /// The log.
+        key: LogKey,
+        /// The byte's offset from the start of the log.
+        byte: u64,
+        /// The block's number; the log's length for the place just past the last byte.
+        seq: u64,
+        /// The byte's offset in the block.
+        within: u64,
+    },
     /// A block was verified and stored.
     Stored {
         /// The log.

@@ -9,6 +9,7 @@ use crate::cuts::Cuts;
 use crate::event::{ConnectionId, Event};
 use crate::limits::{BLOCKS_MAX, STANDING_RANGES_MAX};
 use crate::ranges::RangeSet;
+use crate::seeks::Sought;
 use crate::stats::LogStats;
 use crate::wants::Wants;
 
@@ -21,6 +22,7 @@ pub(crate) struct LogState {
     /// What the owner wants, here or not: it is wanted anew when it is cut off.
     standing: RangeSet,
     pub(crate) cuts: Cuts,
+    pub(crate) sought: Sought,
     /// The writer is known to have signed two histories.
     pub(crate) is_disputed: bool,
     /// Who was asked for a new length; at most one remote at a time.
@@ -92,6 +94,7 @@ impl LogState {
             log,
             wants: Wants::default(),
             standing: RangeSet::default(),
+            sought: Sought::default(),
             upgrade_asked_of: None,
             plain: BTreeSet::new(),
             stats: LogStats::default(),
@@ -152,6 +155,23 @@ impl LogState {
     pub(crate) fn unwant(&mut self, blocks: Range<u64>) -> Vec<(u64, ConnectionId)> {
         self.standing.remove(blocks.clone());
         self.wants.remove(blocks)
+    }
+
+    /// Whether new blocks are wanted as soon as there are any.
+    pub(crate) fn wants_new(&self) -> bool {
+        let len = self.log.len();
+        let next = self.wants.first_queued(len, BLOCKS_MAX);
+        self.follows() && next.is_some_and(|stretch| stretch.start == len)
+    }
+
+    /// Wants those of the blocks that are not here, this time only.
+    pub(crate) fn want_once(&mut self, blocks: Range<u64>, priority: u64) {
+        self.want_lacking(blocks, priority);
+    }
+
+    /// Blocks that were here are dropped: they are not fetched anew if they are cut off.
+    pub(crate) fn forget(&mut self, blocks: Range<u64>) {
+        self.standing.remove(blocks);
     }
 
     fn want_lacking(&mut self, blocks: Range<u64>, priority: u64) {
