@@ -338,6 +338,12 @@ impl Channel {
             cx.effect(Event::RemoteHead { id, key, length: sync.length, fork: sync.fork });
         }
         if before.fork != sync.fork {
+            let (ours, theirs) = (cx.state.log.fork(), sync.fork);
+            let is_followed = cx.options.follow_cuts || !cx.state.follows();
+            if theirs > ours && !is_followed && !cx.state.log.is_empty() {
+                let fault = Fault::ForkAhead { ours, theirs, length: sync.length };
+                cx.effect(Event::Fault { id, key: Some(key), fault });
+            }
             // What it has beyond is of the fork that it has left.
             self.remote.holdings.remove(sync.length..u64::MAX, cx.budget);
             if self.standing == Standing::WentBack {

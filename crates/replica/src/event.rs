@@ -268,6 +268,18 @@ pub enum Fault {
         /// What differs.
         what: &'static str,
     },
+    /// It has a history of the log that begins anew after a cut, and
+    /// [`follow_cuts`](crate::ReplicatorOptions::follow_cuts) is off. The connection stays; nothing of
+    /// this log is asked of it.
+    #[error("the log was cut: fork {theirs}, {length} blocks; ours is fork {ours}")]
+    ForkAhead {
+        /// Our fork.
+        ours: u64,
+        /// The remote's, greater.
+        theirs: u64,
+        /// The remote's length, as it says.
+        length: u64,
+    },
     /// It has taken back a length without a new fork. The connection stays; nothing of this log is
     /// asked of it until it has another fork.
     #[error("the remote's length fell from {from} to {to}")]

@@ -143,7 +143,7 @@ fn sought(net: &Network, node: usize) -> Vec<(u64, u64, u64)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     /// Every byte is found in the block that holds it, by a copy with nothing but the head, with few
     /// requests and next to no blocks fetched.
