@@ -60,7 +60,9 @@ impl Network {
             peer: "the system's random numbers".into(),
             why: error.to_string(),
         })?;
-        let mut replicator = Replicator::new(ReplicatorOptions::default(), seed);
+        // What was merged cannot be taken back, so a log that was cut is followed no further.
+        let options = ReplicatorOptions { follow_cuts: false, ..ReplicatorOptions::default() };
+        let mut replicator = Replicator::new(options, seed);
         replicator.accept_protocol(PROTOCOL);
         replicator.accept_extension(EXTENSION_NAME);
         replicator.add_log(core.primary.log().clone());

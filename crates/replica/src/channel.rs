@@ -17,8 +17,11 @@ use crate::limits::{EXTENSION_NAME_LEN_MAX, EXTENSION_PAYLOAD_LEN_MAX};
 use crate::log_state::{Effect, LogState};
 use crate::message::{Message, Sync};
 use crate::options::ReplicatorOptions;
+use crate::pushes::Pushes;
 use crate::ranges::RangeSet;
+use crate::remote_wants::RemoteWants;
 use crate::reorgs::Reorgs;
+use crate::seeks::Seeks;
 use crate::upload::Upload;
 
 /// A log on a connection, from the check of the remote's capability on.
@@ -32,6 +35,10 @@ pub(crate) struct Channel {
     download: Download,
     reorgs: Reorgs,
     dispute: Dispute,
+    seeks: Seeks,
+    pushes: Pushes,
+    /// What the remote wants to be told about.
+    remote_wants: RemoteWants,
     /// The fork of our log that the rest of this is about.
     fork: u64,
     /// The last sync that was sent.
@@ -66,6 +73,8 @@ pub(crate) struct Remote {
     pub(crate) is_kin: bool,
     /// It answers requests for runs.
     pub(crate) gives_runs: bool,
+    /// It answers where a byte is.
+    pub(crate) seeks: bool,
     /// The name of its last extension message, which one without a name repeats.
     extension: String,
     pub(crate) holdings: Holdings,
@@ -105,6 +114,11 @@ impl Cx<'_> {
 }
 
 impl Channel {
+    /// A channel to a remote that answers where bytes are, or does not.
+    pub(crate) fn new(seeks: bool) -> Self {
+        Self { remote: Remote { seeks, ..Remote::default() }, ..Self::default() }
+    }
+
     /// Says who we are and what we have: the first messages of a channel.
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
         self.fork = cx.state.cuts.fork();
@@ -132,9 +146,11 @@ impl Channel {
             Message::Cancel { request } => self.upload.cancel(request),
             Message::Data { request, proof } => return self.handle_data(request, proof, cx),
             Message::NoData { request, .. } => return self.handle_no_data(request, cx),
-            Message::Want { start, length, .. } => self.upload.push_want(start, length),
-            // We tell everybody about everything, so there is nothing to take back.
-            Message::Unwant { .. } => {}
+            Message::Want { start, length, .. } => {
+                self.remote_wants.add(start, length);
+                self.upload.push_want(start, length);
+            }
+            Message::Unwant { start, length, .. } => self.remote_wants.remove(start, length),
             Message::Bitfield { start, words } => {
                 self.remote.holdings.replace(start, &words, cx.budget);
             }
@@ -170,6 +186,8 @@ impl Channel {
         let start = cx.state.cuts.shared_len_since(said.fork);
         let request = self.reorgs.give_up();
         cx.out.extend(request.map(|request| Message::Cancel { request }));
+        self.seeks.give_up(cx);
+        self.pushes.reset();
         self.download.abandon(cx);
         let told_len = said.length.max(self.said_contiguous);
         if told_len > start {
@@ -187,7 +205,11 @@ impl Channel {
     /// What the remote did wrong: hang up.
     pub(crate) fn pump(&mut self, room: &mut usize, cx: &mut Cx<'_>) -> Result<(), Fault> {
         self.store(cx)?;
+        if self.remote.is_synced {
+            self.pushes.send(&self.remote, room, cx);
+        }
         self.send_news(cx);
+        self.sync_due |= self.said.is_some_and(|said| said.allow_push != self.takes_pushes(cx));
         if std::mem::take(&mut self.sync_due) {
             self.send_sync(cx);
         }
@@ -199,7 +221,8 @@ impl Channel {
                 self.download.take_id();
             }
             self.download.ask_upgrade(&self.remote, cx);
-            if let Err(error) = self.download.fill(&self.remote, cx) {
+            let asked = self.ask_places(cx).and_then(|()| self.download.fill(&self.remote, cx));
+            if let Err(error) = asked {
                 cx.effects.push(Effect::Failed(error));
             }
         }
@@ -220,6 +243,14 @@ impl Channel {
         }
     }
 
+    /// Blocks are no longer here.
+    pub(crate) fn note_cleared(&mut self, blocks: Range<u64>, cx: &mut Cx<'_>) {
+        self.said_contiguous = self.said_contiguous.min(blocks.start);
+        self.news.remove(blocks.clone());
+        let (start, length) = (blocks.start, blocks.end - blocks.start);
+        cx.out.push(Message::Range { drop: true, start, length });
+    }
+
     /// A block need not come any more.
     pub(crate) fn cancel(&mut self, block: u64, cx: &mut Cx<'_>) {
         self.download.cancel(block, cx);
@@ -237,13 +268,18 @@ impl Channel {
             cx.out.extend(request.map(|request| Message::Cancel { request }));
             self.download.note_silence()?;
         }
+        if self.seeks.asked_at().is_some_and(is_late) {
+            let requests = self.seeks.give_up(cx);
+            cx.out.extend(requests.into_iter().map(|request| Message::Cancel { request }));
+            self.download.note_silence()?;
+        }
         self.download.handle_timeout(cx)
     }
 
     /// When there is something to do for the time alone.
     pub(crate) fn deadline(&self, options: &ReplicatorOptions) -> Option<Instant> {
-        let asked = [self.dispute.asked_at(), self.reorgs.asked_at()].into_iter().flatten();
-        let late = asked.map(|at| at + options.upgrade_timeout);
+        let asked = [self.dispute.asked_at(), self.reorgs.asked_at(), self.seeks.asked_at()];
+        let late = asked.into_iter().flatten().map(|at| at + options.upgrade_timeout);
         late.chain(self.download.deadline(options)).min()
     }
 
@@ -251,6 +287,7 @@ impl Channel {
     pub(crate) fn end(&mut self, cx: &mut Cx<'_>) {
         // Nobody is left to accuse; what is known of a conflict is kept.
         let _ = self.dispute.fail(cx);
+        self.seeks.give_up(cx);
         self.download.abandon(cx);
         self.remote.holdings.clear(cx.budget);
     }
@@ -329,6 +366,12 @@ impl Channel {
             cx.effect(Event::RemoteHead { id, key, length: sync.length, fork: sync.fork });
         }
         if before.fork != sync.fork {
+            let (ours, theirs) = (cx.state.log.fork(), sync.fork);
+            let is_followed = cx.options.follow_cuts || !cx.state.follows();
+            if theirs > ours && !is_followed && !cx.state.log.is_empty() {
+                let fault = Fault::ForkAhead { ours, theirs, length: sync.length };
+                cx.effect(Event::Fault { id, key: Some(key), fault });
+            }
             // What it has beyond is of the fork that it has left.
             self.remote.holdings.remove(sync.length..u64::MAX, cx.budget);
             if self.standing == Standing::WentBack {
@@ -346,11 +389,16 @@ impl Channel {
     fn handle_data(&mut self, id: u64, proof: Proof, cx: &mut Cx<'_>) -> Result<(), Fault> {
         let next_id = self.download.next_id();
         let has_asked = if id == 0 {
-            if !is_head_alone(&proof) {
-                return Ok(());
-            }
             // Answers that came before it are right or wrong for themselves.
             self.store(cx)?;
+            if !is_head_alone(&proof) {
+                if self.standing != Standing::Good || !self.said.is_some_and(|said| said.allow_push)
+                {
+                    return Ok(());
+                }
+                let outcome = self.pushes.take(&proof, cx);
+                return self.judge(outcome, cx);
+            }
             self.dispute.handle_head(&proof, next_id, &self.remote, cx)?
         } else if self.reorgs.is_asked(id) {
             self.download.note_answer(cx);
@@ -361,6 +409,11 @@ impl Channel {
                 cx.effects.push(Effect::Cut);
             }
             has_asked
+        } else if self.seeks.is_asked(id) {
+            self.download.note_answer(cx);
+            self.store(cx)?;
+            let outcome = self.seeks.handle_data(id, &proof, cx);
+            return self.judge(outcome, cx);
         } else if self.dispute.is_asked(id) {
             self.dispute.handle_data(&proof, next_id, &self.remote, cx)
         } else {
@@ -379,6 +432,10 @@ impl Channel {
         } else if self.reorgs.is_asked(id) {
             self.download.note_answer(cx);
             self.reorgs.fail();
+            Ok(())
+        } else if self.seeks.is_asked(id) {
+            self.download.note_answer(cx);
+            self.seeks.fail(id, cx);
             Ok(())
         } else {
             self.download.handle_no_data(id, &mut self.remote, cx);
@@ -401,7 +458,25 @@ impl Channel {
 
     fn suspect(&mut self, cx: &mut Cx<'_>) {
         self.standing = Standing::Suspect;
+        self.seeks.give_up(cx);
         self.download.abandon(cx);
+    }
+
+    /// Whether blocks may come unasked. Only Multibee peers know when.
+    fn takes_pushes(&self, cx: &Cx<'_>) -> bool {
+        self.remote.is_kin && self.pushes.is_welcome() && cx.state.wants_new()
+    }
+
+    /// Finds blocks by the bytes they hold, or asks the remote where they are.
+    fn ask_places(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
+        if cx.state.sought.is_empty() {
+            return Ok(());
+        }
+        cx.state.find_sought()?.into_iter().for_each(|event| cx.effect(event));
+        while self.seeks.ask(self.download.next_id(), &self.remote, cx)? {
+            self.download.take_id();
+        }
+        Ok(())
     }
 
     /// Tells the remote our head, and that we have heard its own, unless it knows both.
@@ -427,7 +502,7 @@ impl Channel {
             // close the channel of one that does not.
             downloading: true,
             has_manifest: cx.state.has_manifest(),
-            allow_push: false,
+            allow_push: self.takes_pushes(cx),
         };
         if let Some(said) = self.said {
             // Only one who is behind waits for the acknowledgement.
@@ -446,7 +521,11 @@ impl Channel {
             return;
         }
         self.news.remove(0..self.said_contiguous);
+        let len = cx.state.log.len();
         for stretch in self.news.iter() {
+            if !self.remote_wants.tells(stretch.clone(), len) {
+                continue;
+            }
             let (start, length) = (stretch.start, stretch.end - stretch.start);
             cx.out.push(Message::Range { drop: false, start, length });
         }

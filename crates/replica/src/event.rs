@@ -151,6 +151,17 @@ pub enum Event {
         /// Who showed it, perhaps only passing it on.
         from: ConnectionId,
     },
+    /// The block that [`seek`](crate::Replicator::seek) looked for. It need not be here.
+    Sought {
+        /// The log.
+        key: LogKey,
+        /// The byte's offset from the start of the log.
+        byte: u64,
+        /// The block's number; the log's length for the place just past the last byte.
+        seq: u64,
+        /// The byte's offset in the block.
+        within: u64,
+    },
     /// Neighbouring blocks were verified and stored.
     Stored {
         /// The log.
@@ -258,6 +269,18 @@ pub enum Fault {
     WrongData {
         /// What differs.
         what: &'static str,
+    },
+    /// It has a history of the log that begins anew after a cut, and
+    /// [`follow_cuts`](crate::ReplicatorOptions::follow_cuts) is off. The connection stays; nothing of
+    /// this log is asked of it.
+    #[error("the log was cut: fork {theirs}, {length} blocks; ours is fork {ours}")]
+    ForkAhead {
+        /// Our fork.
+        ours: u64,
+        /// The remote's, greater.
+        theirs: u64,
+        /// The remote's length, as it says.
+        length: u64,
     },
     /// It has taken back a length without a new fork. The connection stays; nothing of this log is
     /// asked of it until it has another fork.

@@ -45,6 +45,16 @@ pub(crate) const PENDING_REQUESTS_MAX: usize = 1024;
 pub(crate) const PENDING_REQUESTS_PER_CONNECTION_MAX: usize = 16_384;
 /// Stretches of a log that a remote has asked to be told about and that wait for an answer.
 pub(crate) const PENDING_WANTS_MAX: usize = 64;
+/// Stretches that one remote has asked to be told about and that are remembered, for each log.
+/// Beyond that it is told of everything.
+pub(crate) const REMOTE_WANTS_MAX: usize = 512;
+/// Blocks that are pushed at once to a remote that takes pushes. Whoever lacks more asks.
+pub(crate) const PUSHED_BLOCKS_MAX: u64 = 64;
+/// Bytes of blocks that are pushed to a remote before it has told that it has them; and the longest
+/// block that is taken unasked.
+pub(crate) const PUSHED_LEN_MAX: usize = 256 * 1024;
+/// Pushed blocks that do not verify before one remote's pushes are not taken any more.
+pub(crate) const BAD_PUSHES_MAX: u32 = 8;
 /// Longest stretch of blocks that one want may name; longer ones are not answered.
 pub(crate) const WANT_BLOCKS_MAX: u64 = BITFIELD_WORDS_MAX * 32;
 /// Answers are made while less than this waits to be sent: the socket's pace is the pace of
@@ -74,6 +84,10 @@ pub(crate) const BLOCKS_MAX: u64 = (1 << 53) - 1;
 
 // What we ask for.
 
+/// Bytes whose blocks are looked for, for each log. The owner's own doing, not a peer's.
+pub(crate) const SEEKS_MAX: usize = 1024;
+/// Of those, how many one remote is asked about at a time.
+pub(crate) const SEEKS_PER_REMOTE_MAX: usize = 16;
 /// Arrived blocks of one log that are stored together, at most.
 pub(crate) const STORE_BATCH_BLOCKS: usize = 1024;
 /// Bytes of arrived blocks that are stored together, about.

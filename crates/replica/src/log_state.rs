@@ -10,6 +10,7 @@ use crate::cuts::Cuts;
 use crate::event::{ConnectionId, Event};
 use crate::limits::{BLOCKS_MAX, STANDING_RANGES_MAX};
 use crate::ranges::RangeSet;
+use crate::seeks::Sought;
 use crate::stats::LogStats;
 use crate::wants::Wants;
 
@@ -24,6 +25,7 @@ pub(crate) struct LogState {
     /// What the owner wants, here or not: it is wanted anew when it is cut off.
     standing: RangeSet,
     pub(crate) cuts: Cuts,
+    pub(crate) sought: Sought,
     /// The writer is known to have signed two histories.
     pub(crate) is_disputed: bool,
     /// Who was asked for a new length; at most one remote at a time.
@@ -96,6 +98,7 @@ impl LogState {
             wants: Wants::default(),
             runs: AskedRuns::default(),
             standing: RangeSet::default(),
+            sought: Sought::default(),
             upgrade_asked_of: None,
             plain: BTreeSet::new(),
             stats: LogStats::default(),
@@ -169,6 +172,23 @@ impl LogState {
     /// Wants blocks again that a remote did not deliver.
     pub(crate) fn want_again(&mut self, blocks: Range<u64>) {
         self.want_lacking(blocks, 0);
+    }
+
+    /// Whether new blocks are wanted as soon as there are any.
+    pub(crate) fn wants_new(&self) -> bool {
+        let len = self.log.len();
+        let next = self.wants.first_queued(len, BLOCKS_MAX);
+        self.follows() && next.is_some_and(|stretch| stretch.start == len)
+    }
+
+    /// Wants those of the blocks that are not here, this time only.
+    pub(crate) fn want_once(&mut self, blocks: Range<u64>, priority: u64) {
+        self.want_lacking(blocks, priority);
+    }
+
+    /// Blocks that were here are dropped: they are not fetched anew if they are cut off.
+    pub(crate) fn forget(&mut self, blocks: Range<u64>) {
+        self.standing.remove(blocks);
     }
 
     fn want_lacking(&mut self, blocks: Range<u64>, priority: u64) {

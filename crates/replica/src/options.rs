@@ -29,6 +29,9 @@ pub struct ReplicatorOptions {
     /// How long the owner may take to answer an [`Event::LogRequested`](crate::Event::LogRequested).
     /// After that the remote is told that the log is not known.
     pub log_request_timeout: Duration,
+    /// Whether replicas follow their writers to higher forks: what was cut off is dropped then. If
+    /// not, a remote with a higher fork is told by [`Fault::ForkAhead`](crate::Fault::ForkAhead).
+    pub follow_cuts: bool,
     /// How long what is queued may take to leave when a connection is closed.
     pub close_timeout: Duration,
     /// Block requests under way to one Multibee peer for one log (at most 512).
@@ -51,6 +54,7 @@ impl Default for ReplicatorOptions {
             request_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
             log_request_timeout: Duration::from_secs(10),
+            follow_cuts: true,
             close_timeout: Duration::from_secs(5),
             window: 512,
             foreign_window: 256,

@@ -57,7 +57,8 @@ impl Reorgs {
         let is_ahead = fork > cx.state.log.fork() && length > 0;
         // An empty copy takes any head as its first.
         let is_ours_to_cut = !cx.state.log.is_empty() || !cx.state.follows();
-        let is_news = self.tried != Some((fork, length));
+        let may_follow = cx.options.follow_cuts || !cx.state.follows();
+        let is_news = may_follow && self.tried != Some((fork, length));
         if !(is_ahead && is_ours_to_cut && is_news) || cx.state.is_disputed {
             return false;
         }

@@ -2,6 +2,7 @@
 
 mod extensions;
 mod logs;
+mod places;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -233,6 +234,8 @@ impl Replicator {
         let cancelled = state.unwant(blocks).into_iter();
         let cancelled = cancelled.map(|(block, id)| (*key, Effect::Cancel(id, block)));
         self.shared.effects.extend(cancelled);
+        // What is not wanted any more is not to be pushed, either.
+        self.mark_dirty(key, None);
         self.settle(None);
     }
 

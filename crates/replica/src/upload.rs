@@ -203,7 +203,7 @@ fn describe(stretch: Range<u64>, cx: &mut Cx<'_>, room: &mut usize) {
 }
 
 /// About how many bytes a message takes.
-fn cost(message: &Message) -> usize {
+pub(crate) fn cost(message: &Message) -> usize {
     MESSAGE_COST
         + match message {
             Message::Data { proof, .. } => {

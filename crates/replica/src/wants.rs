@@ -75,6 +75,12 @@ impl Wants {
         self.version += 1;
     }
 
+    /// Whether a block is wanted and not here.
+    pub(crate) fn is_wanted(&self, block: u64) -> bool {
+        let queued = || self.first_queued(block, block.saturating_add(1)).is_some();
+        self.asked.contains_key(&block) || queued()
+    }
+
     /// No longer wants blocks. Returns those that were asked for, and of whom.
     pub(crate) fn remove(&mut self, blocks: Range<u64>) -> Vec<(u64, ConnectionId)> {
         if blocks.start >= blocks.end {

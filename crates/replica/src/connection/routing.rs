@@ -4,6 +4,7 @@ use multibee_log::{DiscoveryKey, LogKey};
 
 use super::{Connection, LogChannel, Shared, Target, Undecided};
 use crate::capability::{capability, capability_matches};
+use crate::channel::Channel;
 use crate::event::Event;
 use crate::fault::PeerFault;
 use crate::limits::PENDING_REQUESTS_PER_CONNECTION_MAX;
@@ -127,7 +128,8 @@ impl Connection {
             return;
         }
         let Some(log) = self.logs.get_mut(&key) else { return };
-        log.channel = Some(Box::default());
+        let seeks = ChannelHandshake::decode(handshake).is_ok_and(|handshake| handshake.seeks);
+        log.channel = Some(Box::new(Channel::new(seeks)));
         shared.events.push_back(Event::LogOpened { id: self.id, key });
         self.with_channel(&key, shared, |channel, cx| {
             channel.start(cx);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use multibee_log::{Log, Proof};
-use multibee_replica::{Event, Fault, Message, NoDataReason, Sync};
+use multibee_replica::{Event, Fault, Message, NoDataReason, ReplicatorOptions, Sync};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -330,6 +330,30 @@ fn lower_forks_are_not_followed() {
     assert_whole_copy(&ours, &theirs);
 }
 
+/// Where cuts are not followed, a remote that has one is told, and nothing is asked of it.
+#[test]
+fn cuts_are_not_followed_unless_wished() {
+    let options = ReplicatorOptions { follow_cuts: false, ..ReplicatorOptions::default() };
+    let mut net = Network::with_options(2, &options);
+    let ours = writer(1, 10);
+    let (key, theirs) = (ours.key(), replica(ours.key()));
+    net.nodes[0].replicator.add_log(ours.clone());
+    net.nodes[1].replicator.add_log(theirs.clone());
+    net.nodes[1].replicator.want_all(&key);
+    link(&mut net, 1, 0, &key);
+    net.run();
+    ours.truncate(4).unwrap();
+    append_others(&ours, 9);
+    net.nodes[0].replicator.log_changed(&key);
+    net.run();
+    assert_eq!((theirs.fork(), theirs.contiguous_len()), (0, 10));
+    let fault = |event: &Event| {
+        let ahead = Fault::ForkAhead { ours: 0, theirs: 1, length: 13 };
+        matches!(event, Event::Fault { fault, .. } if fault.to_string() == ahead.to_string())
+    };
+    assert_eq!(net.nodes[1].count(fault), 1);
+}
+
 /// Who writes a log and meets a higher fork of it, signed with its key, is told, and keeps its own.
 #[test]
 fn own_log_is_never_cut_by_others() {
@@ -351,6 +375,7 @@ fn own_log_is_never_cut_by_others() {
 enum Step {
     Append(u64),
     Cut(u64),
+    Clear(usize, u64, u64),
     Connect(usize),
     Disconnect(usize),
     Carry(usize),
@@ -360,6 +385,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (1..9_u64).prop_map(Step::Append),
         (0..1000_u64).prop_map(Step::Cut),
+        (0..2_usize, 0..40_u64, 1..20_u64)
+            .prop_map(|(copy, at, count)| Step::Clear(copy, at, count)),
         (0..3_usize).prop_map(Step::Connect),
         (0..3_usize).prop_map(Step::Disconnect),
         (0..30_usize).prop_map(Step::Carry),
@@ -367,10 +394,11 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// However a log is appended to and cut while its two copies come and go, at any message: once
-    /// all are joined they end with the same blocks, and nobody has done anything wrong.
+    /// However a log is appended to and cut while its two copies drop blocks and come and go, at any
+    /// message: once all are joined and all is wanted they end with the same blocks, and nobody has
+    /// done anything wrong.
     #[test]
     fn all_copies_end_equal(steps in vec(step(), 0..40)) {
         let ours = writer(1, 5);
@@ -382,6 +410,10 @@ proptest! {
             match step {
                 Step::Append(count) => append_others(&ours, count),
                 Step::Cut(at) => drop(ours.truncate(at % (ours.len() + 1)).unwrap()),
+                Step::Clear(copy, at, count) => {
+                    copies[copy].clear(at..at + count).unwrap();
+                    net.nodes[copy + 1].replicator.cleared(&key, at..at + count);
+                }
                 Step::Connect(pair) => {
                     let (from, to) = pairs[pair];
                     wires[pair].get_or_insert_with(|| link(&mut net, from, to, &key));
@@ -395,6 +427,7 @@ proptest! {
         }
         append(&ours, 1);
         net.nodes[0].replicator.log_changed(&key);
+        net.nodes.iter_mut().for_each(|node| node.replicator.want_all(&key));
         for (wire, (from, to)) in wires.iter_mut().zip(pairs) {
             wire.get_or_insert_with(|| link(&mut net, from, to, &key));
         }

@@ -136,6 +136,16 @@ impl Network {
         }
     }
 
+    /// Carries one piece over a wire, from one of its ends. Returns whether there was any.
+    pub(crate) fn carry(&mut self, wire: WireId, from: usize) -> bool {
+        let end = self.wires[wire.0].ends.iter().position(|end| end.0 == from).unwrap();
+        let Some(bytes) = self.take_bytes(wire.0, end) else { return false };
+        let (node, id) = self.wires[wire.0].ends[1 - end];
+        self.nodes[node].replicator.handle_bytes(id, &bytes, self.now);
+        self.take_events();
+        true
+    }
+
     /// Runs until nobody has anything to send.
     pub(crate) fn run(&mut self) {
         while self.step() {}
