@@ -76,7 +76,7 @@ pub(super) fn serve(task: &Task) -> Result<()> {
 
 /// The clients' process.
 pub(super) fn run(task: &Task) -> Result<Vec<Record>> {
-    let mut server: Server = Server::start(&task.with(Job::IdleServe))?;
+    let mut server = Server::start(&task.with(Job::IdleServe))?;
     let offer: Offer = server.hear()?;
     let logs = offer.keys.iter().map(|key| empty_log(key)).collect::<Result<Vec<_>>>()?;
     let (endpoint, events) = endpoint(&logs, [3; 32]);
@@ -102,7 +102,7 @@ pub(super) fn run(task: &Task) -> Result<Vec<Record>> {
         Some(grown * 1024 / u64::from(task.n()))
     };
     let title = Title { variant: "10-logs", durability: "read", unit: "connections/s" };
-    let record = Record::new(task, &title, span, DiskUse::of(&std::env::temp_dir().join("-"))?);
+    let record = Record::new(task, &title, span, DiskUse::default());
     Ok(vec![
         record
             .and("clientRssKiB", rss_kib)
