@@ -10,6 +10,7 @@ mod data;
 mod disk;
 mod entries;
 mod floor;
+mod idle;
 mod job;
 mod logs;
 mod node;

@@ -3,16 +3,17 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use multibee_btree::EXTENSION_NAME;
 use multibee_log::LogKey;
 use multibee_replica::{
-    ConnectionId, Endpoint, EventReceiver, Replicator, ReplicatorOptions, Role,
+    ConnectionId, DialNews, DialOptions, Dialer, Endpoint, EventReceiver, Link, ListenLimits,
+    Listener, RedialOptions, Replicator, ReplicatorOptions, Role, ShutdownError,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
-use tokio::sync::Notify;
+use tokio::net::ToSocketAddrs;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::core::Core;
@@ -25,8 +26,10 @@ use crate::{Error, Multibee};
 const EVENTS_AT_ONCE: usize = 4096;
 /// How long dialling may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pauses between attempts to reach a device: the first, and the longest.
-const REDIAL_MS: (u64, u64) = (200, 10_000);
+/// The longest pause between attempts to reach a device.
+const REDIAL_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How long other devices have to take what waits for them when the database is closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The network side of a database: works without a runtime until somebody connects.
 pub(crate) struct Network {
@@ -109,13 +112,13 @@ impl Network {
         }
     }
 
-    fn attach<S>(&self, stream: S, role: Role) -> ConnectionId
+    fn attach<S>(&self, stream: S, link: Link) -> ConnectionId
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         self.start();
         let endpoint = self.session.endpoint.clone();
-        let id = endpoint.connect(role);
+        let id = endpoint.connect_link(link);
         self.tasks().running.spawn(async move {
             endpoint.drive_connection(id, stream).await;
         });
@@ -169,7 +172,7 @@ impl Multibee {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        Connection { id: self.network().attach(stream, role) }
+        Connection { id: self.network().attach(stream, Link::noise(role)) }
     }
 
     /// Dials a device and waits until both have proven who they are. Returns who it is.
@@ -185,12 +188,9 @@ impl Multibee {
     ) -> Result<LogKey, Error> {
         let name = address.to_string();
         let unreachable = |why: String| Error::Unreachable { peer: name.clone(), why };
-        let dial = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await;
-        let stream = dial
-            .map_err(|_| unreachable(format!("no answer in {} s", DIAL_TIMEOUT.as_secs())))?
-            .map_err(|error| unreachable(error.to_string()))?;
-        stream.set_nodelay(true).map_err(|error| unreachable(error.to_string()))?;
-        let connection = self.attach(stream, Role::Initiator);
+        let dialled = multibee_replica::dial(address, DIAL_TIMEOUT).await;
+        let (stream, link) = dialled.map_err(|error| unreachable(error.to_string()))?;
+        let connection = Connection { id: self.network().attach(stream, link) };
         self.introduced(connection).await.map_err(unreachable)
     }
 
@@ -232,33 +232,34 @@ impl Multibee {
         }
     }
 
-    /// Dials a device again and again, until it is told to stop by dropping the future.
+    /// Dials a device again and again, whenever there is no connection to it. Ends when the database
+    /// is closed; dropping the future ends the connection, too.
     pub async fn stay_connected(&self, address: &str) {
-        let (first, longest) = REDIAL_MS;
-        let mut pause_ms = first;
-        loop {
-            match self.connect(address).await {
-                Ok(peer) => {
-                    pause_ms = first;
-                    self.disconnected(peer).await;
-                }
-                Err(error) => tracing::info!(%error, "trying again in {pause_ms} ms"),
+        self.network().start();
+        let redial = RedialOptions { longest_pause: REDIAL_PAUSE_MAX, ..RedialOptions::default() };
+        let dialer = Dialer::new(address, DialOptions { timeout: DIAL_TIMEOUT, redial });
+        let (sender, reached) = mpsc::unbounded_channel();
+        let tell = move |news| match news {
+            // Nobody listens only while the future is being dropped.
+            DialNews::Reached { id } => drop(sender.send(id)),
+            DialNews::Failed { error, pause } => {
+                tracing::info!(address, %error, "trying again in {pause:?}");
             }
-            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-            pause_ms = (pause_ms * 2).min(longest);
-        }
+            DialNews::Ended { reason, pause } => {
+                tracing::info!(address, %reason, "trying again in {pause:?}");
+            }
+            _ => {}
+        };
+        let endpoint = &self.network().session().endpoint;
+        tokio::join!(dialer.run(endpoint, tell), self.introduce_all(reached));
     }
 
-    async fn disconnected(&self, peer: LogKey) {
-        let session = self.network().session();
-        let mut changes = session.changes.subscribe();
-        loop {
-            changes.borrow_and_update();
-            if !session.lock().peers.devices().any(|device| device.key == peer) {
-                return;
-            }
-            if changes.changed().await.is_err() {
-                return;
+    /// Waits for those who were reached to say who they are. Hangs up on who is nobody of ours, so
+    /// that it is dialled again: it may have become a device of this database by then.
+    async fn introduce_all(&self, mut reached: mpsc::UnboundedReceiver<ConnectionId>) {
+        while let Some(id) = reached.recv().await {
+            if let Err(error) = self.wait_introduced(Connection { id }).await {
+                tracing::info!(%error, "a connection led to nobody of this database");
             }
         }
     }
@@ -278,11 +279,11 @@ impl Multibee {
             peer: name.clone(),
             why: error.to_string(),
         };
-        let listener = TcpListener::bind(address).await.map_err(fail)?;
+        let listener = Listener::bind(address, ListenLimits::default()).await.map_err(fail)?;
         let bound = listener.local_addr().map_err(fail)?;
         self.network().start();
         let endpoint = self.network().session().endpoint.clone();
-        self.network().tasks().running.spawn(accept(listener, endpoint));
+        self.network().tasks().running.spawn(async move { listener.run(&endpoint).await });
         Ok(bound)
     }
 
@@ -383,12 +384,19 @@ impl Multibee {
         self.network().session().changes.subscribe()
     }
 
-    /// Ends all connections and tasks, and waits until what was written is on the disk.
+    /// Ends all connections and tasks, and waits until what was written is on the disk. Other
+    /// devices have 5 seconds to take what waits for them.
     ///
     /// # Errors
     ///
     /// The disk is at fault.
     pub async fn close(self) -> Result<(), Error> {
+        let endpoint = &self.network().session().endpoint;
+        match endpoint.shutdown(Instant::now() + CLOSE_TIMEOUT).await {
+            Ok(()) => {}
+            Err(ShutdownError::Storage { source, .. }) => return Err(source.into()),
+            Err(late) => tracing::info!(%late, "closed before others had taken all"),
+        }
         let tasks = std::mem::take(&mut *self.network().tasks());
         let Tasks { taking_in, mut running, .. } = tasks;
         running.shutdown().await;
@@ -398,30 +406,5 @@ impl Multibee {
             let _ = taking_in.await;
         }
         self.sync_to_disk()
-    }
-}
-
-async fn accept(listener: TcpListener, endpoint: Endpoint) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let endpoint = endpoint.clone();
-                    connections.spawn(async move {
-                        // Without it, small messages would wait for each other.
-                        if stream.set_nodelay(true).is_ok() {
-                            let id = endpoint.connect(Role::Responder);
-                            endpoint.drive_connection(id, stream).await;
-                        }
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be taken");
-                    tokio::time::sleep(Duration::from_millis(REDIAL_MS.0)).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-        }
     }
 }

@@ -1,12 +1,15 @@
 //! What is known of each connected peer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use multibee_log::LogKey;
 use multibee_merge::Clock;
 use multibee_replica::{ChannelId, ConnectionId, Role};
 
 use crate::peer_message::Status;
+
+/// Connections that ended of which is known why.
+const GONE_MAX: usize = 1024;
 
 /// How far a connection has come.
 #[derive(Debug)]
@@ -97,11 +100,23 @@ pub(crate) struct Asked {
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     contacts: BTreeMap<ConnectionId, Contact>,
+    /// Connections that ended, the latest last: why is kept for those who wait to know.
+    gone: VecDeque<ConnectionId>,
 }
 
 impl Peers {
     pub(crate) fn set(&mut self, id: ConnectionId, contact: Contact) -> Option<Contact> {
-        self.contacts.insert(id, contact)
+        let is_gone = matches!(contact, Contact::Gone { .. });
+        let before = self.contacts.insert(id, contact);
+        if is_gone && !matches!(before, Some(Contact::Gone { .. })) {
+            self.gone.push_back(id);
+            if self.gone.len() > GONE_MAX
+                && let Some(forgotten) = self.gone.pop_front()
+            {
+                self.contacts.remove(&forgotten);
+            }
+        }
+        before
     }
 
     pub(crate) fn contact(&self, id: ConnectionId) -> Option<&Contact> {
@@ -199,6 +214,28 @@ mod tests {
         assert!(!peer.is_to_be_asked(key, 2, 9), "that was answered");
         assert!(peer.is_to_be_asked(key, 2, 20));
         assert!(peer.answered(&key) && peer.is_to_be_asked(key, 9, 20));
+    }
+
+    /// However many connections come and go, a bounded number of them is remembered, and those that
+    /// are there always.
+    #[test]
+    fn connections_that_ended_are_forgotten() {
+        let mut replicator = Replicator::new(ReplicatorOptions::default(), [0; 32]);
+        let mut peers = Peers::default();
+        let gone = || Contact::Gone { why: "it left".into() };
+        let mut connect = || replicator.connect(Role::Initiator, Instant::now());
+        let (here, first) = (connect(), connect());
+        peers.set(here, Contact::Stranger { why: String::new() });
+        peers.set(first, gone());
+        for _ in 1..GONE_MAX {
+            let id = connect();
+            peers.set(id, gone());
+            peers.set(id, gone());
+        }
+        assert!(peers.contact(first).is_some());
+        peers.set(connect(), gone());
+        assert!(peers.contact(first).is_none() && peers.contact(here).is_some());
+        assert_eq!(peers.contacts.len(), GONE_MAX + 1);
     }
 
     /// Digests are compared at equal clocks only; equal lengths of two histories are a divergence.

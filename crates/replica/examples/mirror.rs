@@ -4,26 +4,46 @@
 //! cargo run -p multibee-replica --example mirror -- KEY DIR HOST:PORT [LISTEN-ADDRESS]
 //! ```
 //!
-//! `KEY` is the log's key (52 characters, or 64 hex digits), `DIR` where the copy is or will
-//! be, `HOST:PORT` a peer that has the log: Multibee, or a Hypercore 10 or 11 that listens on
-//! plain TCP. With a listen address (`127.0.0.1:0` picks a port) others can fetch the copy from
-//! here, also while it is still being made.
+//! See `--help`. Stop it with Ctrl-D.
 
 use std::error::Error;
-use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use multibee_log::{FileStorage, Log, LogKey, LogOptions};
-use multibee_replica::{Endpoint, Event, EventReceiver, Replicator, ReplicatorOptions, Role};
-use tokio::net::{TcpListener, TcpStream};
+use multibee_replica::{
+    DialNews, DialOptions, Dialer, Endpoint, Event, EventReceiver, ListenLimits, Listener,
+    Replicator, ReplicatorOptions, Role,
+};
+
+const HELP: &str = "\
+Follows a log from one peer, keeps a copy in a directory, and serves it to others.
+
+usage: mirror KEY DIR HOST:PORT [LISTEN-ADDRESS]
+
+KEY             the log's key: 52 characters, or 64 hex digits
+DIR             where the copy is, or will be
+HOST:PORT       a peer that has the log: Multibee, or a Hypercore 10 or 11 that listens on plain
+                TCP; it is dialled again whenever the connection is lost
+LISTEN-ADDRESS  where others can fetch the copy from, also while it is still being made;
+                127.0.0.1:0 picks a port
+
+Ends when its input does (Ctrl-D), after all is sent and stored.";
+
+/// How long others have to take what waits for them at the end.
+const SHUTDOWN: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (key, dir, source, listen) = match args.as_slice() {
         [key, dir, source] => (key, dir, source, None),
-        [key, dir, source, listen] => (key, dir, source, Some(listen.parse()?)),
-        _ => return Err("usage: mirror KEY DIR HOST:PORT [LISTEN-ADDRESS]".into()),
+        [key, dir, source, listen] => (key, dir, source, Some(listen)),
+        [help] if help == "--help" || help == "-h" => {
+            println!("{HELP}");
+            return Ok(());
+        }
+        _ => return Err(HELP.into()),
     };
     let key: LogKey = key.parse()?;
     let log = open_copy(Path::new(dir), key)?;
@@ -36,16 +56,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (endpoint, events) = Endpoint::new(replicator);
 
     if let Some(address) = listen {
-        serve(&endpoint, address).await?;
+        let listener = Listener::bind(address, ListenLimits::default()).await?;
+        println!("listening on {}", listener.local_addr()?);
+        let endpoint = endpoint.clone();
+        tokio::spawn(async move { listener.run(&endpoint).await });
     }
-    let printer = tokio::spawn(report(endpoint.clone(), events, log));
-    let stream = TcpStream::connect(source).await?;
-    stream.set_nodelay(true)?;
-    let reason = endpoint.drive(stream, Role::Initiator).await;
-    println!("the source is gone: {reason}");
-    if listen.is_some() {
-        printer.await?;
+    let dialer = Dialer::new(source, DialOptions::default());
+    tokio::select! {
+        () = dialer.run(&endpoint, tell) => {}
+        () = report(&endpoint, events, &log) => {}
+        ended = end_of_input() => ended?,
     }
+    endpoint.shutdown(Instant::now() + SHUTDOWN).await?;
     Ok(())
 }
 
@@ -57,26 +79,19 @@ fn open_copy(dir: &Path, key: LogKey) -> Result<Log, multibee_log::Error> {
     }
 }
 
-/// Serves all who connect.
-async fn serve(endpoint: &Endpoint, address: SocketAddr) -> Result<(), Box<dyn Error>> {
-    let listener = TcpListener::bind(address).await?;
-    println!("listening on {}", listener.local_addr()?);
-    let endpoint = endpoint.clone();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let endpoint = endpoint.clone();
-            tokio::spawn(async move {
-                // Without this only latency suffers.
-                let _ = stream.set_nodelay(true);
-                endpoint.drive(stream, Role::Responder).await;
-            });
+fn tell(news: DialNews) {
+    match news {
+        DialNews::Failed { error, pause } => println!("no connection: {error}; again in {pause:?}"),
+        DialNews::Ended { reason, pause } => {
+            println!("the source is gone: {reason}; again in {pause:?}");
         }
-    });
-    Ok(())
+        // Whether it speaks the protocol is told by an event.
+        _ => {}
+    }
 }
 
-/// Offers the log on every connection, and tells how far it has come.
-async fn report(endpoint: Endpoint, mut events: EventReceiver, log: Log) {
+/// Offers the log to the source, and tells how far it has come.
+async fn report(endpoint: &Endpoint, mut events: EventReceiver, log: &Log) {
     let key = log.key();
     let mut whole_at = 0;
     while let Some(event) = events.recv().await {
@@ -98,4 +113,17 @@ async fn report(endpoint: Endpoint, mut events: EventReceiver, log: Log) {
             other => println!("{other:?}"),
         }
     }
+}
+
+/// Ends with the program's input.
+async fn end_of_input() -> std::io::Result<()> {
+    let (sender, ended) = tokio::sync::oneshot::channel();
+    // A thread of its own: nothing can take back a read of the terminal, and the runtime would wait
+    // for one of its own threads.
+    std::thread::spawn(move || {
+        let read = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        // Nobody waits any more only when the program is ending anyway.
+        let _ = sender.send(read.map(drop));
+    });
+    ended.await.unwrap_or(Ok(()))
 }

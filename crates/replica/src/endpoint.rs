@@ -1,8 +1,10 @@
-//! Runs a replicator over byte streams of tokio.
+//! Runs a replicator over TCP, other byte streams and transports of messages, on tokio.
 
 mod carrier;
+mod dialer;
 mod driver;
 mod events;
+mod listener;
 mod shutdown;
 
 use std::collections::BTreeMap;
@@ -12,7 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
+pub use self::dialer::{DialNews, DialOptions, Dialer, dial};
 pub use self::events::EventReceiver;
+pub use self::listener::Listener;
 pub use self::shutdown::ShutdownError;
 
 use self::carrier::{ByteStream, Carrier, Messages};
@@ -165,7 +169,7 @@ impl Endpoint {
     }
 
     /// As [`drive_connection`](Self::drive_connection), and tells when the handshake is done.
-    pub(crate) async fn drive_until_live<S>(
+    async fn drive_until_live<S>(
         &self,
         id: ConnectionId,
         stream: S,
@@ -243,6 +247,6 @@ impl Endpoint {
 }
 
 /// The time as the runtime has it, which tests may hold still.
-pub(crate) fn now() -> std::time::Instant {
+fn now() -> std::time::Instant {
     Instant::now().into_std()
 }

@@ -37,7 +37,9 @@ impl FrameReader {
             return Ok(None);
         }
         self.input.advance(LENGTH_LEN);
-        let body = self.input.split_to(len);
+        // What arrived last leaves nothing behind, so that an idle connection has no buffer.
+        let is_last = self.input.len() == len;
+        let body = if is_last { std::mem::take(&mut self.input) } else { self.input.split_to(len) };
         Ok(Some(body))
     }
 }
@@ -80,6 +82,16 @@ mod tests {
         reader.push(&[0xff, 0xff, 0xff, 1, 2, 3]);
         assert_eq!(reader.next_frame((1 << 24) - 1), Ok(None));
         assert!(reader.input.capacity() < 1024);
+    }
+
+    /// Once all frames are taken, nothing is kept of what they came in.
+    #[test]
+    fn idle_reader_has_no_buffer() {
+        let mut reader = FrameReader::default();
+        reader.push(&[1, 0, 0, 7, 2, 0, 0, 8, 9]);
+        assert_eq!(reader.next_frame(1024).unwrap().unwrap(), [7][..]);
+        assert_eq!(reader.next_frame(1024).unwrap().unwrap(), [8, 9][..]);
+        assert_eq!(reader.input.capacity(), 0);
     }
 
     proptest! {

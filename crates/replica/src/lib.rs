@@ -7,8 +7,11 @@
 //! signature before it is stored. The protocol is Hypercore's, versions 10 and 11.
 //!
 //! [`Replicator`] is all of that for any number of logs and connections, as a state machine: bytes
-//! and the time go in, bytes and [`Event`]s come out. It opens no socket and reads no clock;
-//! [`Endpoint`] runs it over anything that is `AsyncRead + AsyncWrite`.
+//! and the time go in, bytes and [`Event`]s come out. It opens no socket and reads no clock.
+//!
+//! [`Endpoint`] runs it, on tokio: over TCP by a [`Listener`] and by [`Dialer`]s that connect again;
+//! over any other byte stream; and over a [`FramedTransport`], which encrypts by itself. A [`Link`]
+//! says how a connection is set up, [`Admission`] who may connect at all.
 //!
 //! # What this crate does not do
 //!
@@ -22,7 +25,6 @@ mod capability;
 mod channel;
 mod connection;
 mod cuts;
-mod dialer;
 mod disputes;
 mod download;
 mod endpoint;
@@ -35,7 +37,6 @@ mod holdings;
 mod kin;
 mod limits;
 mod link;
-mod listener;
 mod log_state;
 mod message;
 mod mux;
@@ -60,13 +61,13 @@ mod wants;
 
 pub use admission::{Admission, Applicant};
 pub use capability::{capability, capability_matches};
-pub use dialer::{DialNews, DialOptions, Dialer, dial};
-pub use endpoint::{Endpoint, EventReceiver, ShutdownError};
+pub use endpoint::{
+    DialNews, DialOptions, Dialer, Endpoint, EventReceiver, Listener, ShutdownError, dial,
+};
 pub use event::{ChannelId, CloseReason, ConnectionId, Event, Fault};
 pub use fault::PeerFault;
 pub use framed::FramedTransport;
 pub use link::Link;
-pub use listener::Listener;
 pub use message::{ChannelHandshake, Message, NoDataReason, PROTOCOL, Sync};
 pub use mux::{LocalId, Mux, MuxEvent, RemoteId};
 pub use noise::{NoiseHandshake, Pattern, StaticKeys};

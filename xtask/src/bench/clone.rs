@@ -76,7 +76,7 @@ pub(super) fn serve(task: &Task) -> Result<()> {
 
 /// The client's process.
 pub(super) fn run(task: &Task) -> Result<Vec<Record>> {
-    let mut server = Server::start(task)?;
+    let mut server = Server::start(&task.with(Job::Serve))?;
     let offer: Offer = server.hear()?;
     let length = u64::from(task.n()) + 1;
     ensure!(offer.length == length, "the server has {} blocks, not {length}", offer.length);
@@ -168,32 +168,32 @@ fn endpoint(log: &Log, seed: [u8; 32]) -> (Endpoint, EventReceiver) {
     Endpoint::new(replicator)
 }
 
-fn tell(message: &impl Serialize) -> Result<()> {
+pub(super) fn tell(message: &impl Serialize) -> Result<()> {
     let mut output = io::stdout().lock();
     writeln!(output, "{}", serde_json::to_string(message)?)?;
     output.flush().context("cannot write to the client")
 }
 
 /// A server's process, as its client has it. It ends when this is dropped, since its input does.
-struct Server {
+pub(super) struct Server {
     process: Child,
     output: BufReader<ChildStdout>,
 }
 
 impl Server {
-    fn start(task: &Task) -> Result<Self> {
-        let mut process = runner::spawn(&task.with(Job::Serve))?;
+    pub(super) fn start(task: &Task) -> Result<Self> {
+        let mut process = runner::spawn(task)?;
         let output = process.stdout.take().context("the server has no output")?;
         Ok(Self { process, output: BufReader::new(output) })
     }
 
-    fn hear<T: DeserializeOwned>(&mut self) -> Result<T> {
+    pub(super) fn hear<T: DeserializeOwned>(&mut self) -> Result<T> {
         let mut line = String::new();
         self.output.read_line(&mut line)?;
         serde_json::from_str(&line).with_context(|| format!("the server said {line:?}"))
     }
 
-    fn stop(mut self) -> Result<Account> {
+    pub(super) fn stop<T: DeserializeOwned>(mut self) -> Result<T> {
         drop(self.process.stdin.take());
         let account = self.hear()?;
         let status = self.process.wait()?;

@@ -35,6 +35,8 @@ pub(super) enum Workload {
     /// Load a tree with ten million entries in ascending order, or a million at random, and open it.
     /// Not run by peers, and only if named: it takes minutes and gigabytes.
     L3,
+    /// Hold idle connections. Not run by peers.
+    N1,
 }
 
 impl Workload {
@@ -136,6 +138,10 @@ pub(super) enum Job {
     Clone,
     /// W8, the server's side: started by the client.
     Serve,
+    /// N1, the clients' side.
+    Idle,
+    /// N1, the server's side: started by the client.
+    IdleServe,
     /// L1's data.
     WriteLong,
     /// L1.
@@ -177,7 +183,8 @@ impl Job {
         }
         jobs.extend(layers.map(|layer| Self::Get { layer }));
         jobs.extend(layers.map(|layer| Self::Scan { layer }));
-        jobs.extend([Self::Overwrite, Self::Diff, Self::Clone, Self::OpenLong, Self::Verify]);
+        jobs.extend([Self::Overwrite, Self::Diff, Self::Clone, Self::Idle]);
+        jobs.extend([Self::OpenLong, Self::Verify]);
         for order in [Order::Ascending, Order::Random] {
             jobs.extend([Self::LoadLarge { order }, Self::OpenLarge { order }]);
         }
@@ -193,6 +200,7 @@ impl Job {
             Self::Get { .. } => Workload::W5,
             Self::Scan { .. } => Workload::W6,
             Self::Clone | Self::Serve => Workload::W8,
+            Self::Idle | Self::IdleServe => Workload::N1,
             Self::WriteLong | Self::OpenLong => Workload::L1,
             Self::Verify => Workload::L2,
             Self::Overwrite | Self::Diff => Workload::W7,
@@ -210,6 +218,8 @@ impl Job {
             | Self::PutBatch { .. }
             | Self::WriteLong
             | Self::LoadLarge { .. }
+            | Self::Idle
+            | Self::IdleServe
             | Self::Verify => None,
             Self::Diff => Some(Self::Overwrite),
             Self::OpenLarge { order } => Some(Self::LoadLarge { order }),
@@ -235,7 +245,7 @@ impl Job {
             // Beyond the caches each put waits for several reads: ten times this takes half an hour.
             Self::LoadLarge { order: Order::Random } => 1_000_000,
             Self::OpenLong | Self::OpenLarge { .. } => 1,
-            Self::Overwrite | Self::Diff => 1_000,
+            Self::Overwrite | Self::Diff | Self::Idle | Self::IdleServe => 1_000,
             Self::Append { batch: 1, durability: Durability::Immediate }
             | Self::AppendFloor { batch: 1, durability: Durability::Immediate }
             | Self::PutSingle { durability: Durability::Immediate, .. } => 5_000,
@@ -278,7 +288,8 @@ impl fmt::Display for Job {
             Self::LoadLarge { order } => write!(f, "{workload:?}-load-{order}"),
             Self::OpenLarge { order } => write!(f, "{workload:?}-open-{order}"),
             Self::Clone => write!(f, "{workload:?}-clone"),
-            Self::Serve => write!(f, "{workload:?}-serve"),
+            Self::Serve | Self::IdleServe => write!(f, "{workload:?}-serve"),
+            Self::Idle => write!(f, "{workload:?}-idle"),
         }
     }
 }
@@ -355,7 +366,7 @@ mod tests {
     #[test]
     fn jobs_have_names_of_their_own() {
         let mut names: Vec<_> = Job::all().iter().map(Job::to_string).collect();
-        names.push(Job::Serve.to_string());
+        names.extend([Job::Serve, Job::IdleServe].map(|job| job.to_string()));
         let count = names.len();
         names.sort();
         names.dedup();

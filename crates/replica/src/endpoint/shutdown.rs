@@ -55,7 +55,7 @@ impl Endpoint {
     }
 
     /// Ends when the endpoint is being shut down.
-    pub(crate) async fn stopping(&self) {
+    pub(super) async fn stopping(&self) {
         let mut stopping = self.inner.stopping.subscribe();
         // An error means that the endpoint is gone, which `self` keeps from happening.
         let _ = stopping.wait_for(|stopping| *stopping).await;

@@ -1,6 +1,11 @@
-//! The tokio driver over a pipe in memory and over TCP.
+//! The tokio driver over pipes in memory and over TCP.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod ending;
+mod keyed;
+mod pipe;
+mod tcp;
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::task::JoinSet;
 
-use crate::endpoint::Endpoint;
+use super::Endpoint;
 use crate::link::Link;
 use crate::secure::Role;
 use crate::slots::{ListenLimits, Slot, Slots};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpStream, ToSocketAddrs};
 
-use crate::endpoint::{Endpoint, now};
+use super::{Endpoint, now};
 use crate::event::{CloseReason, ConnectionId};
 use crate::link::Link;
 use crate::redial::{Redial, RedialOptions};
