@@ -39,7 +39,8 @@ pub enum Durability {
     /// Once it is handed to the operating system. It is on disk after [`Log::sync`].
     Buffered,
     /// Once it is in memory. It goes to the operating system in pieces of a mebibyte, and when the
-    /// log is closed; it is on disk after [`Log::sync`].
+    /// log is closed; it is on disk after [`Log::sync`]. (The tree nodes of large appends go to the
+    /// system at once. They mean nothing before the rest is there.)
     None,
 }
 
