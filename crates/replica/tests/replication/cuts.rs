@@ -288,6 +288,24 @@ fn forks_that_are_not_proven_cost_next_to_nothing() {
     assert_whole_copy(&ours, &theirs);
 }
 
+/// A remote that moves on to yet another fork while its answer is awaited is asked for that one
+/// instead.
+#[test]
+fn newest_fork_of_a_remote_is_asked_for() {
+    let (mut hand, ours, theirs) = hand_with_fork();
+    hand.say(&fork_ahead(&ours));
+    let (before, _) = hand.requests().remove(0);
+    ours.truncate(45).unwrap();
+    hand.say(&fork_ahead(&ours));
+    let heard = hand.heard();
+    assert!(heard.contains(&Message::Cancel { request: before }));
+    let asked = heard.iter().filter_map(|message| match message {
+        Message::Request { fork, .. } => Some(*fork),
+        _ => None,
+    });
+    assert_eq!((asked.collect::<Vec<_>>(), theirs.fork()), (vec![2], 0));
+}
+
 /// A remote that stalls in the midst of a search is asked again a few times and then hung up on;
 /// meanwhile another remote is followed.
 #[test]
