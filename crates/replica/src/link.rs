@@ -160,6 +160,13 @@ impl Wire {
         }
     }
 
+    /// Gives back the memory that only a busy connection needs.
+    pub(crate) fn rest(&mut self) {
+        if let Self::Stream(stream) = self {
+            stream.rest();
+        }
+    }
+
     /// Sends a message that the remote drops, if any can be sent yet.
     pub(crate) fn send_keepalive(&mut self) {
         match self {

@@ -252,6 +252,14 @@ impl SecureStream {
         }
     }
 
+    /// Gives back the memory that only a busy connection needs.
+    pub(crate) fn rest(&mut self) {
+        self.input.rest();
+        if self.output.is_empty() {
+            self.output = VecDeque::new();
+        }
+    }
+
     /// Takes the next bytes to write to the connection.
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
         let bytes = self.output.pop_front()?;

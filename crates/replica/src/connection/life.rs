@@ -99,6 +99,7 @@ impl Connection {
             return;
         }
         if self.keepalive_at(&shared.options).is_some_and(|at| at <= now) {
+            self.wire.rest();
             self.wire.send_keepalive();
             self.last_out = now;
         }

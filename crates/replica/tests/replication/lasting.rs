@@ -72,6 +72,33 @@ fn remote_that_takes_nothing_is_given_up() {
     assert_eq!(closed(&net, 0), Some(CloseReason::Silence));
 }
 
+/// While so much waits that the remote is not listened to, its silence means nothing, also at the
+/// moment when it is listened to again.
+#[test]
+fn remote_that_is_not_listened_to_may_be_silent() {
+    let mut net = Network::new(2);
+    let wire = net.connect(0, 1);
+    let near = net.id(wire, 0);
+    net.run();
+    let channel = net.nodes[0].replicator.open_channel(near, "p", b"", b"");
+    let waiting = (4 << 20) + (100 << 10);
+    for _ in 0..waiting >> 10 {
+        net.nodes[0].replicator.send(near, channel, 0, vec![0; 1024]);
+    }
+    assert!(!net.nodes[0].replicator.wants_read(near));
+    let start = net.now;
+    while !net.nodes[0].replicator.wants_read(near) {
+        net.now += 50 * SECOND;
+        net.nodes[0].replicator.handle_timeout(net.now);
+        net.nodes[0].replicator.poll_transmit(near).unwrap();
+    }
+    assert!(net.now - start > 60 * SECOND);
+    net.now += SECOND;
+    net.nodes[0].replicator.handle_timeout(net.now);
+    net.take_events();
+    assert_eq!(closed(&net, 0), None);
+}
+
 /// An owner that does not read for its own reasons can say so, and the remote is not blamed.
 #[test]
 fn owner_that_did_not_read_can_forgive() {
