@@ -16,6 +16,7 @@ use crate::limits::{EXTENSION_NAME_LEN_MAX, EXTENSION_PAYLOAD_LEN_MAX};
 use crate::log_state::{Effect, LogState};
 use crate::message::{Message, Sync};
 use crate::options::ReplicatorOptions;
+use crate::pace::Pace;
 use crate::ranges::RangeSet;
 use crate::reorgs::Reorgs;
 use crate::upload::Upload;
@@ -78,6 +79,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) extensions: &'a BTreeSet<String>,
     pub(crate) state: &'a mut LogState,
     pub(crate) budget: &'a mut PageBudget,
+    pub(crate) pace: &'a mut Pace,
     pub(crate) out: &'a mut Vec<Message>,
     pub(crate) effects: &'a mut Vec<Effect>,
 }
@@ -235,6 +237,7 @@ impl Channel {
             cx.out.extend(request.map(|request| Message::Cancel { request }));
             self.download.note_silence()?;
         }
+        self.remote.holdings.readmit(cx.now, cx.budget);
         self.download.handle_timeout(cx)
     }
 
@@ -242,7 +245,8 @@ impl Channel {
     pub(crate) fn deadline(&self, options: &ReplicatorOptions) -> Option<Instant> {
         let asked = [self.dispute.asked_at(), self.reorgs.asked_at()].into_iter().flatten();
         let late = asked.map(|at| at + options.upgrade_timeout);
-        late.chain(self.download.deadline(options)).min()
+        let readmission = self.remote.holdings.readmission_at();
+        late.chain(self.download.deadline(options)).chain(readmission).min()
     }
 
     /// Ends the channel: what was asked of this remote may be asked of others.
@@ -251,6 +255,16 @@ impl Channel {
         let _ = self.dispute.fail(cx);
         self.download.abandon(cx);
         self.remote.holdings.clear(cx.budget);
+    }
+
+    /// Whether there may be something to ask of this remote.
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.download.is_hungry()
+    }
+
+    /// Whether a reader at the remote waits for an answer.
+    pub(crate) fn has_urgent(&self) -> bool {
+        self.upload.has_urgent()
     }
 
     /// Requests of the remote that wait.

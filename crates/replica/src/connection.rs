@@ -23,6 +23,7 @@ use crate::message::{Message, NoDataReason};
 use crate::mux::{LocalId, Mux, RemoteId};
 use crate::noise::StaticKeys;
 use crate::options::ReplicatorOptions;
+use crate::pace::Pace;
 use crate::secure::Role;
 use crate::stats::ConnectionStats;
 use requested::Requested;
@@ -77,6 +78,7 @@ pub(crate) struct Connection {
     /// The remote gets no logs, whatever it knows.
     is_barred: bool,
     budget: PageBudget,
+    pace: Pace,
     /// Requests that wait, of all logs.
     pending_count: usize,
     /// Where the next round of serving starts, so that no log starves another.
@@ -147,6 +149,7 @@ impl Connection {
             offers: BTreeSet::new(),
             is_barred: false,
             budget: PageBudget::default(),
+            pace: Pace::default(),
             pending_count: 0,
             serve_first: None,
             last_in: shared.now(),
@@ -354,6 +357,7 @@ impl Connection {
             extensions: &shared.extensions,
             state,
             budget: &mut self.budget,
+            pace: &mut self.pace,
             out: &mut out,
             effects: &mut effects,
         };
@@ -410,10 +414,15 @@ impl Connection {
             return;
         }
         self.is_dirty = false;
+        let channels = self.logs.values().filter_map(|log| log.channel.as_ref());
+        self.pace.share_among(channels.filter(|channel| channel.is_hungry()).count());
         let first = self.serve_first.take();
         let (before, after): (Vec<LogKey>, Vec<LogKey>) =
             self.logs.keys().partition(|&key| first.is_some_and(|first| *key < first));
-        for key in after.into_iter().chain(before) {
+        let mut order: Vec<LogKey> = after.into_iter().chain(before).collect();
+        // What readers wait for goes before the downloads of other logs.
+        order.sort_by_key(|key| !self.channel(key).is_some_and(Channel::has_urgent));
+        for key in order {
             self.with_channel(&key, shared, |channel, cx| channel.pump(&mut room, cx));
             if room == 0 && self.serve_first.is_none() {
                 self.serve_first = self.logs.range(key..).nth(1).map(|(&next, _)| next);

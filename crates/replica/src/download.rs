@@ -10,14 +10,14 @@ use crate::channel::{Cx, Remote};
 use crate::event::{Event, Fault};
 use crate::forecast::Forecast;
 use crate::limits::{
-    IN_FLIGHT_LEN, IN_FLIGHT_MIN, REQUEST_AGE_MAX, TIMEOUTS_MAX, WANT_BLOCKS_MAX, WINDOW_MAX,
+    IN_FLIGHT_LEN, REQUEST_AGE_MAX, TIMEOUTS_MAX, WANT_BLOCKS_MAX, WINDOW_FLOOR, WINDOW_MAX,
 };
 use crate::log_state::{Blame, Effect};
 use crate::message::Message;
 use crate::options::ReplicatorOptions;
 use crate::ranges::RangeSet;
 use crate::upgrades::Upgrades;
-use crate::wants::Next;
+use crate::wants::{Next, Seeker};
 
 /// Requests under way, and answers that wait to be stored.
 #[derive(Debug, Default)]
@@ -51,8 +51,8 @@ impl Download {
     /// When [`handle_timeout`](Self::handle_timeout) or [`fill`](Self::fill) has something to do.
     pub(crate) fn deadline(&self, options: &ReplicatorOptions) -> Option<Instant> {
         let block = self.in_flight.first_key_value().map(|(_, asked)| {
-            let quiet_until = self.quiet_since(asked.at) + options.request_timeout;
-            quiet_until.min(asked.at + REQUEST_AGE_MAX)
+            let quiet_until = self.quiet_since(asked.mark.at) + options.request_timeout;
+            quiet_until.min(asked.mark.at + REQUEST_AGE_MAX)
         });
         let upgrade =
             self.upgrades.asked_at().map(|at| self.quiet_since(at) + options.upgrade_timeout);
@@ -67,14 +67,10 @@ impl Download {
         }
     }
 
-    /// Asks for blocks until the window is full or nothing is left to ask of this remote.
+    /// Asks for blocks until the window is full or nothing is left to ask of this remote. For what
+    /// readers wait for the window is as wide as it may ever be.
     pub(crate) fn fill(&mut self, remote: &Remote, cx: &mut Cx<'_>) -> Result<(), Error> {
         if remote.sync.fork != cx.state.log.fork() {
-            return Ok(());
-        }
-        let window = self.window(remote, cx);
-        if self.in_flight.len() >= window {
-            self.idle = None;
             return Ok(());
         }
         let mut limit = provable_len(remote, cx)?;
@@ -91,13 +87,24 @@ impl Download {
             return Ok(());
         }
         self.idle = None;
-        while self.in_flight.len() < window {
-            match cx.state.wants.next(cx.connection, &remote.holdings, limit, cx.now) {
+        let (round_trip, patience) = (cx.pace.round_trip(), cx.pace.patience());
+        let (connection, now, known) = (cx.connection, cx.now, (&remote.holdings, limit));
+        cx.state.wants.roster().enter(connection, round_trip, patience, known, now);
+        let most = self.window_max(remote, cx);
+        while self.in_flight.len() < most {
+            let is_full = cx.pace.room(self.in_flight.len(), self.mean_len(cx)) == 0;
+            let holdings = &remote.holdings;
+            let seeker = Seeker { connection, holdings, limit, now, is_full };
+            match cx.state.wants.next(seeker) {
                 // It came by other means.
                 Next::Block { block, .. } if cx.state.log.has(block) => {
                     cx.state.wants.stored(block, None);
                 }
                 Next::Block { block, priority } => self.ask_block(block, priority, cx)?,
+                Next::Nothing { .. } if is_full => {
+                    cx.pace.note_full();
+                    break;
+                }
                 Next::Nothing { look_again } => {
                     let idle = Idle { wants_version, holdings_version, limit, look_again };
                     self.idle = Some(idle);
@@ -106,7 +113,16 @@ impl Download {
                 }
             }
         }
+        let has_room = self.in_flight.len() < most;
+        if cx.state.wants.looked(connection, has_room) {
+            cx.effects.push(Effect::Freed);
+        }
         Ok(())
+    }
+
+    /// Whether it may have more to ask for, or waits for something.
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.idle.is_none() || !self.in_flight.is_empty()
     }
 
     /// Takes the answer to a request; late ones are ignored.
@@ -122,8 +138,9 @@ impl Download {
             self.store(cx)?;
             return self.upgrades.handle_data(&proof, cx);
         }
-        let Some(asked) = self.in_flight.remove(&id) else { return Ok(()) };
+        let Some(asked) = self.take_in_flight(id, cx) else { return Ok(()) };
         self.note_answer(cx);
+        cx.pace.answered(asked.mark, 1, cx.now);
         let Some(block) = proof.block.as_ref().filter(|_| proof.fork == cx.state.log.fork()) else {
             self.refused(id, asked, remote, cx);
             return Ok(());
@@ -149,7 +166,7 @@ impl Download {
         if self.upgrades.is_asked(id) {
             self.note_answer(cx);
             self.upgrades.fail(cx);
-        } else if let Some(asked) = self.in_flight.remove(&id) {
+        } else if let Some(asked) = self.take_in_flight(id, cx) {
             self.note_answer(cx);
             self.refused(id, asked, remote, cx);
         }
@@ -202,7 +219,7 @@ impl Download {
     pub(crate) fn cancel(&mut self, block: u64, cx: &mut Cx<'_>) {
         let found = self.in_flight.iter().find(|(_, asked)| asked.block == block);
         let Some((&id, &asked)) = found else { return };
-        self.in_flight.remove(&id);
+        self.take_in_flight(id, cx);
         self.forecast.settle(id, asked.block, asked.levels);
         self.arrivals.release(id);
         cx.out.push(Message::Cancel { request: id });
@@ -226,15 +243,16 @@ impl Download {
             .iter()
             .map(|(&id, &asked)| (id, asked))
             .take_while(|(_, asked)| {
-                is_late(self.quiet_since(asked.at), cx.options.request_timeout)
-                    || is_late(asked.at, REQUEST_AGE_MAX)
+                is_late(self.quiet_since(asked.mark.at), cx.options.request_timeout)
+                    || is_late(asked.mark.at, REQUEST_AGE_MAX)
             })
             .collect();
         if late.is_empty() {
             return Ok(());
         }
         for (id, asked) in late {
-            self.in_flight.remove(&id);
+            self.take_in_flight(id, cx);
+            cx.state.wants.roster().note_miss(cx.connection);
             self.forecast.settle(id, asked.block, asked.levels);
             self.arrivals.release(id);
             cx.state.wants.give_back(asked.block, cx.connection);
@@ -249,6 +267,8 @@ impl Download {
     pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
         let waiting = self.arrivals.take_all().into_iter().map(|arrival| arrival.asked.block);
         let in_flight = std::mem::take(&mut self.in_flight);
+        cx.pace.settled(in_flight.len());
+        cx.state.wants.roster().leave(cx.connection);
         for block in waiting.chain(in_flight.into_values().map(|asked| asked.block)) {
             cx.state.wants.give_back(block, cx.connection);
         }
@@ -284,26 +304,36 @@ impl Download {
         self.last_id
     }
 
-    /// How many requests may be under way: fewer when blocks are large, one when the remote has
-    /// left requests unanswered.
-    fn window(&self, remote: &Remote, cx: &Cx<'_>) -> usize {
+    fn take_in_flight(&mut self, id: u64, cx: &mut Cx<'_>) -> Option<Asked> {
+        let asked = self.in_flight.remove(&id)?;
+        cx.pace.settled(1);
+        Some(asked)
+    }
+
+    /// How many requests may be under way at the very most: fewer when blocks are large, one when
+    /// the remote has left requests unanswered.
+    fn window_max(&self, remote: &Remote, cx: &Cx<'_>) -> usize {
         if self.silent_rounds > 0 {
             return 1;
         }
         let most = if remote.is_kin { cx.options.window } else { cx.options.foreign_window };
-        // The sizes that came lately, and until some have come those of the whole log.
-        let log_mean = cx.state.log.byte_len() / cx.state.log.len().max(1);
-        let mean = if self.block_len_mean == 0 { log_mean } else { self.block_len_mean };
-        let by_len = IN_FLIGHT_LEN / mean.max(1);
-        let by_len = usize::try_from(by_len).unwrap_or(usize::MAX);
-        by_len.clamp(IN_FLIGHT_MIN, WINDOW_MAX).min(most)
+        let by_len = usize::try_from(IN_FLIGHT_LEN / self.mean_len(cx)).unwrap_or(usize::MAX);
+        by_len.clamp(WINDOW_FLOOR, WINDOW_MAX).min(most)
+    }
+
+    /// The mean of the sizes that came lately, and until some have come of those of the whole log.
+    fn mean_len(&self, cx: &Cx<'_>) -> u64 {
+        let log_mean = || cx.state.log.byte_len() / cx.state.log.len().max(1);
+        let mean = if self.block_len_mean == 0 { log_mean() } else { self.block_len_mean };
+        mean.max(1)
     }
 
     fn ask_block(&mut self, block: u64, priority: u64, cx: &mut Cx<'_>) -> Result<(), Error> {
         let id = self.take_id();
         let (levels, after) = self.levels(block, priority, cx)?;
         self.forecast.expect(id, block, levels);
-        self.in_flight.insert(id, Asked { block, levels, after, at: cx.now });
+        let mark = cx.pace.asked(1, cx.now);
+        self.in_flight.insert(id, Asked { block, levels, after, mark });
         cx.state.stats.requests_out += 1;
         let request = Request {
             block: Some(RequestBlock { index: block, nodes: levels }),
@@ -353,6 +383,7 @@ impl Download {
         let Asked { block, levels, .. } = arrival.asked;
         self.forecast.settle(arrival.id, block, levels);
         cx.state.plain.remove(&block);
+        cx.state.wants.roster().note_hit(cx.connection);
         for other in cx.state.wants.stored(block, Some(cx.connection)) {
             cx.effects.push(Effect::Cancel(other, block));
         }
@@ -393,7 +424,8 @@ impl Download {
     fn refused(&mut self, id: u64, asked: Asked, remote: &mut Remote, cx: &mut Cx<'_>) {
         self.forecast.settle(id, asked.block, asked.levels);
         self.arrivals.release(id);
-        remote.holdings.remove(asked.block..asked.block + 1, cx.budget);
+        remote.holdings.refuse(asked.block, cx.now, cx.budget);
+        cx.state.wants.roster().note_miss(cx.connection);
         if cx.state.wants.give_back(asked.block, cx.connection) {
             cx.effects.push(Effect::Freed);
         }
