@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use multibee_log::compact::{Reader, put_buffer};
@@ -19,6 +19,7 @@ use crate::options::ReplicatorOptions;
 use crate::pace::Pace;
 use crate::ranges::RangeSet;
 use crate::reorgs::Reorgs;
+use crate::stats::RemoteProgress;
 use crate::upload::Upload;
 
 /// A log on a connection, from the check of the remote's capability on.
@@ -257,9 +258,30 @@ impl Channel {
         self.remote.holdings.clear(cx.budget);
     }
 
+    /// What this remote does for the download.
+    pub(crate) fn progress(&self, round_trip: Option<Duration>, now: Instant) -> RemoteProgress {
+        let (meter, in_flight) = self.download.progress();
+        let rates = meter.rates(now);
+        RemoteProgress {
+            length: self.remote.sync.length,
+            received: meter.blocks,
+            received_bytes: meter.bytes,
+            in_flight: in_flight as u64,
+            blocks_per_s: rates.blocks,
+            bytes_per_s: rates.bytes,
+            round_trip,
+        }
+    }
+
     /// Whether there may be something to ask of this remote.
     pub(crate) fn is_hungry(&self) -> bool {
         self.download.is_hungry()
+    }
+
+    /// Blocks that are asked of this remote.
+    pub(crate) fn in_flight_count(&self) -> usize {
+        let (_, in_flight) = self.download.progress();
+        in_flight
     }
 
     /// Whether a reader at the remote waits for an answer.

@@ -14,6 +14,7 @@ use crate::limits::{
 };
 use crate::log_state::{Blame, Effect};
 use crate::message::Message;
+use crate::meter::Meter;
 use crate::options::ReplicatorOptions;
 use crate::ranges::RangeSet;
 use crate::upgrades::Upgrades;
@@ -27,6 +28,7 @@ pub(crate) struct Download {
     in_flight: BTreeMap<u64, Asked>,
     forecast: Forecast,
     arrivals: Arrivals,
+    meter: Meter,
     upgrades: Upgrades,
     last_answer: Option<Instant>,
     /// How often in a row all requests ran out of time.
@@ -120,6 +122,11 @@ impl Download {
         Ok(())
     }
 
+    /// What has come, and how many blocks are under way.
+    pub(crate) fn progress(&self) -> (Meter, usize) {
+        (self.meter, self.in_flight.len())
+    }
+
     /// Whether it may have more to ask for, or waits for something.
     pub(crate) fn is_hungry(&self) -> bool {
         self.idle.is_none() || !self.in_flight.is_empty()
@@ -205,6 +212,7 @@ impl Download {
                     self.settle(&arrival, cx);
                     stored.insert(asked.block..asked.block + 1);
                     note_stored(&arrival, cx);
+                    self.meter.note(arrival.len() as u64, cx.now);
                 }
                 Err(error) => outcome = outcome.and(self.not_stored(&arrival, error, cx)),
             }
@@ -273,7 +281,7 @@ impl Download {
             cx.state.wants.give_back(block, cx.connection);
         }
         self.upgrades.give_up(cx);
-        *self = Self { last_id: self.last_id, ..Self::default() };
+        *self = Self { last_id: self.last_id, meter: self.meter, ..Self::default() };
         cx.effects.push(Effect::Freed);
     }
 
@@ -318,7 +326,10 @@ impl Download {
         }
         let most = if remote.is_kin { cx.options.window } else { cx.options.foreign_window };
         let by_len = usize::try_from(IN_FLIGHT_LEN / self.mean_len(cx)).unwrap_or(usize::MAX);
-        by_len.clamp(WINDOW_FLOOR, WINDOW_MAX).min(most)
+        let by_len = by_len.clamp(WINDOW_FLOOR, WINDOW_MAX);
+        // No more than comes in a second: what waits for the limit would look like silence.
+        let by_rate = cx.options.download_limit.map_or(u64::MAX, |rate| rate / self.mean_len(cx));
+        by_len.min(most).min(usize::try_from(by_rate).unwrap_or(usize::MAX)).max(1)
     }
 
     /// The mean of the sizes that came lately, and until some have come of those of the whole log.
@@ -443,6 +454,7 @@ impl Download {
 
 fn note_stored(arrival: &Arrival, cx: &mut Cx<'_>) {
     let block = arrival.proof.block.as_ref();
+    cx.state.meter.note(arrival.len() as u64, cx.now);
     cx.state.stats.blocks_in += 1;
     cx.state.stats.block_bytes_in += block.map_or(0, |block| block.value.len() as u64);
     cx.state.stats.nodes_in += block.map_or(0, |block| block.nodes.len() as u64);

@@ -1,5 +1,6 @@
 //! What a replicator tells its owner.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use multibee_log::LogKey;
 
 use crate::fault::PeerFault;
 use crate::secure::Role;
+use crate::stats::{Progress, RemoteProgress};
 
 /// One connection of a [`Replicator`](crate::Replicator). Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,6 +150,16 @@ pub enum Event {
         theirs: u64,
         /// Who showed it, perhaps only passing it on.
         from: ConnectionId,
+    },
+    /// The download of a log has got on, or its rate has changed. Told if
+    /// [`progress_interval`](crate::ReplicatorOptions::progress_interval) is set.
+    Progress {
+        /// The log.
+        key: LogKey,
+        /// The whole of it.
+        progress: Progress,
+        /// The share of each remote with which it is open.
+        remotes: BTreeMap<ConnectionId, RemoteProgress>,
     },
     /// A block was verified and stored.
     Stored {

@@ -28,6 +28,8 @@ pub(super) enum Workload {
     W7,
     /// Clone over a connection.
     W8,
+    /// Get single entries over a connection.
+    W9,
     /// Open a log of ten million blocks. Not run by peers.
     L1,
     /// Check a download against a log's tree. Not run by peers.
@@ -134,8 +136,10 @@ pub(super) enum Job {
     OpenLarge { order: Order },
     /// W8, the client's side.
     Clone,
-    /// W8, the server's side: started by the client.
+    /// W8 and W9, the server's side: started by the client.
     Serve,
+    /// W9, the client's side.
+    Sparse { round_trip_ms: u32, is_hinted: bool },
     /// L1's data.
     WriteLong,
     /// L1.
@@ -177,7 +181,12 @@ impl Job {
         }
         jobs.extend(layers.map(|layer| Self::Get { layer }));
         jobs.extend(layers.map(|layer| Self::Scan { layer }));
-        jobs.extend([Self::Overwrite, Self::Diff, Self::Clone, Self::OpenLong, Self::Verify]);
+        jobs.extend([Self::Overwrite, Self::Diff, Self::Clone]);
+        for round_trip_ms in [0, 20] {
+            let sparse = |is_hinted| Self::Sparse { round_trip_ms, is_hinted };
+            jobs.extend([false, true].map(sparse));
+        }
+        jobs.extend([Self::OpenLong, Self::Verify]);
         for order in [Order::Ascending, Order::Random] {
             jobs.extend([Self::LoadLarge { order }, Self::OpenLarge { order }]);
         }
@@ -193,6 +202,7 @@ impl Job {
             Self::Get { .. } => Workload::W5,
             Self::Scan { .. } => Workload::W6,
             Self::Clone | Self::Serve => Workload::W8,
+            Self::Sparse { .. } => Workload::W9,
             Self::WriteLong | Self::OpenLong => Workload::L1,
             Self::Verify => Workload::L2,
             Self::Overwrite | Self::Diff => Workload::W7,
@@ -220,7 +230,7 @@ impl Job {
             Self::Get { layer } | Self::Scan { layer } => {
                 Some(Self::PutBatch { layer, durability })
             }
-            Self::Overwrite | Self::Clone | Self::Serve => {
+            Self::Overwrite | Self::Clone | Self::Serve | Self::Sparse { .. } => {
                 Some(Self::PutBatch { layer: Layer::Tree, durability })
             }
         }
@@ -235,6 +245,7 @@ impl Job {
             // Beyond the caches each put waits for several reads: ten times this takes half an hour.
             Self::LoadLarge { order: Order::Random } => 1_000_000,
             Self::OpenLong | Self::OpenLarge { .. } => 1,
+            Self::Sparse { .. } => 100,
             Self::Overwrite | Self::Diff => 1_000,
             Self::Append { batch: 1, durability: Durability::Immediate }
             | Self::AppendFloor { batch: 1, durability: Durability::Immediate }
@@ -278,6 +289,10 @@ impl fmt::Display for Job {
             Self::LoadLarge { order } => write!(f, "{workload:?}-load-{order}"),
             Self::OpenLarge { order } => write!(f, "{workload:?}-open-{order}"),
             Self::Clone => write!(f, "{workload:?}-clone"),
+            Self::Sparse { round_trip_ms, is_hinted } => {
+                let hints = if *is_hinted { "-hints" } else { "" };
+                write!(f, "{workload:?}-{round_trip_ms}ms{hints}")
+            }
             Self::Serve => write!(f, "{workload:?}-serve"),
         }
     }

@@ -46,7 +46,7 @@ fn clone_goes_on_after_a_cut_anywhere() {
         net.run();
         assert_holds(&theirs, 0..30);
         assert_eq!(net.nodes[1].replicator.stats().logs[&ours.key()].blocks_in, 30);
-        assert_eq!(net.nodes[1].replicator.progress(&ours.key()).wanted, 0);
+        assert_eq!(net.nodes[1].replicator.progress(&ours.key()).remaining, 0);
         net.nodes.iter().for_each(|node| node.assert_no_faults());
     }
 }
@@ -194,5 +194,5 @@ fn unwanted_blocks_do_not_come() {
     net.run();
     assert!(theirs.contiguous_len() < 2000);
     let progress = net.nodes[1].replicator.progress(&key);
-    assert_eq!((progress.wanted, progress.in_flight), (0, 0));
+    assert_eq!((progress.remaining, progress.in_flight), (0, 0));
 }
