@@ -139,7 +139,9 @@ impl Session {
                 self.message(state, id, ty, payload);
             }
             NetEvent::ChannelClosed { id, .. } => self.endpoint.with(|r| r.close(id)),
-            NetEvent::Stored { .. } => state.blocks_downloaded += 1,
+            NetEvent::Stored { blocks, .. } => {
+                state.blocks_downloaded += blocks.end - blocks.start;
+            }
             NetEvent::Fault { fault, .. } => {
                 let _ = self.events.send(Event::PeerFault { why: fault.to_string() });
             }

@@ -12,6 +12,7 @@ use crate::disputes::Dispute;
 use crate::download::Download;
 use crate::event::{ConnectionId, Event, Fault};
 use crate::holdings::{Holdings, PageBudget};
+use crate::kin::{KIN_EXTENSION, KIN_VERSION, KinMessage};
 use crate::limits::{EXTENSION_NAME_LEN_MAX, EXTENSION_PAYLOAD_LEN_MAX};
 use crate::log_state::{Effect, LogState};
 use crate::message::{Message, Sync};
@@ -65,6 +66,8 @@ pub(crate) struct Remote {
     is_synced: bool,
     /// It is a Multibee replicator: it answers what it cannot prove with noData.
     pub(crate) is_kin: bool,
+    /// It answers requests for runs.
+    pub(crate) gives_runs: bool,
     /// The name of its last extension message, which one without a name repeats.
     extension: String,
     pub(crate) holdings: Holdings,
@@ -108,10 +111,7 @@ impl Channel {
     /// Says who we are and what we have: the first messages of a channel.
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
         self.fork = cx.state.cuts.fork();
-        cx.out.push(Message::Extension {
-            name: KIN_EXTENSION.to_owned(),
-            payload: Bytes::from_static(&[KIN_VERSION]),
-        });
+        cx.out.push(KinMessage::Hello { version: KIN_VERSION }.encode());
         self.send_sync(cx);
         self.send_contiguous(cx);
     }
@@ -149,7 +149,9 @@ impl Channel {
                     self.remote.holdings.add(range, cx.budget);
                 }
             }
-            Message::Extension { name, payload } => self.handle_extension(name, payload, cx),
+            Message::Extension { name, payload } => {
+                return self.handle_extension(name, payload, room, cx);
+            }
         }
         Ok(())
     }
@@ -312,20 +314,46 @@ impl Channel {
         may_be_sent
     }
 
-    fn handle_extension(&mut self, name: String, payload: Bytes, cx: &mut Cx<'_>) {
+    fn handle_extension(
+        &mut self,
+        name: String,
+        payload: Bytes,
+        room: usize,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Fault> {
         if !name.is_empty() {
             self.remote.extension = name;
         }
         let name = &self.remote.extension;
         if name == KIN_EXTENSION {
-            self.remote.is_kin |= !payload.is_empty();
-        } else if cx.extensions.contains(name)
+            return self.handle_kin(&payload, room, cx);
+        }
+        if cx.extensions.contains(name)
             && let Ok(body) = Reader::new(&payload).buffer()
         {
             let (id, key, name) = (cx.connection, cx.key(), name.clone());
             let payload = payload.slice_ref(body);
             cx.effect(Event::Extension { id, key, name, payload });
         }
+        Ok(())
+    }
+
+    fn handle_kin(&mut self, payload: &Bytes, room: usize, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        match KinMessage::decode(payload)? {
+            Some(KinMessage::Hello { version }) => {
+                self.remote.is_kin = true;
+                self.remote.gives_runs = version >= 2;
+            }
+            Some(KinMessage::AskRun { id, fork, request }) => {
+                self.upload.push((id, fork, 0), request, room, cx.out);
+            }
+            Some(KinMessage::Run { id, run }) => {
+                let outcome = self.download.handle_run(id, run, cx);
+                return self.judge(outcome, cx);
+            }
+            None => {}
+        }
+        Ok(())
     }
 
     fn handle_sync(&mut self, sync: Sync, cx: &mut Cx<'_>) {
@@ -481,7 +509,3 @@ fn is_head_alone(proof: &Proof) -> bool {
     let brings_more = proof.block.is_some() || proof.hash.is_some() || proof.seek.is_some();
     !brings_more && proof.upgrade.as_ref().is_some_and(|upgrade| upgrade.start == 0)
 }
-
-/// The extension by which Multibee replicators know each other; others ignore it.
-const KIN_EXTENSION: &str = "multibee/replica";
-const KIN_VERSION: u8 = 1;

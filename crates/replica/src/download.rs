@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use multibee_log::{Error, Proof, Request, RequestBlock, flat_tree};
+use multibee_log::{Error, Proof, ProofRun, Request, RequestBlock, flat_tree};
 
 use crate::arrivals::{Arrival, Arrivals, Asked};
 use crate::channel::{Cx, Remote};
@@ -17,6 +17,7 @@ use crate::message::Message;
 use crate::meter::Meter;
 use crate::options::ReplicatorOptions;
 use crate::ranges::RangeSet;
+use crate::runs::{Attempt, Runs};
 use crate::upgrades::Upgrades;
 use crate::wants::{Next, Seeker};
 
@@ -29,6 +30,7 @@ pub(crate) struct Download {
     forecast: Forecast,
     arrivals: Arrivals,
     meter: Meter,
+    runs: Runs,
     upgrades: Upgrades,
     last_answer: Option<Instant>,
     /// How often in a row all requests ran out of time.
@@ -52,9 +54,11 @@ struct Idle {
 impl Download {
     /// When [`handle_timeout`](Self::handle_timeout) or [`fill`](Self::fill) has something to do.
     pub(crate) fn deadline(&self, options: &ReplicatorOptions) -> Option<Instant> {
-        let block = self.in_flight.first_key_value().map(|(_, asked)| {
-            let quiet_until = self.quiet_since(asked.mark.at) + options.request_timeout;
-            quiet_until.min(asked.mark.at + REQUEST_AGE_MAX)
+        let oldest = self.in_flight.first_key_value().map(|(_, asked)| asked.mark.at);
+        let oldest = oldest.into_iter().chain(self.runs.asked_at()).min();
+        let block = oldest.map(|at| {
+            let quiet_until = self.quiet_since(at) + options.request_timeout;
+            quiet_until.min(at + REQUEST_AGE_MAX)
         });
         let upgrade =
             self.upgrades.asked_at().map(|at| self.quiet_since(at) + options.upgrade_timeout);
@@ -94,9 +98,18 @@ impl Download {
         cx.state.wants.roster().enter(connection, round_trip, patience, known, now);
         let most = self.window_max(remote, cx);
         while self.in_flight.len() < most {
-            let is_full = cx.pace.room(self.in_flight.len(), self.mean_len(cx)) == 0;
+            let own = self.in_flight.len() + usize::from(self.runs.asked_at().is_some());
+            let is_full = cx.pace.room(own, self.mean(cx)) == 0;
             let holdings = &remote.holdings;
             let seeker = Seeker { connection, holdings, limit, now, is_full };
+            match self.ask_run(remote, seeker, cx)? {
+                Attempt::Asked => continue,
+                Attempt::Full => {
+                    cx.pace.note_full();
+                    break;
+                }
+                Attempt::NoRun => {}
+            }
             match cx.state.wants.next(seeker) {
                 // It came by other means.
                 Next::Block { block, .. } if cx.state.log.has(block) => {
@@ -108,6 +121,13 @@ impl Download {
                     break;
                 }
                 Next::Nothing { look_again } => {
+                    let what = (self.next_id(), self.mean(cx));
+                    if self.runs.hedge(what, remote, limit, &mut self.forecast, cx)? {
+                        self.take_id();
+                        continue;
+                    }
+                    let late_runs = cx.state.runs.look_again(connection, now);
+                    let look_again = look_again.into_iter().chain(late_runs).min();
                     let idle = Idle { wants_version, holdings_version, limit, look_again };
                     self.idle = Some(idle);
                     self.ask_where(remote, limit, cx);
@@ -124,12 +144,12 @@ impl Download {
 
     /// What has come, and how many blocks are under way.
     pub(crate) fn progress(&self) -> (Meter, usize) {
-        (self.meter, self.in_flight.len())
+        (self.meter, self.in_flight.len() + self.runs.block_count())
     }
 
     /// Whether it may have more to ask for, or waits for something.
     pub(crate) fn is_hungry(&self) -> bool {
-        self.idle.is_none() || !self.in_flight.is_empty()
+        self.idle.is_none() || !self.in_flight.is_empty() || self.runs.asked_at().is_some()
     }
 
     /// Takes the answer to a request; late ones are ignored.
@@ -157,7 +177,8 @@ impl Download {
         }
         self.note_len(block.value.len() as u64);
         let arrival = Arrival { id, asked, proof };
-        if let Some(arrival) = self.arrivals.push(arrival, |id| self.in_flight.contains_key(&id)) {
+        let is_awaited = |id| self.in_flight.contains_key(&id) || self.runs.is_asked(id);
+        if let Some(arrival) = self.arrivals.push(arrival, is_awaited) {
             // Not worth the memory: asked for again, later.
             self.retry(&arrival, cx);
             self.arrivals.release(id);
@@ -168,11 +189,31 @@ impl Download {
         Ok(())
     }
 
+    /// Takes a run of blocks; late ones are ignored.
+    pub(crate) fn handle_run(
+        &mut self,
+        id: u64,
+        run: ProofRun,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Fault> {
+        if self.runs.is_asked(id) {
+            self.note_answer(cx);
+        }
+        let mean = self.runs.handle(id, run, &mut self.forecast, cx)?;
+        mean.into_iter().for_each(|mean| self.note_len(mean));
+        self.arrivals.release(id);
+        if self.runs.is_full() { self.store(cx) } else { Ok(()) }
+    }
+
     /// Takes a refusal.
     pub(crate) fn handle_no_data(&mut self, id: u64, remote: &mut Remote, cx: &mut Cx<'_>) {
         if self.upgrades.is_asked(id) {
             self.note_answer(cx);
             self.upgrades.fail(cx);
+        } else if self.runs.is_asked(id) {
+            self.note_answer(cx);
+            self.runs.refused(id, &mut self.forecast, cx);
+            self.arrivals.release(id);
         } else if let Some(asked) = self.take_in_flight(id, cx) {
             self.note_answer(cx);
             self.refused(id, asked, remote, cx);
@@ -181,6 +222,19 @@ impl Download {
 
     /// Stores what has arrived.
     pub(crate) fn store(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        let (stored, outcome) = self.runs.store(&mut self.meter, &mut self.forecast, cx);
+        for run in stored.iter() {
+            // Some may have been asked for alone as well, since somebody waits for them.
+            for (block, other) in cx.state.wants.remove(run) {
+                cx.effects.push(Effect::Cancel(other, block));
+            }
+        }
+        tell_stored(stored, cx);
+        outcome.and(self.store_blocks(cx))
+    }
+
+    /// Stores the blocks that have arrived alone.
+    fn store_blocks(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
         let ready = self.arrivals.take_ready();
         if ready.is_empty() {
             return Ok(());
@@ -212,23 +266,26 @@ impl Download {
                     self.settle(&arrival, cx);
                     stored.insert(asked.block..asked.block + 1);
                     note_stored(&arrival, cx);
-                    self.meter.note(arrival.len() as u64, cx.now);
+                    self.meter.note(1, arrival.len() as u64, cx.now);
                 }
                 Err(error) => outcome = outcome.and(self.not_stored(&arrival, error, cx)),
             }
         }
-        if !stored.is_empty() {
-            cx.effects.push(Effect::Stored(stored));
-        }
+        tell_stored(stored, cx);
         outcome
     }
 
     /// A block came from elsewhere, or is no longer wanted.
     pub(crate) fn cancel(&mut self, block: u64, cx: &mut Cx<'_>) {
         let found = self.in_flight.iter().find(|(_, asked)| asked.block == block);
-        let Some((&id, &asked)) = found else { return };
-        self.take_in_flight(id, cx);
-        self.forecast.settle(id, asked.block, asked.levels);
+        let id = if let Some((&id, &asked)) = found {
+            self.take_in_flight(id, cx);
+            self.forecast.settle(id, asked.block, asked.levels);
+            id
+        } else {
+            let Some(id) = self.runs.cancel(block, &mut self.forecast, cx) else { return };
+            id
+        };
         self.arrivals.release(id);
         cx.out.push(Message::Cancel { request: id });
     }
@@ -255,8 +312,21 @@ impl Download {
                     || is_late(asked.mark.at, REQUEST_AGE_MAX)
             })
             .collect();
-        if late.is_empty() {
+        let last_answer = self.last_answer;
+        let late_runs = self.runs.give_up(
+            |at| {
+                let quiet_since = last_answer.map_or(at, |last| last.max(at));
+                is_late(quiet_since, cx.options.request_timeout) || is_late(at, REQUEST_AGE_MAX)
+            },
+            &mut self.forecast,
+            cx,
+        );
+        if late.is_empty() && late_runs.is_empty() {
             return Ok(());
+        }
+        for id in late_runs {
+            self.arrivals.release(id);
+            cx.out.push(Message::Cancel { request: id });
         }
         for (id, asked) in late {
             self.take_in_flight(id, cx);
@@ -280,6 +350,7 @@ impl Download {
         for block in waiting.chain(in_flight.into_values().map(|asked| asked.block)) {
             cx.state.wants.give_back(block, cx.connection);
         }
+        self.runs.abandon(&mut self.forecast, cx);
         self.upgrades.give_up(cx);
         *self = Self { last_id: self.last_id, meter: self.meter, ..Self::default() };
         cx.effects.push(Effect::Freed);
@@ -325,18 +396,31 @@ impl Download {
             return 1;
         }
         let most = if remote.is_kin { cx.options.window } else { cx.options.foreign_window };
-        let by_len = usize::try_from(IN_FLIGHT_LEN / self.mean_len(cx)).unwrap_or(usize::MAX);
+        let by_len = usize::try_from(IN_FLIGHT_LEN / self.mean(cx)).unwrap_or(usize::MAX);
         let by_len = by_len.clamp(WINDOW_FLOOR, WINDOW_MAX);
         // No more than comes in a second: what waits for the limit would look like silence.
-        let by_rate = cx.options.download_limit.map_or(u64::MAX, |rate| rate / self.mean_len(cx));
+        let by_rate = cx.options.download_limit.map_or(u64::MAX, |rate| rate / self.mean(cx));
         by_len.min(most).min(usize::try_from(by_rate).unwrap_or(usize::MAX)).max(1)
     }
 
-    /// The mean of the sizes that came lately, and until some have come of those of the whole log.
-    fn mean_len(&self, cx: &Cx<'_>) -> u64 {
-        let log_mean = || cx.state.log.byte_len() / cx.state.log.len().max(1);
-        let mean = if self.block_len_mean == 0 { log_mean() } else { self.block_len_mean };
-        mean.max(1)
+    /// How long blocks are: those that came lately, and until some have come those of the whole log.
+    fn mean(&self, cx: &Cx<'_>) -> u64 {
+        let log_mean = cx.state.log.byte_len() / cx.state.log.len().max(1);
+        if self.block_len_mean == 0 { log_mean.max(1) } else { self.block_len_mean }
+    }
+
+    fn ask_run(
+        &mut self,
+        remote: &Remote,
+        seeker: Seeker<'_>,
+        cx: &mut Cx<'_>,
+    ) -> Result<Attempt, Error> {
+        let what = (self.next_id(), self.mean(cx));
+        let attempt = self.runs.ask(what, remote, seeker, &mut self.forecast, cx)?;
+        if attempt == Attempt::Asked {
+            self.take_id();
+        }
+        Ok(attempt)
     }
 
     fn ask_block(&mut self, block: u64, priority: u64, cx: &mut Cx<'_>) -> Result<(), Error> {
@@ -454,12 +538,21 @@ impl Download {
 
 fn note_stored(arrival: &Arrival, cx: &mut Cx<'_>) {
     let block = arrival.proof.block.as_ref();
-    cx.state.meter.note(arrival.len() as u64, cx.now);
+    cx.state.meter.note(1, arrival.len() as u64, cx.now);
     cx.state.stats.blocks_in += 1;
     cx.state.stats.block_bytes_in += block.map_or(0, |block| block.value.len() as u64);
     cx.state.stats.nodes_in += block.map_or(0, |block| block.nodes.len() as u64);
-    let (key, seq, from) = (cx.state.key, arrival.asked.block, cx.connection);
-    cx.effect(Event::Stored { key, seq, from });
+}
+
+/// Tells the owner and the other remotes which blocks came.
+fn tell_stored(stored: RangeSet, cx: &mut Cx<'_>) {
+    let (key, from) = (cx.state.key, cx.connection);
+    for blocks in stored.iter() {
+        cx.effect(Event::Stored { key, blocks, from });
+    }
+    if !stored.is_empty() {
+        cx.effects.push(Effect::Stored(stored));
+    }
 }
 
 /// The length up to which a remote can prove blocks to us.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 use multibee_log::LogKey;
@@ -161,12 +162,12 @@ pub enum Event {
         /// The share of each remote with which it is open.
         remotes: BTreeMap<ConnectionId, RemoteProgress>,
     },
-    /// A block was verified and stored.
+    /// Neighbouring blocks were verified and stored.
     Stored {
         /// The log.
         key: LogKey,
-        /// The block's number.
-        seq: u64,
+        /// The blocks' numbers.
+        blocks: Range<u64>,
         /// Who sent it.
         from: ConnectionId,
     },

@@ -28,7 +28,11 @@ pub(crate) struct Stop {
 impl Forecast {
     /// The lowest node above (or at) a leaf that is under way.
     pub(crate) fn stop(&self, block: u64) -> Option<Stop> {
-        let mut index = block.checked_mul(2)?;
+        self.stop_above(block.checked_mul(2)?)
+    }
+
+    /// The same above (or at) any node.
+    pub(crate) fn stop_above(&self, mut index: u64) -> Option<Stop> {
         for levels in 0..LEVELS_MAX {
             if let Some(&request) = self.nodes.get(&index) {
                 return Some(Stop { levels, request });
@@ -41,14 +45,24 @@ impl Forecast {
     /// Notes what the answer to a request for `block` with `levels` nodes leaves behind: on each
     /// level the node of the path and its sibling.
     pub(crate) fn expect(&mut self, request: u64, block: u64, levels: u64) {
-        for index in brought(block, levels) {
+        self.expect_above(request, block.saturating_mul(2), levels);
+    }
+
+    /// The same for a request for what lies below any node.
+    pub(crate) fn expect_above(&mut self, request: u64, index: u64, levels: u64) {
+        for index in brought(index, levels) {
             self.nodes.entry(index).or_insert(request);
         }
     }
 
     /// Forgets what a request would have brought: it has, or it won't.
     pub(crate) fn settle(&mut self, request: u64, block: u64, levels: u64) {
-        for index in brought(block, levels) {
+        self.settle_above(request, block.saturating_mul(2), levels);
+    }
+
+    /// The same for a request for what lies below any node.
+    pub(crate) fn settle_above(&mut self, request: u64, index: u64, levels: u64) {
+        for index in brought(index, levels) {
             if self.nodes.get(&index) == Some(&request) {
                 self.nodes.remove(&index);
             }
@@ -56,8 +70,8 @@ impl Forecast {
     }
 }
 
-fn brought(block: u64, levels: u64) -> impl Iterator<Item = u64> {
-    let mut next = block.checked_mul(2);
+fn brought(index: u64, levels: u64) -> impl Iterator<Item = u64> {
+    let mut next = Some(index);
     let mut left = levels;
     std::iter::from_fn(move || {
         let index = next?;

@@ -17,6 +17,7 @@
 
 mod admission;
 mod arrivals;
+mod asked_runs;
 mod bucket;
 mod capability;
 mod channel;
@@ -33,6 +34,7 @@ mod forecast;
 mod frame;
 mod framed;
 mod holdings;
+mod kin;
 mod limits;
 mod link;
 mod listener;
@@ -49,6 +51,7 @@ mod redial;
 mod reorgs;
 mod replicator;
 mod roster;
+mod runs;
 mod secretstream;
 mod secure;
 mod slots;

@@ -90,7 +90,7 @@ pub(crate) const START_WINDOW: usize = 64;
 pub(crate) const START_LEN: u64 = 256 * 1024;
 /// A window is as large as if a round trip took at least this long: answers that are sent and
 /// stored together cost less.
-pub(crate) const BATCHING_TIME: Duration = Duration::from_millis(5);
+pub(crate) const BATCHING_TIME: Duration = Duration::from_millis(20);
 /// Peers of which one block may be asked at the same time.
 pub(crate) const ASKERS_MAX: usize = 2;
 /// An answer is given up after this long even if others arrive in the meantime.
@@ -133,3 +133,13 @@ const _: () = {
     assert!(GATHERED_FRAME_LEN < PLAINTEXT_LEN_MAX);
     assert!(HEADER_FRAME_LEN < HANDSHAKE_FRAME_LEN_MAX);
 };
+
+/// Bytes of the blocks that are asked for as one run, about.
+pub(crate) const RUN_LEN: u64 = 128 * 1024;
+/// Blocks that are asked for as one run, at most and at least: powers of two.
+pub(crate) const RUN_BLOCKS_MAX: u64 = 512;
+pub(crate) const RUN_BLOCKS_MIN: u64 = 4;
+/// Bytes of runs of one log that one connection has under way, estimated.
+pub(crate) const RUNS_IN_FLIGHT_LEN: u64 = 4 * 1024 * 1024;
+/// Stretches that a remote is not asked for in runs, since it refused that.
+pub(crate) const ALONE_RANGES_MAX: usize = 256;

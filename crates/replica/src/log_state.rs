@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use multibee_log::{Error, Log, LogKey};
 
+use crate::asked_runs::AskedRuns;
 use crate::cuts::Cuts;
 use crate::event::{ConnectionId, Event};
 use crate::limits::{BLOCKS_MAX, STANDING_RANGES_MAX};
@@ -19,6 +20,8 @@ pub(crate) struct LogState {
     pub(crate) key: LogKey,
     pub(crate) log: Log,
     pub(crate) wants: Wants,
+    /// What is asked for in runs, and in no queue of the wants.
+    pub(crate) runs: AskedRuns,
     /// What the owner wants, here or not: it is wanted anew when it is cut off.
     standing: RangeSet,
     pub(crate) cuts: Cuts,
@@ -93,6 +96,7 @@ impl LogState {
             is_disputed: log.conflict().is_some(),
             log,
             wants: Wants::default(),
+            runs: AskedRuns::default(),
             standing: RangeSet::default(),
             upgrade_asked_of: None,
             plain: BTreeSet::new(),
@@ -154,15 +158,35 @@ impl LogState {
     /// No longer wants blocks. Returns those that were asked for, and of whom.
     pub(crate) fn unwant(&mut self, blocks: Range<u64>) -> Vec<(u64, ConnectionId)> {
         self.standing.remove(blocks.clone());
-        self.wants.remove(blocks)
+        let mut asked = Vec::new();
+        for (run, of) in self.runs.remove(&blocks) {
+            asked.push((run.start, of));
+            for rest in [run.start..run.end.min(blocks.start), run.start.max(blocks.end)..run.end] {
+                self.want_lacking(rest, 0);
+            }
+        }
+        asked.extend(self.wants.remove(blocks));
+        asked
+    }
+
+    /// Wants blocks again that a remote did not deliver.
+    pub(crate) fn want_again(&mut self, blocks: Range<u64>) {
+        self.want_lacking(blocks, 0);
     }
 
     fn want_lacking(&mut self, blocks: Range<u64>, priority: u64) {
+        if blocks.is_empty() {
+            return;
+        }
         let mut lacking = RangeSet::default();
         lacking.insert(blocks.start..blocks.end.min(BLOCKS_MAX));
         let len = self.log.len();
         for held in self.log.held(blocks.start..blocks.end.min(len)) {
             lacking.remove(held);
+        }
+        // Who waits for a block does not wait for the rest of the run that it is in.
+        if priority == 0 {
+            self.runs.within(&blocks).for_each(|run| lacking.remove(run));
         }
         for stretch in lacking.iter() {
             self.wants.add(stretch, priority);

@@ -24,15 +24,15 @@ pub(crate) struct Rates {
 }
 
 impl Meter {
-    /// A block has come.
-    pub(crate) fn note(&mut self, len: u64, now: Instant) {
-        self.blocks += 1;
+    /// Blocks have come, with so many bytes.
+    pub(crate) fn note(&mut self, count: u64, len: u64, now: Instant) {
+        self.blocks += count;
         self.bytes += len;
         self.recent = self.recent_at(now);
         self.at = Some(self.at.map_or(now, |at| at.max(now)));
         self.from.get_or_insert(now);
         let [blocks, bytes] = &mut self.recent;
-        *blocks += 1.0;
+        *blocks += count as f64;
         *bytes += len as f64;
     }
 
@@ -74,7 +74,7 @@ mod tests {
         let mut flow = |per_second: u32, seconds: u32| {
             for _ in 0..per_second * seconds {
                 now += Duration::from_secs(1) / per_second;
-                meter.note(1000, now);
+                meter.note(1, 1000, now);
             }
             (meter.rates(now), now)
         };

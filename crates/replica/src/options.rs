@@ -43,6 +43,9 @@ pub struct ReplicatorOptions {
     /// [`Event::Progress`](crate::Event::Progress) is told of each log whose progress has changed,
     /// at most this often. `None`: never.
     pub progress_interval: Option<Duration>,
+    /// Whether Multibee peers are asked for many neighbouring blocks at once, which takes less work
+    /// and fewer bytes than to ask for each. Others are always asked for each.
+    pub ask_for_runs: bool,
 }
 
 impl Default for ReplicatorOptions {
@@ -62,6 +65,7 @@ impl Default for ReplicatorOptions {
             upload_limit: None,
             download_limit: None,
             progress_interval: None,
+            ask_for_runs: true,
         }
     }
 }

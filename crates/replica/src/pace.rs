@@ -96,6 +96,17 @@ impl Pace {
         room.max(usize::from(own == 0))
     }
 
+    /// Whether a log that has `own` blocks under way in runs may have a run of `count` more. One run is
+    /// always allowed, however long it is, when nothing else is under way, or nothing of this log and
+    /// the window is not full.
+    pub(crate) fn has_room_for_run(&self, count: usize, own: usize, mean_len: u64) -> bool {
+        let window = self.window(mean_len);
+        let share = window.div_ceil(self.sharers.max(1));
+        self.in_flight == 0
+            || (own == 0 && self.in_flight < window)
+            || (self.in_flight + count <= window && own + count <= share)
+    }
+
     /// How many blocks of `mean_len` bytes may be under way.
     pub(crate) fn window(&self, mean_len: u64) -> usize {
         let start = usize::try_from(START_LEN / mean_len.max(1)).unwrap_or(usize::MAX);

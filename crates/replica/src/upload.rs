@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use multibee_log::{Error, Request};
+use multibee_log::{Error, Request, RequestRun};
 
 use crate::channel::Cx;
 use crate::event::{Event, Fault};
 use crate::fault::PeerFault;
+use crate::kin::KinMessage;
 use crate::limits::{
-    INVALID_REQUESTS_MAX, PENDING_REQUESTS_MAX, PENDING_WANTS_MAX, WANT_BLOCKS_MAX,
+    EXTENSION_LEN_MAX, INVALID_REQUESTS_MAX, PENDING_REQUESTS_MAX, PENDING_WANTS_MAX,
+    WANT_BLOCKS_MAX,
 };
 use crate::message::{Message, NoDataReason};
 
@@ -30,7 +32,26 @@ pub(crate) struct Upload {
 struct Pending {
     id: u64,
     fork: u64,
-    request: Request,
+    wanted: Wanted,
+}
+
+/// What a remote asks for.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    Parts(Request),
+    Run(RequestRun),
+}
+
+impl From<Request> for Wanted {
+    fn from(request: Request) -> Self {
+        Self::Parts(request)
+    }
+}
+
+impl From<RequestRun> for Wanted {
+    fn from(request: RequestRun) -> Self {
+        Self::Run(request)
+    }
 }
 
 impl Upload {
@@ -50,7 +71,7 @@ impl Upload {
     pub(crate) fn push(
         &mut self,
         (id, fork, priority): (u64, u64, u64),
-        request: Request,
+        wanted: impl Into<Wanted>,
         room: usize,
         out: &mut Vec<Message>,
     ) {
@@ -60,7 +81,7 @@ impl Upload {
             return;
         }
         let queue = if priority > 0 { &mut self.urgent } else { &mut self.normal };
-        queue.push_back(Pending { id, fork, request });
+        queue.push_back(Pending { id, fork, wanted: wanted.into() });
     }
 
     /// Forgets a request: it is cancelled, or its number is used again.
@@ -136,13 +157,31 @@ impl Upload {
         if ours != theirs {
             return Err(Error::ForkMismatch { ours, theirs });
         }
-        let proof = cx.state.log.prove(&pending.request)?;
+        let request = match &pending.wanted {
+            Wanted::Parts(request) => request,
+            Wanted::Run(request) => return prove_run(pending.id, request, cx),
+        };
+        let proof = cx.state.log.prove(request)?;
         if let Some(block) = &proof.block {
             cx.state.stats.blocks_out += 1;
             cx.state.stats.block_bytes_out += block.value.len() as u64;
         }
         Ok(Message::Data { request: pending.id, proof })
     }
+}
+
+fn prove_run(id: u64, request: &RequestRun, cx: &mut Cx<'_>) -> Result<Message, Error> {
+    let run = cx.state.log.prove_run(request)?;
+    let (blocks, bytes) = (run.lens.len() as u64, run.data.len() as u64);
+    let message = KinMessage::Run { id, run }.encode();
+    if let Message::Extension { payload, .. } = &message
+        && payload.len() > EXTENSION_LEN_MAX
+    {
+        return Err(Error::NotAvailable { index: request.start.saturating_mul(2) });
+    }
+    cx.state.stats.blocks_out += blocks;
+    cx.state.stats.block_bytes_out += bytes;
+    Ok(message)
 }
 
 /// Tells which blocks of a stretch are here: by one range if it is all up to some block, else
@@ -178,6 +217,7 @@ fn cost(message: &Message) -> usize {
                 block.map_or(0, |block| block.value.len()) + nodes * NODE_COST
             }
             Message::Bitfield { words, .. } => words.len() * 4,
+            Message::Extension { payload, .. } => payload.len(),
             _ => 0,
         }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::event::ConnectionId;
 use crate::holdings::Holdings;
-use crate::limits::{ASKERS_MAX, HEDGED_MAX};
+use crate::limits::{ASKERS_MAX, HEDGE_MIN, HEDGED_MAX};
 use crate::ranges::RangeSet;
 use crate::roster::Roster;
 
@@ -153,10 +153,12 @@ impl Wants {
     /// A block that is asked of another remote, which has had its time.
     fn next_late(&mut self, seeker: &Seeker<'_>) -> Next {
         let &Seeker { connection, holdings, limit, now, is_full } = seeker;
-        let mut look_again: Option<Instant> = None;
+        // Then time alone does not tell when there is room for more.
+        let is_crowded = self.hedged_count >= HEDGED_MAX;
+        let mut look_again = is_crowded.then(|| now + HEDGE_MIN);
         for (&block, asked) in self.asked.range_mut(..limit) {
             let is_open = asked.of.len() < ASKERS_MAX
-                && self.hedged_count < HEDGED_MAX
+                && !is_crowded
                 && asked.of.iter().all(|(other, _)| *other != connection)
                 && (asked.priority > 0 || !is_full);
             let Some(until) = asked.of.iter().map(|(_, until)| *until).max().filter(|_| is_open)
@@ -187,6 +189,27 @@ impl Wants {
         self.roster.looked(connection, self.version, has_room);
         self.roster.take_leavers(connection, self.version)
             && self.queues.keys().next().is_some_and(|&Reverse(highest)| highest > 0)
+    }
+
+    /// The next blocks that a remote has the first of, unless something more urgent is queued that it
+    /// has.
+    pub(crate) fn next_stretch(&mut self, seeker: Seeker<'_>) -> Option<Range<u64>> {
+        // A run has a window of its own.
+        let (block, priority) = self.find_queued(&Seeker { is_full: false, ..seeker }, false)?;
+        if priority > 0 {
+            return None;
+        }
+        self.queues.get(&Reverse(0))?.first_within(block..seeker.limit)
+    }
+
+    /// Takes blocks out of the queue that is not urgent: they are asked for by other means.
+    pub(crate) fn take(&mut self, blocks: Range<u64>) {
+        if let Some(queue) = self.queues.get_mut(&Reverse(0)) {
+            queue.remove(blocks);
+            if queue.is_empty() {
+                self.queues.remove(&Reverse(0));
+            }
+        }
     }
 
     /// The first queued stretch at or after `from` and below `limit`, whatever its priority.

@@ -17,7 +17,8 @@ impl Replicator {
         let Some(state) = self.shared.logs.get(key) else { return Progress::default() };
         let length = state.log.len();
         let channels = self.connections.values().filter_map(|connection| connection.channel(key));
-        let remaining = state.wants.count_below(length);
+        let under_way = state.runs.block_count();
+        let remaining = state.wants.count_below(length) + under_way;
         let rates = self.shared.now.map(|now| state.meter.rates(now)).unwrap_or_default();
         Progress {
             length,
@@ -25,7 +26,7 @@ impl Replicator {
             received: state.meter.blocks,
             received_bytes: state.meter.bytes,
             remaining,
-            in_flight: state.wants.asked_count(),
+            in_flight: state.wants.asked_count() + under_way,
             blocks_per_s: rates.blocks,
             bytes_per_s: rates.bytes,
             remote_length: channels.filter_map(|c| c.remote_len()).max().unwrap_or(0),

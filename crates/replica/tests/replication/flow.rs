@@ -27,17 +27,27 @@ fn setup(servers: u8, blocks: u64, options: &ReplicatorOptions) -> (Network, Log
     (net, theirs, key)
 }
 
-/// Several peers serve one log at once: each a part, and no block is asked for twice.
+/// Several peers serve one log at once: each a part, and no block is asked for twice, neither alone
+/// nor in runs.
 #[test]
 fn peers_share_a_download() {
-    let (mut net, theirs, key) = setup(3, 5000, &ReplicatorOptions::default());
+    for ask_for_runs in [false, true] {
+        share(&ReplicatorOptions { ask_for_runs, ..ReplicatorOptions::default() });
+    }
+}
+
+fn share(options: &ReplicatorOptions) {
+    let (mut net, theirs, key) = setup(3, 5000, options);
     let ids = [1, 2, 3].map(|server| link(&mut net, 0, server, &[key]));
     net.run();
     net.nodes[0].replicator.want_all(&key);
     net.run();
     assert_holds(&theirs, 0..5000);
     let stats = net.nodes[0].replicator.stats().logs[&key];
-    assert_eq!((stats.blocks_in, stats.requests_out, stats.retries), (5000, 5000, 0));
+    assert_eq!((stats.blocks_in, stats.retries), (5000, 0));
+    assert!(options.ask_for_runs || stats.requests_out == 5000);
+    let sent = (1..=3).map(|server| net.nodes[server].replicator.stats().logs[&key].blocks_out);
+    assert_eq!(sent.sum::<u64>(), 5000);
     let remotes = net.nodes[0].replicator.remote_progress(&key);
     let received = ids.map(|id| remotes[&id].received);
     assert_eq!(received.iter().sum::<u64>(), 5000);
@@ -108,8 +118,9 @@ fn refusal_is_not_for_ever() {
 #[test]
 fn limits_hold() {
     const LIMIT: u64 = 10_000;
+    let options = ReplicatorOptions { ask_for_runs: false, ..ReplicatorOptions::default() };
     for is_upload in [false, true] {
-        let (mut net, theirs, key) = setup(1, 8000, &ReplicatorOptions::default());
+        let (mut net, theirs, key) = setup(1, 8000, &options);
         if is_upload {
             net.nodes[1].replicator.set_limits(Some(LIMIT), None);
         } else {
@@ -154,7 +165,11 @@ fn limits_do_not_hold_up_news() {
 #[test]
 fn progress_is_told_as_it_changes() {
     let progress_interval = Some(Duration::from_millis(500));
-    let options = ReplicatorOptions { progress_interval, ..ReplicatorOptions::default() };
+    let options = ReplicatorOptions {
+        progress_interval,
+        ask_for_runs: false,
+        ..ReplicatorOptions::default()
+    };
     let (mut net, _, key) = setup(2, 4000, &options);
     net.nodes[0].replicator.set_limits(None, Some(40_000));
     net.nodes[0].replicator.want_all(&key);

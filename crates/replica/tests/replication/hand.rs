@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use multibee_log::{Log, Proof, Request};
 use multibee_replica::{
-    ChannelHandshake, ChannelId, ConnectionId, Event, Message, PROTOCOL, Role, Sync, capability,
+    ChannelHandshake, ChannelId, ConnectionId, Event, Message, PROTOCOL, ReplicatorOptions, Role,
+    Sync, capability,
 };
 
 use crate::network::Network;
@@ -21,7 +22,15 @@ pub(crate) struct Hand {
 impl Hand {
     /// Node 0 has the log, and all of it that it lacks is wanted.
     pub(crate) fn new(log: &Log) -> Self {
-        let mut net = Network::new(2);
+        Self::to(Network::new(2), log)
+    }
+
+    /// The same, and node 0 asks for many blocks at once.
+    pub(crate) fn asking_for_runs(log: &Log) -> Self {
+        Self::to(Network::with_options(2, &ReplicatorOptions::default()), log)
+    }
+
+    fn to(mut net: Network, log: &Log) -> Self {
         net.nodes[0].replicator.add_log(log.clone());
         net.nodes[0].replicator.want_all(&log.key());
         let wire = net.connect(1, 0);

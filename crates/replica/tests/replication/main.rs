@@ -16,4 +16,5 @@ mod network;
 mod protocols;
 mod relaying;
 mod requested;
+mod runs;
 mod trouble;

@@ -40,7 +40,7 @@ struct Wire {
 impl Network {
     /// Nodes 0, 1, .. without wires.
     pub(crate) fn new(count: u8) -> Self {
-        Self::with_options(count, &ReplicatorOptions::default())
+        Self::with_options(count, &one_by_one())
     }
 
     pub(crate) fn with_options(count: u8, options: &ReplicatorOptions) -> Self {
@@ -60,7 +60,7 @@ impl Network {
 
     /// Adds a node. Returns its number.
     pub(crate) fn add_node(&mut self, seed: u8) -> usize {
-        let replicator = Replicator::new(ReplicatorOptions::default(), [seed; 32]);
+        let replicator = Replicator::new(one_by_one(), [seed; 32]);
         self.nodes.push(Node { replicator, events: Vec::new() });
         self.nodes.len() - 1
     }
@@ -267,4 +267,9 @@ pub(crate) fn assert_holds(log: &Log, blocks: impl IntoIterator<Item = u64>) {
     for seq in held {
         assert_eq!(log.get(seq).unwrap().as_deref(), Some(&block(seq)[..]), "block {seq}");
     }
+}
+
+/// Options with which each block is asked for alone, as it is of Hypercore.
+fn one_by_one() -> ReplicatorOptions {
+    ReplicatorOptions { ask_for_runs: false, ..ReplicatorOptions::default() }
 }
