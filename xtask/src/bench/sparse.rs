@@ -39,6 +39,7 @@ pub(super) fn run(task: &Task, round_trip_ms: u32, is_hinted: bool) -> Result<Ve
         let mut record = Record::new(task, &title, half.span, disk)
             .and("blocks", half.blocks)
             .and("requests", half.requests)
+            .and("waits", half.waits)
             .and("wireBytesIn", half.bytes_in)
             .and("wireBytesOut", half.bytes_out);
         if round_trip_ms > 0 {
@@ -58,6 +59,9 @@ struct Half {
     span: Span,
     blocks: u64,
     requests: u64,
+    /// How often a get found that blocks were missing: of each group the get that found most. Unlike
+    /// the time it does not depend on the machine.
+    waits: u32,
     bytes_in: u64,
     bytes_out: u64,
 }
@@ -65,8 +69,7 @@ struct Half {
 /// Gets the first half one after another, and the other half all at once.
 async fn read(task: &Task, offer: &Offer, is_hinted: bool) -> Result<[Half; 2]> {
     let key: LogKey = offer.key.parse().context("the server's key")?;
-    let log =
-        Log::create_replica(FileStorage::create(task.folder())?, key, LogOptions::default())?;
+    let log = Log::create_replica(FileStorage::create(task.folder())?, key, LogOptions::default())?;
     let (endpoint, mut events) = endpoint(&log, [3; 32]);
     endpoint.with(|replicator| replicator.accept_extension(EXTENSION_NAME));
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, offer.port)).await?;
@@ -103,6 +106,7 @@ struct Reader<'a> {
 struct Waiting {
     index: u32,
     lacking: Vec<u64>,
+    waits: u32,
     is_hinted: bool,
 }
 
@@ -112,8 +116,9 @@ impl Reader<'_> {
         let of_log = |stats: &Stats| stats.logs.values().next().copied().unwrap_or_default();
         let before = stats(&self.endpoint);
         let meter = Meter::start();
+        let mut waits = 0;
         for group in groups {
-            self.get(group).await?;
+            waits += self.get(group).await?;
         }
         let span = meter.stop();
         let after = stats(&self.endpoint);
@@ -121,26 +126,31 @@ impl Reader<'_> {
         Ok(Half {
             span,
             blocks: log_after.blocks_in - log_before.blocks_in,
+            waits,
             requests: log_after.requests_out - log_before.requests_out,
             bytes_in: after.total.bytes_in - before.total.bytes_in,
             bytes_out: after.total.bytes_out - before.total.bytes_out,
         })
     }
 
-    /// Gets some entries, all at once.
-    async fn get(&mut self, indexes: &[u32]) -> Result<()> {
-        let begin = |index| Waiting { index, lacking: Vec::new(), is_hinted: self.is_hinted };
+    /// Gets some entries, all at once. Returns how often the one waited that did most often.
+    async fn get(&mut self, indexes: &[u32]) -> Result<u32> {
+        let is_hinted = self.is_hinted;
+        let begin = |index| Waiting { index, lacking: Vec::new(), waits: 0, is_hinted };
+        let mut waits = 0;
         let mut waiting: Vec<Waiting> = indexes.iter().copied().map(begin).collect();
         loop {
             let mut left = Vec::new();
             for mut get in waiting {
-                if !self.try_get(&mut get)? {
+                let is_done = self.try_get(&mut get)?;
+                waits = waits.max(get.waits);
+                if !is_done {
                     left.push(get);
                 }
             }
             waiting = left;
             if waiting.is_empty() {
-                return Ok(());
+                return Ok(waits);
             }
             let next = timeout(PATIENCE, self.events.recv()).await;
             let mut event = next.context("nothing happened any more")?;
@@ -161,7 +171,10 @@ impl Reader<'_> {
         let tree = self.bee.snapshot()?;
         let key = self.keys.get(get.index);
         match tree.get(key) {
-            Err(Error::Missing(seqs)) => get.lacking = seqs,
+            Err(Error::Missing(seqs)) => {
+                get.lacking = seqs;
+                get.waits += 1;
+            }
             found => {
                 let value = found?.context("an entry is missing")?.value;
                 ensure!(value.as_deref() == Some(self.values.get(get.index)), "another value");
