@@ -1,11 +1,10 @@
 //! Answers in the order in which they can be stored.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
-
 use multibee_log::Proof;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::limits::{PARKED_LEN_MAX, STORE_BATCH_BLOCKS, STORE_BATCH_LEN};
+use crate::pace::Mark;
 
 /// A block that was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +14,7 @@ pub(crate) struct Asked {
     pub(crate) levels: u64,
     /// The earlier request whose answer makes this one's verifiable.
     pub(crate) after: Option<u64>,
-    pub(crate) at: Instant,
+    pub(crate) mark: Mark,
 }
 
 /// A block that came.
@@ -122,6 +121,7 @@ mod tests {
 
     use super::{Arrival, Arrivals, Asked};
     use crate::limits::PARKED_LEN_MAX;
+    use crate::pace::Pace;
 
     fn arrival(id: u64, after: Option<u64>, len: usize) -> Arrival {
         let block = ProofBlock { index: id, value: Bytes::from(vec![0; len]), nodes: Vec::new() };
@@ -133,7 +133,8 @@ mod tests {
             upgrade: None,
             manifest: None,
         };
-        Arrival { id, asked: Asked { block: id, levels: 0, after, at: Instant::now() }, proof }
+        let mark = Pace::default().asked(1, Instant::now());
+        Arrival { id, asked: Asked { block: id, levels: 0, after, mark }, proof }
     }
 
     fn ids(arrivals: &[Arrival]) -> Vec<u64> {

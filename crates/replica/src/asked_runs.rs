@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::event::ConnectionId;
 use crate::holdings::Holdings;
-use crate::limits::{ASKERS_MAX, HEDGE_AFTER};
+use crate::limits::ASKERS_MAX;
 
 /// Runs that were asked for and are not here, by their first block. They share no block.
 ///
@@ -19,16 +19,16 @@ pub(crate) struct AskedRuns {
 #[derive(Debug)]
 struct AskedRun {
     end: u64,
-    /// Not empty, at most [`ASKERS_MAX`].
+    /// Not empty, at most [`ASKERS_MAX`]. With each, how long it has before another one is asked.
     of: Vec<(ConnectionId, Instant)>,
 }
 
 impl AskedRuns {
-    /// Notes that a run is asked of a remote.
-    pub(crate) fn ask(&mut self, run: Range<u64>, connection: ConnectionId, now: Instant) {
+    /// Notes that a run is asked of a remote, which has until then before another one is asked.
+    pub(crate) fn ask(&mut self, run: Range<u64>, connection: ConnectionId, until: Instant) {
         let of =
             &mut self.runs.entry(run.start).or_insert(AskedRun { end: run.end, of: Vec::new() }).of;
-        of.push((connection, now));
+        of.push((connection, until));
     }
 
     /// A run is here. Returns who else was asked for it.
@@ -80,9 +80,7 @@ impl AskedRuns {
     ) -> Option<Range<u64>> {
         let is_slow = |run: &AskedRun| {
             run.of.len() < ASKERS_MAX
-                && run.of.iter().all(|&(other, at)| {
-                    other != connection && now.saturating_duration_since(at) >= HEDGE_AFTER
-                })
+                && run.of.iter().all(|&(other, until)| other != connection && until <= now)
         };
         let mut slow = self.runs.iter().filter(|(_, run)| run.end <= limit && is_slow(run));
         let found =
@@ -90,9 +88,13 @@ impl AskedRuns {
         found.map(|(start, run)| *start..run.end)
     }
 
-    /// Whether any is asked of another remote.
-    pub(crate) fn are_asked_of_others(&self, connection: ConnectionId) -> bool {
-        self.runs.values().any(|run| run.of.iter().any(|(other, _)| *other != connection))
+    /// When a run that is asked of others may be asked of this remote, too.
+    pub(crate) fn look_again(&self, connection: ConnectionId, now: Instant) -> Option<Instant> {
+        let others = self.runs.values().filter(|run| {
+            run.of.len() < ASKERS_MAX && run.of.iter().all(|(other, _)| *other != connection)
+        });
+        let times = others.filter_map(|run| run.of.iter().map(|(_, until)| *until).max());
+        times.filter(|until| *until > now).min()
     }
 
     /// Blocks in all runs.

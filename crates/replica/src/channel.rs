@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use multibee_log::compact::{Reader, put_buffer};
@@ -17,11 +17,13 @@ use crate::limits::{EXTENSION_NAME_LEN_MAX, EXTENSION_PAYLOAD_LEN_MAX};
 use crate::log_state::{Effect, LogState};
 use crate::message::{Message, Sync};
 use crate::options::ReplicatorOptions;
+use crate::pace::Pace;
 use crate::pushes::Pushes;
 use crate::ranges::RangeSet;
 use crate::remote_wants::RemoteWants;
 use crate::reorgs::Reorgs;
 use crate::seeks::Seeks;
+use crate::stats::RemoteProgress;
 use crate::upload::Upload;
 
 /// A log on a connection, from the check of the remote's capability on.
@@ -90,6 +92,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) extensions: &'a BTreeSet<String>,
     pub(crate) state: &'a mut LogState,
     pub(crate) budget: &'a mut PageBudget,
+    pub(crate) pace: &'a mut Pace,
     pub(crate) out: &'a mut Vec<Message>,
     pub(crate) effects: &'a mut Vec<Effect>,
 }
@@ -273,6 +276,7 @@ impl Channel {
             cx.out.extend(requests.into_iter().map(|request| Message::Cancel { request }));
             self.download.note_silence()?;
         }
+        self.remote.holdings.readmit(cx.now, cx.budget);
         self.download.handle_timeout(cx)
     }
 
@@ -280,7 +284,8 @@ impl Channel {
     pub(crate) fn deadline(&self, options: &ReplicatorOptions) -> Option<Instant> {
         let asked = [self.dispute.asked_at(), self.reorgs.asked_at(), self.seeks.asked_at()];
         let late = asked.into_iter().flatten().map(|at| at + options.upgrade_timeout);
-        late.chain(self.download.deadline(options)).min()
+        let readmission = self.remote.holdings.readmission_at();
+        late.chain(self.download.deadline(options)).chain(readmission).min()
     }
 
     /// Ends the channel: what was asked of this remote may be asked of others.
@@ -290,6 +295,37 @@ impl Channel {
         self.seeks.give_up(cx);
         self.download.abandon(cx);
         self.remote.holdings.clear(cx.budget);
+    }
+
+    /// What this remote does for the download.
+    pub(crate) fn progress(&self, round_trip: Option<Duration>, now: Instant) -> RemoteProgress {
+        let (meter, in_flight) = self.download.progress();
+        let rates = meter.rates(now);
+        RemoteProgress {
+            length: self.remote.sync.length,
+            received: meter.blocks,
+            received_bytes: meter.bytes,
+            in_flight: in_flight as u64,
+            blocks_per_s: rates.blocks,
+            bytes_per_s: rates.bytes,
+            round_trip,
+        }
+    }
+
+    /// Whether there may be something to ask of this remote.
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.download.is_hungry()
+    }
+
+    /// Blocks that are asked of this remote.
+    pub(crate) fn in_flight_count(&self) -> usize {
+        let (_, in_flight) = self.download.progress();
+        in_flight
+    }
+
+    /// Whether a reader at the remote waits for an answer.
+    pub(crate) fn has_urgent(&self) -> bool {
+        self.upload.has_urgent()
     }
 
     /// Requests of the remote that wait.

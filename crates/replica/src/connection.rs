@@ -7,11 +7,12 @@ mod routing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use multibee_log::{DiscoveryKey, LogKey};
 
+use crate::bucket::Bucket;
 use crate::channel::{Channel, Cx};
 use crate::event::{ChannelId, CloseReason, ConnectionId, Event, Fault};
 use crate::fault::PeerFault;
@@ -23,6 +24,7 @@ use crate::message::{Message, NoDataReason};
 use crate::mux::{LocalId, Mux, RemoteId};
 use crate::noise::StaticKeys;
 use crate::options::ReplicatorOptions;
+use crate::pace::Pace;
 use crate::secure::Role;
 use crate::stats::ConnectionStats;
 use requested::Requested;
@@ -41,6 +43,9 @@ pub(crate) struct Shared {
     /// Extensions whose messages the owner is told.
     pub(crate) extensions: BTreeSet<String>,
     pub(crate) events: VecDeque<Event>,
+    /// Limits of all connections together.
+    pub(crate) upload: Bucket,
+    pub(crate) download: Bucket,
     /// What the last call changed, for the other connections and the owner.
     pub(crate) effects: Vec<(LogKey, Effect)>,
     pub(crate) last_channel: u64,
@@ -77,6 +82,7 @@ pub(crate) struct Connection {
     /// The remote gets no logs, whatever it knows.
     is_barred: bool,
     budget: PageBudget,
+    pace: Pace,
     /// Requests that wait, of all logs.
     pending_count: usize,
     /// Where the next round of serving starts, so that no log starves another.
@@ -86,6 +92,8 @@ pub(crate) struct Connection {
     /// Since when something waits and the remote has taken none of it.
     stalled_since: Option<Instant>,
     stats: ConnectionStats,
+    /// Answers wait for the upload limit until then.
+    throttled_until: Option<Instant>,
     /// Something may have to be sent.
     is_dirty: bool,
 }
@@ -147,12 +155,14 @@ impl Connection {
             offers: BTreeSet::new(),
             is_barred: false,
             budget: PageBudget::default(),
+            pace: Pace::default(),
             pending_count: 0,
             serve_first: None,
             last_in: shared.now(),
             last_out: shared.now(),
             stalled_since: None,
             stats: ConnectionStats::default(),
+            throttled_until: None,
             is_dirty: true,
         }
     }
@@ -181,6 +191,11 @@ impl Connection {
         self.logs.get(key)?.channel.as_deref()
     }
 
+    /// How long the remote's answers usually take.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.pace.round_trip()
+    }
+
     /// As [`channel`](Self::channel), to tell it something. Something may have to be sent then.
     pub(crate) fn channel_mut(&mut self, key: &LogKey) -> Option<&mut Channel> {
         let channel = self.logs.get_mut(key)?.channel.as_deref_mut()?;
@@ -195,6 +210,7 @@ impl Connection {
         }
         self.last_in = shared.now();
         self.stats.bytes_in += bytes.len() as u64;
+        shared.download.spend(bytes.len(), shared.now());
         self.is_dirty = true;
         if let Err(fault) = self.read(bytes, shared) {
             self.fail(None, fault.into(), shared);
@@ -223,6 +239,7 @@ impl Connection {
         match &bytes {
             Some(bytes) => {
                 self.stats.bytes_out += bytes.len() as u64;
+                shared.upload.spend(bytes.len(), shared.now());
                 self.last_out = shared.now();
                 if !was_reading {
                     self.last_in = shared.now();
@@ -354,6 +371,7 @@ impl Connection {
             extensions: &shared.extensions,
             state,
             budget: &mut self.budget,
+            pace: &mut self.pace,
             out: &mut out,
             effects: &mut effects,
         };
@@ -410,16 +428,28 @@ impl Connection {
             return;
         }
         self.is_dirty = false;
+        let now = shared.now();
+        // The limit is for answers: all else is short, and must not wait behind them.
+        room = room.min(shared.upload.room(now).saturating_sub(self.mux.queued_len()));
+        let channels = self.logs.values().filter_map(|log| log.channel.as_ref());
+        self.pace.share_among(channels.filter(|channel| channel.is_hungry()).count());
         let first = self.serve_first.take();
         let (before, after): (Vec<LogKey>, Vec<LogKey>) =
             self.logs.keys().partition(|&key| first.is_some_and(|first| *key < first));
-        for key in after.into_iter().chain(before) {
+        let mut order: Vec<LogKey> = after.into_iter().chain(before).collect();
+        // What readers wait for goes before the downloads of other logs, and of these the one first
+        // that has least under way.
+        order.sort_by_key(|key| {
+            self.channel(key).map(|channel| (!channel.has_urgent(), channel.in_flight_count()))
+        });
+        for key in order {
             self.with_channel(&key, shared, |channel, cx| channel.pump(&mut room, cx));
             if room == 0 && self.serve_first.is_none() {
                 self.serve_first = self.logs.range(key..).nth(1).map(|(&next, _)| next);
                 self.is_dirty = true;
             }
         }
+        self.throttled_until = shared.upload.ready_at(now).filter(|_| self.pending_count > 0);
     }
 
     /// Ends the connection because of what the remote did.

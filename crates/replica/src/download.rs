@@ -10,16 +10,16 @@ use crate::channel::{Cx, Remote};
 use crate::event::{Event, Fault};
 use crate::forecast::Forecast;
 use crate::limits::{
-    HEDGE_AFTER, IN_FLIGHT_LEN, IN_FLIGHT_MIN, REQUEST_AGE_MAX, TIMEOUTS_MAX, WANT_BLOCKS_MAX,
-    WINDOW_MAX,
+    IN_FLIGHT_LEN, REQUEST_AGE_MAX, TIMEOUTS_MAX, WANT_BLOCKS_MAX, WINDOW_FLOOR, WINDOW_MAX,
 };
 use crate::log_state::{Blame, Effect};
 use crate::message::Message;
+use crate::meter::Meter;
 use crate::options::ReplicatorOptions;
 use crate::ranges::RangeSet;
 use crate::runs::{Attempt, Runs};
 use crate::upgrades::Upgrades;
-use crate::wants::Next;
+use crate::wants::{Next, Seeker};
 
 /// Requests under way, and answers that wait to be stored.
 #[derive(Debug, Default)]
@@ -29,6 +29,7 @@ pub(crate) struct Download {
     in_flight: BTreeMap<u64, Asked>,
     forecast: Forecast,
     arrivals: Arrivals,
+    meter: Meter,
     runs: Runs,
     upgrades: Upgrades,
     last_answer: Option<Instant>,
@@ -53,7 +54,7 @@ struct Idle {
 impl Download {
     /// When [`handle_timeout`](Self::handle_timeout) or [`fill`](Self::fill) has something to do.
     pub(crate) fn deadline(&self, options: &ReplicatorOptions) -> Option<Instant> {
-        let oldest = self.in_flight.first_key_value().map(|(_, asked)| asked.at);
+        let oldest = self.in_flight.first_key_value().map(|(_, asked)| asked.mark.at);
         let oldest = oldest.into_iter().chain(self.runs.asked_at()).min();
         let block = oldest.map(|at| {
             let quiet_until = self.quiet_since(at) + options.request_timeout;
@@ -72,14 +73,10 @@ impl Download {
         }
     }
 
-    /// Asks for blocks until the window is full or nothing is left to ask of this remote.
+    /// Asks for blocks until the window is full or nothing is left to ask of this remote. For what
+    /// readers wait for the window is as wide as it may ever be.
     pub(crate) fn fill(&mut self, remote: &Remote, cx: &mut Cx<'_>) -> Result<(), Error> {
         if remote.sync.fork != cx.state.log.fork() {
-            return Ok(());
-        }
-        let window = self.window(remote, cx);
-        if self.in_flight.len() >= window {
-            self.idle = None;
             return Ok(());
         }
         let mut limit = provable_len(remote, cx)?;
@@ -96,27 +93,41 @@ impl Download {
             return Ok(());
         }
         self.idle = None;
-        while self.in_flight.len() < window {
-            match self.ask_run(remote, limit, cx)? {
+        let (round_trip, patience) = (cx.pace.round_trip(), cx.pace.patience());
+        let (connection, now, known) = (cx.connection, cx.now, (&remote.holdings, limit));
+        cx.state.wants.roster().enter(connection, round_trip, patience, known, now);
+        let most = self.window_max(remote, cx);
+        while self.in_flight.len() < most {
+            let own = self.in_flight.len() + usize::from(self.runs.asked_at().is_some());
+            let is_full = cx.pace.room(own, self.mean(cx)) == 0;
+            let holdings = &remote.holdings;
+            let seeker = Seeker { connection, holdings, limit, now, is_full };
+            match self.ask_run(remote, seeker, cx)? {
                 Attempt::Asked => continue,
-                Attempt::Full => break,
+                Attempt::Full => {
+                    cx.pace.note_full();
+                    break;
+                }
                 Attempt::NoRun => {}
             }
-            match cx.state.wants.next(cx.connection, &remote.holdings, limit, cx.now) {
+            match cx.state.wants.next(seeker) {
                 // It came by other means.
                 Next::Block { block, .. } if cx.state.log.has(block) => {
                     cx.state.wants.stored(block, None);
                 }
                 Next::Block { block, priority } => self.ask_block(block, priority, cx)?,
+                Next::Nothing { .. } if is_full => {
+                    cx.pace.note_full();
+                    break;
+                }
                 Next::Nothing { look_again } => {
                     let what = (self.next_id(), self.mean(cx));
                     if self.runs.hedge(what, remote, limit, &mut self.forecast, cx)? {
                         self.take_id();
                         continue;
                     }
-                    let asked_of_others = cx.state.runs.are_asked_of_others(cx.connection);
-                    let look_again =
-                        look_again.or_else(|| asked_of_others.then(|| cx.now + HEDGE_AFTER));
+                    let late_runs = cx.state.runs.look_again(connection, now);
+                    let look_again = look_again.into_iter().chain(late_runs).min();
                     let idle = Idle { wants_version, holdings_version, limit, look_again };
                     self.idle = Some(idle);
                     self.ask_where(remote, limit, cx);
@@ -124,7 +135,21 @@ impl Download {
                 }
             }
         }
+        let has_room = self.in_flight.len() < most;
+        if cx.state.wants.looked(connection, has_room) {
+            cx.effects.push(Effect::Freed);
+        }
         Ok(())
+    }
+
+    /// What has come, and how many blocks are under way.
+    pub(crate) fn progress(&self) -> (Meter, usize) {
+        (self.meter, self.in_flight.len() + self.runs.block_count())
+    }
+
+    /// Whether it may have more to ask for, or waits for something.
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.idle.is_none() || !self.in_flight.is_empty() || self.runs.asked_at().is_some()
     }
 
     /// Takes the answer to a request; late ones are ignored.
@@ -140,8 +165,9 @@ impl Download {
             self.store(cx)?;
             return self.upgrades.handle_data(&proof, cx);
         }
-        let Some(asked) = self.in_flight.remove(&id) else { return Ok(()) };
+        let Some(asked) = self.take_in_flight(id, cx) else { return Ok(()) };
         self.note_answer(cx);
+        cx.pace.answered(asked.mark, 1, cx.now);
         let Some(block) = proof.block.as_ref().filter(|_| proof.fork == cx.state.log.fork()) else {
             self.refused(id, asked, remote, cx);
             return Ok(());
@@ -188,7 +214,7 @@ impl Download {
             self.note_answer(cx);
             self.runs.refused(id, &mut self.forecast, cx);
             self.arrivals.release(id);
-        } else if let Some(asked) = self.in_flight.remove(&id) {
+        } else if let Some(asked) = self.take_in_flight(id, cx) {
             self.note_answer(cx);
             self.refused(id, asked, remote, cx);
         }
@@ -196,7 +222,7 @@ impl Download {
 
     /// Stores what has arrived.
     pub(crate) fn store(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        let (stored, outcome) = self.runs.store(&mut self.forecast, cx);
+        let (stored, outcome) = self.runs.store(&mut self.meter, &mut self.forecast, cx);
         for run in stored.iter() {
             // Some may have been asked for alone as well, since somebody waits for them.
             for (block, other) in cx.state.wants.remove(run) {
@@ -240,6 +266,7 @@ impl Download {
                     self.settle(&arrival, cx);
                     stored.insert(asked.block..asked.block + 1);
                     note_stored(&arrival, cx);
+                    self.meter.note(1, arrival.len() as u64, cx.now);
                 }
                 Err(error) => outcome = outcome.and(self.not_stored(&arrival, error, cx)),
             }
@@ -252,11 +279,11 @@ impl Download {
     pub(crate) fn cancel(&mut self, block: u64, cx: &mut Cx<'_>) {
         let found = self.in_flight.iter().find(|(_, asked)| asked.block == block);
         let id = if let Some((&id, &asked)) = found {
-            self.in_flight.remove(&id);
+            self.take_in_flight(id, cx);
             self.forecast.settle(id, asked.block, asked.levels);
             id
         } else {
-            let Some(id) = self.runs.cancel(block, &mut self.forecast) else { return };
+            let Some(id) = self.runs.cancel(block, &mut self.forecast, cx) else { return };
             id
         };
         self.arrivals.release(id);
@@ -281,8 +308,8 @@ impl Download {
             .iter()
             .map(|(&id, &asked)| (id, asked))
             .take_while(|(_, asked)| {
-                is_late(self.quiet_since(asked.at), cx.options.request_timeout)
-                    || is_late(asked.at, REQUEST_AGE_MAX)
+                is_late(self.quiet_since(asked.mark.at), cx.options.request_timeout)
+                    || is_late(asked.mark.at, REQUEST_AGE_MAX)
             })
             .collect();
         let last_answer = self.last_answer;
@@ -302,7 +329,8 @@ impl Download {
             cx.out.push(Message::Cancel { request: id });
         }
         for (id, asked) in late {
-            self.in_flight.remove(&id);
+            self.take_in_flight(id, cx);
+            cx.state.wants.roster().note_miss(cx.connection);
             self.forecast.settle(id, asked.block, asked.levels);
             self.arrivals.release(id);
             cx.state.wants.give_back(asked.block, cx.connection);
@@ -317,12 +345,14 @@ impl Download {
     pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
         let waiting = self.arrivals.take_all().into_iter().map(|arrival| arrival.asked.block);
         let in_flight = std::mem::take(&mut self.in_flight);
+        cx.pace.settled(in_flight.len());
+        cx.state.wants.roster().leave(cx.connection);
         for block in waiting.chain(in_flight.into_values().map(|asked| asked.block)) {
             cx.state.wants.give_back(block, cx.connection);
         }
         self.runs.abandon(&mut self.forecast, cx);
         self.upgrades.give_up(cx);
-        *self = Self { last_id: self.last_id, ..Self::default() };
+        *self = Self { last_id: self.last_id, meter: self.meter, ..Self::default() };
         cx.effects.push(Effect::Freed);
     }
 
@@ -353,16 +383,24 @@ impl Download {
         self.last_id
     }
 
-    /// How many requests may be under way: fewer when blocks are large, one when the remote has
-    /// left requests unanswered.
-    fn window(&self, remote: &Remote, cx: &Cx<'_>) -> usize {
+    fn take_in_flight(&mut self, id: u64, cx: &mut Cx<'_>) -> Option<Asked> {
+        let asked = self.in_flight.remove(&id)?;
+        cx.pace.settled(1);
+        Some(asked)
+    }
+
+    /// How many requests may be under way at the very most: fewer when blocks are large, one when
+    /// the remote has left requests unanswered.
+    fn window_max(&self, remote: &Remote, cx: &Cx<'_>) -> usize {
         if self.silent_rounds > 0 {
             return 1;
         }
         let most = if remote.is_kin { cx.options.window } else { cx.options.foreign_window };
-        let by_len = IN_FLIGHT_LEN / self.mean(cx);
-        let by_len = usize::try_from(by_len).unwrap_or(usize::MAX);
-        by_len.clamp(IN_FLIGHT_MIN, WINDOW_MAX).min(most)
+        let by_len = usize::try_from(IN_FLIGHT_LEN / self.mean(cx)).unwrap_or(usize::MAX);
+        let by_len = by_len.clamp(WINDOW_FLOOR, WINDOW_MAX);
+        // No more than comes in a second: what waits for the limit would look like silence.
+        let by_rate = cx.options.download_limit.map_or(u64::MAX, |rate| rate / self.mean(cx));
+        by_len.min(most).min(usize::try_from(by_rate).unwrap_or(usize::MAX)).max(1)
     }
 
     /// How long blocks are: those that came lately, and until some have come those of the whole log.
@@ -371,9 +409,14 @@ impl Download {
         if self.block_len_mean == 0 { log_mean.max(1) } else { self.block_len_mean }
     }
 
-    fn ask_run(&mut self, remote: &Remote, limit: u64, cx: &mut Cx<'_>) -> Result<Attempt, Error> {
+    fn ask_run(
+        &mut self,
+        remote: &Remote,
+        seeker: Seeker<'_>,
+        cx: &mut Cx<'_>,
+    ) -> Result<Attempt, Error> {
         let what = (self.next_id(), self.mean(cx));
-        let attempt = self.runs.ask(what, remote, limit, &mut self.forecast, cx)?;
+        let attempt = self.runs.ask(what, remote, seeker, &mut self.forecast, cx)?;
         if attempt == Attempt::Asked {
             self.take_id();
         }
@@ -384,7 +427,8 @@ impl Download {
         let id = self.take_id();
         let (levels, after) = self.levels(block, priority, cx)?;
         self.forecast.expect(id, block, levels);
-        self.in_flight.insert(id, Asked { block, levels, after, at: cx.now });
+        let mark = cx.pace.asked(1, cx.now);
+        self.in_flight.insert(id, Asked { block, levels, after, mark });
         cx.state.stats.requests_out += 1;
         let request = Request {
             block: Some(RequestBlock { index: block, nodes: levels }),
@@ -434,6 +478,7 @@ impl Download {
         let Asked { block, levels, .. } = arrival.asked;
         self.forecast.settle(arrival.id, block, levels);
         cx.state.plain.remove(&block);
+        cx.state.wants.roster().note_hit(cx.connection);
         for other in cx.state.wants.stored(block, Some(cx.connection)) {
             cx.effects.push(Effect::Cancel(other, block));
         }
@@ -474,7 +519,8 @@ impl Download {
     fn refused(&mut self, id: u64, asked: Asked, remote: &mut Remote, cx: &mut Cx<'_>) {
         self.forecast.settle(id, asked.block, asked.levels);
         self.arrivals.release(id);
-        remote.holdings.remove(asked.block..asked.block + 1, cx.budget);
+        remote.holdings.refuse(asked.block, cx.now, cx.budget);
+        cx.state.wants.roster().note_miss(cx.connection);
         if cx.state.wants.give_back(asked.block, cx.connection) {
             cx.effects.push(Effect::Freed);
         }
@@ -492,6 +538,7 @@ impl Download {
 
 fn note_stored(arrival: &Arrival, cx: &mut Cx<'_>) {
     let block = arrival.proof.block.as_ref();
+    cx.state.meter.note(1, arrival.len() as u64, cx.now);
     cx.state.stats.blocks_in += 1;
     cx.state.stats.block_bytes_in += block.map_or(0, |block| block.value.len() as u64);
     cx.state.stats.nodes_in += block.map_or(0, |block| block.nodes.len() as u64);

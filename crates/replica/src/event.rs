@@ -1,14 +1,15 @@
 //! What a replicator tells its owner.
 
-use std::ops::Range;
-
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 use multibee_log::LogKey;
 
 use crate::fault::PeerFault;
 use crate::secure::Role;
+use crate::stats::{Progress, RemoteProgress};
 
 /// One connection of a [`Replicator`](crate::Replicator). Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,6 +162,16 @@ pub enum Event {
         seq: u64,
         /// The byte's offset in the block.
         within: u64,
+    },
+    /// The download of a log has got on, or its rate has changed. Told if
+    /// [`progress_interval`](crate::ReplicatorOptions::progress_interval) is set.
+    Progress {
+        /// The log.
+        key: LogKey,
+        /// The whole of it.
+        progress: Progress,
+        /// The share of each remote with which it is open.
+        remotes: BTreeMap<ConnectionId, RemoteProgress>,
     },
     /// Neighbouring blocks were verified and stored.
     Stored {

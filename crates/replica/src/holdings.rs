@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use crate::limits::{
-    ANNOUNCED_RANGE_BLOCKS_MIN, ANNOUNCED_RANGES_MAX, BITFIELD_PAGES_MAX, BLOCKS_MAX,
+    ANNOUNCED_RANGE_BLOCKS_MIN, ANNOUNCED_RANGES_MAX, BITFIELD_PAGES_MAX, BLOCKS_MAX, REFUSAL_REST,
+    REFUSAL_REST_MAX,
 };
 use crate::ranges::RangeSet;
 
@@ -37,6 +39,18 @@ pub(crate) struct Holdings {
     pages: BTreeMap<u64, Box<Page>>,
     /// Grows when blocks are added, so that a search that found nothing need not be repeated.
     version: u64,
+    refused: Refused,
+}
+
+/// Blocks that the remote has said it has, and refused when it was asked. It may only have been busy,
+/// so it is believed again after a while.
+#[derive(Debug, Default)]
+struct Refused {
+    blocks: RangeSet,
+    /// When it is believed again; none when nothing was refused.
+    until: Option<Instant>,
+    /// How long that takes; it doubles.
+    rest: Duration,
 }
 
 /// Bits of 2^15 blocks, lowest first.
@@ -76,11 +90,42 @@ impl Holdings {
         }
     }
 
-    /// Takes out a range that the remote has dropped, or failed to deliver.
+    /// Takes out a block that the remote has failed to deliver, for a while.
+    pub(crate) fn refuse(&mut self, block: u64, now: Instant, budget: &mut PageBudget) {
+        if !self.contains(block) {
+            return;
+        }
+        self.remove(block..block.saturating_add(1), budget);
+        let Refused { blocks, until, rest } = &mut self.refused;
+        if blocks.range_count() < ANNOUNCED_RANGES_MAX {
+            blocks.insert(block..block.saturating_add(1));
+        }
+        if until.is_none() {
+            *rest = (*rest * 2).clamp(REFUSAL_REST, REFUSAL_REST_MAX);
+            *until = Some(now + *rest);
+        }
+    }
+
+    /// When refused blocks are believed in again.
+    pub(crate) fn readmission_at(&self) -> Option<Instant> {
+        self.refused.until
+    }
+
+    /// Believes again in blocks that were refused long enough ago.
+    pub(crate) fn readmit(&mut self, now: Instant, budget: &mut PageBudget) {
+        if self.refused.until.is_some_and(|until| until <= now) {
+            self.refused.until = None;
+            let blocks = std::mem::take(&mut self.refused.blocks);
+            blocks.iter().for_each(|range| self.add(range, budget));
+        }
+    }
+
+    /// Takes out a range that the remote has dropped.
     pub(crate) fn remove(&mut self, range: Range<u64>, budget: &mut PageBudget) {
         if range.start >= range.end {
             return;
         }
+        self.refused.blocks.remove(range.clone());
         if range.start < self.contiguous {
             let rest = range.end..self.contiguous;
             self.contiguous = range.start;
@@ -102,6 +147,7 @@ impl Holdings {
         // Blocks below the contiguous length stay: the remote says so by a range of its own, and
         // takes blocks back by a drop.
         self.ranges.remove(start..end);
+        self.refused.blocks.remove(start..end);
         self.clear_bits(start..end, budget);
         let mut run: Option<Range<u64>> = None;
         for (word, first) in words.iter().zip((start..).step_by(32)) {
@@ -150,6 +196,7 @@ impl Holdings {
         budget.pages_left += self.pages.len();
         self.pages.clear();
         self.ranges.clear();
+        self.refused = Refused::default();
         self.contiguous = 0;
     }
 

@@ -97,14 +97,33 @@ pub(crate) const IN_FLIGHT_LEN: u64 = 16 * 1024 * 1024;
 /// Bytes of answers of one log that wait for an earlier one, on whose tree nodes they build.
 pub(crate) const PARKED_LEN_MAX: usize = 32 * 1024 * 1024;
 /// Requests that a connection may always have under way, however large the blocks are.
-pub(crate) const IN_FLIGHT_MIN: usize = 16;
+pub(crate) const WINDOW_FLOOR: usize = 4;
+/// Blocks that a remote is asked for at once as long as nothing is known of it, at most.
+pub(crate) const START_WINDOW: usize = 64;
+/// The same in bytes, about.
+pub(crate) const START_LEN: u64 = 256 * 1024;
+/// A window is as large as if a round trip took at least this long: answers that are sent and
+/// stored together cost less.
+pub(crate) const BATCHING_TIME: Duration = Duration::from_millis(20);
 /// Peers of which one block may be asked at the same time.
 pub(crate) const ASKERS_MAX: usize = 2;
 /// An answer is given up after this long even if others arrive in the meantime.
 pub(crate) const REQUEST_AGE_MAX: Duration = Duration::from_secs(120);
-/// A request that is this old is also sent to another peer that has the block and nothing
-/// better to do.
-pub(crate) const HEDGE_AFTER: Duration = Duration::from_secs(5);
+/// A block is asked of another peer, too, after twice the usual time of an answer, but not before
+/// this long: below it the machine's own pauses count.
+pub(crate) const HEDGE_MIN: Duration = Duration::from_millis(100);
+/// The same, at the latest.
+pub(crate) const HEDGE_MAX: Duration = Duration::from_secs(5);
+/// The same of a peer that has not answered anything yet.
+pub(crate) const HEDGE_UNKNOWN: Duration = Duration::from_secs(1);
+/// Blocks of one log that may be asked of two peers at the same time.
+pub(crate) const HEDGED_MAX: usize = 64;
+/// What a reader waits for is left to a nearer peer for so long at most.
+pub(crate) const LEAVE_MAX: Duration = Duration::from_millis(50);
+/// How soon a peer is asked again for what it has refused, at first; it doubles.
+pub(crate) const REFUSAL_REST: Duration = Duration::from_secs(5);
+/// The same, at most.
+pub(crate) const REFUSAL_REST_MAX: Duration = Duration::from_secs(600);
 /// Requests in a row that a remote may leave unanswered before it is hung up on.
 pub(crate) const TIMEOUTS_MAX: u32 = 4;
 

@@ -9,6 +9,7 @@ use crate::asked_runs::AskedRuns;
 use crate::cuts::Cuts;
 use crate::event::{ConnectionId, Event};
 use crate::limits::{BLOCKS_MAX, STANDING_RANGES_MAX};
+use crate::meter::Meter;
 use crate::ranges::RangeSet;
 use crate::seeks::Sought;
 use crate::stats::LogStats;
@@ -33,6 +34,7 @@ pub(crate) struct LogState {
     /// Blocks whose proof did not fit when it came; they are asked for without a forecast.
     pub(crate) plain: BTreeSet<u64>,
     pub(crate) stats: LogStats,
+    pub(crate) meter: Meter,
     has_manifest: Option<bool>,
 }
 
@@ -102,6 +104,7 @@ impl LogState {
             upgrade_asked_of: None,
             plain: BTreeSet::new(),
             stats: LogStats::default(),
+            meter: Meter::default(),
             has_manifest: None,
         }
     }

@@ -38,6 +38,14 @@ pub struct ReplicatorOptions {
     pub window: usize,
     /// The same to any other peer.
     pub foreign_window: usize,
+    /// Bytes per second that all connections together may send, about: answers wait, while
+    /// handshakes and short messages go out at once and are made up for. `None`: no limit.
+    pub upload_limit: Option<u64>,
+    /// The same for what they receive: no more is asked for and read.
+    pub download_limit: Option<u64>,
+    /// [`Event::Progress`](crate::Event::Progress) is told of each log whose progress has changed,
+    /// at most this often. `None`: never.
+    pub progress_interval: Option<Duration>,
     /// Whether Multibee peers are asked for many neighbouring blocks at once, which takes less work
     /// and fewer bytes than to ask for each. Others are always asked for each.
     pub ask_for_runs: bool,
@@ -58,6 +66,9 @@ impl Default for ReplicatorOptions {
             close_timeout: Duration::from_secs(5),
             window: 512,
             foreign_window: 256,
+            upload_limit: None,
+            download_limit: None,
+            progress_interval: None,
             ask_for_runs: true,
         }
     }

@@ -1,6 +1,7 @@
 //! All logs and all connections of one node.
 
 mod extensions;
+mod flow;
 mod logs;
 mod places;
 
@@ -11,15 +12,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use multibee_log::{Log, LogKey};
 
+use crate::bucket::Bucket;
 use crate::capability::keyed_hash;
 use crate::connection::{Connection, Shared};
 use crate::event::{ChannelId, CloseReason, ConnectionId, Event};
+use crate::feed::Feed;
 use crate::link::Link;
 use crate::log_state::Effect;
 use crate::noise::StaticKeys;
 use crate::options::ReplicatorOptions;
 use crate::secure::Role;
-use crate::stats::{ConnectionStats, Progress, Stats};
+use crate::stats::{ConnectionStats, Stats};
 
 /// Replicates any number of logs over any number of connections.
 ///
@@ -51,6 +54,7 @@ pub struct Replicator {
     last_connection: u64,
     /// What connections that are gone have moved.
     past: ConnectionStats,
+    feed: Feed,
     /// Connections that may have something to send.
     wake: BTreeSet<ConnectionId>,
 }
@@ -65,6 +69,7 @@ impl Replicator {
         let static_seed = options
             .static_seed
             .unwrap_or_else(|| keyed_hash(&seed, &[b"multibee replicator static key"]));
+        let (upload, download) = (options.upload_limit, options.download_limit);
         Self {
             keys: StaticKeys::from_seed(static_seed),
             seed,
@@ -76,12 +81,15 @@ impl Replicator {
                 protocols: BTreeSet::new(),
                 extensions: BTreeSet::new(),
                 events: VecDeque::new(),
+                upload: Bucket::new(upload),
+                download: Bucket::new(download),
                 effects: Vec::new(),
                 last_channel: 0,
             },
             connections: BTreeMap::new(),
             last_connection: 0,
             past: ConnectionStats::default(),
+            feed: Feed::default(),
             wake: BTreeSet::new(),
         }
     }
@@ -120,6 +128,8 @@ impl Replicator {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.handle_bytes(bytes, &mut self.shared);
             self.settle(Some(id));
+            self.touch_progress();
+            self.tell_progress();
         }
     }
 
@@ -129,6 +139,7 @@ impl Replicator {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.end(reason);
             self.settle(Some(id));
+            self.touch_progress();
         }
     }
 
@@ -166,7 +177,9 @@ impl Replicator {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let options = &self.shared.options;
-        self.connections.values().filter_map(|connection| connection.deadline(options)).min()
+        let connections = self.connections.values();
+        let own = connections.filter_map(|connection| connection.deadline(options)).min();
+        own.into_iter().chain(self.flow_deadline()).min()
     }
 
     /// Whether a connection has ended.
@@ -192,7 +205,11 @@ impl Replicator {
     /// it has sent.
     #[must_use]
     pub fn wants_read(&self, id: ConnectionId) -> bool {
-        self.connections.get(&id).is_some_and(Connection::wants_read)
+        self.connections.get(&id).is_some_and(|connection| {
+            let now = self.shared.now();
+            connection.wants_read()
+                && (connection.is_closing() || self.shared.download.ready_at(now).is_none())
+        })
     }
 
     /// A log was appended to or cut, has become durable, or got blocks by other means: tells the
@@ -219,6 +236,7 @@ impl Replicator {
     pub fn want(&mut self, key: &LogKey, blocks: Range<u64>, priority: u64) {
         if let Some(state) = self.shared.logs.get_mut(key) {
             state.want(blocks, priority);
+            self.touch_progress();
             self.mark_dirty(key, None);
         }
     }
@@ -237,27 +255,13 @@ impl Replicator {
         // What is not wanted any more is not to be pushed, either.
         self.mark_dirty(key, None);
         self.settle(None);
+        self.touch_progress();
     }
 
     /// The length of a log that a remote tells, in blocks.
     #[must_use]
     pub fn remote_length(&self, id: ConnectionId, key: &LogKey) -> Option<u64> {
         self.connections.get(&id)?.channel(key)?.remote_len()
-    }
-
-    /// How far the download of a log has come.
-    #[must_use]
-    pub fn progress(&self, key: &LogKey) -> Progress {
-        let Some(state) = self.shared.logs.get(key) else { return Progress::default() };
-        let length = state.log.len();
-        let channels = self.connections.values().filter_map(|connection| connection.channel(key));
-        Progress {
-            length,
-            wanted: state.wants.count_below(length) + state.runs.block_count(),
-            in_flight: state.wants.asked_count() + state.runs.block_count(),
-            received: state.stats.blocks_in,
-            remote_length: channels.filter_map(|c| c.remote_len()).max().unwrap_or(0),
-        }
     }
 
     /// All counters.
@@ -378,16 +382,25 @@ impl Replicator {
 
     /// Does what is due on one connection.
     pub(crate) fn handle_timeout_of(&mut self, id: ConnectionId, now: Instant) {
+        let was_held_up = self.shared.now.is_some_and(|before| {
+            // The limit kept us from reading, so that its silence means nothing.
+            self.shared.download.ready_at(before).is_some()
+        });
         self.advance(now);
         if let Some(connection) = self.connections.get_mut(&id) {
+            if was_held_up {
+                connection.forgive_silence(self.shared.now());
+            }
             connection.handle_timeout(&mut self.shared);
             self.settle(Some(id));
         }
+        self.tell_progress();
     }
 
     /// When something is due on one connection.
     pub(crate) fn poll_timeout_of(&self, id: ConnectionId) -> Option<Instant> {
-        self.connections.get(&id)?.deadline(&self.shared.options)
+        let own = self.connections.get(&id)?.deadline(&self.shared.options);
+        own.into_iter().chain(self.flow_deadline()).min()
     }
 
     /// Time does not run backwards, whatever the caller says.

@@ -11,10 +11,14 @@ use crate::event::Fault;
 use crate::forecast::Forecast;
 use crate::kin::KinMessage;
 use crate::limits::{
-    ALONE_RANGES_MAX, RUN_BLOCKS_MAX, RUN_BLOCKS_MIN, RUN_LEN, RUNS_IN_FLIGHT_LEN, STORE_BATCH_LEN,
+    ALONE_RANGES_MAX, HEDGE_MAX, RUN_BLOCKS_MAX, RUN_BLOCKS_MIN, RUN_LEN, RUNS_IN_FLIGHT_LEN,
+    STORE_BATCH_LEN,
 };
 use crate::log_state::{Blame, Effect};
+use crate::meter::Meter;
+use crate::pace::Mark;
 use crate::ranges::RangeSet;
+use crate::wants::Seeker;
 
 /// Runs under way, and such as wait to be stored.
 #[derive(Debug, Default)]
@@ -37,7 +41,7 @@ struct Asked {
     relies: bool,
     /// Bytes of the answer, estimated.
     len: u64,
-    at: Instant,
+    mark: Mark,
 }
 
 impl Asked {
@@ -60,7 +64,12 @@ pub(crate) enum Attempt {
 impl Runs {
     /// When the oldest run under way was asked for.
     pub(crate) fn asked_at(&self) -> Option<Instant> {
-        self.in_flight.first_key_value().map(|(_, asked)| asked.at)
+        self.in_flight.first_key_value().map(|(_, asked)| asked.mark.at)
+    }
+
+    /// Blocks of the runs under way.
+    pub(crate) fn block_count(&self) -> usize {
+        self.in_flight.values().map(|asked| count_of(&asked.request)).sum()
     }
 
     /// Whether a request is for a run.
@@ -74,16 +83,20 @@ impl Runs {
         &mut self,
         (id, mean): (u64, u64),
         remote: &Remote,
-        limit: u64,
+        seeker: Seeker<'_>,
         forecast: &mut Forecast,
         cx: &mut Cx<'_>,
     ) -> Result<Attempt, Error> {
         if !remote.gives_runs || !cx.options.ask_for_runs {
             return Ok(Attempt::NoRun);
         }
-        let Some(blocks) = self.next(mean, remote, limit, cx) else { return Ok(Attempt::NoRun) };
-        let len = mean.saturating_mul(blocks.end - blocks.start);
-        if self.in_flight_len > 0 && self.in_flight_len + len > RUNS_IN_FLIGHT_LEN {
+        let Some(blocks) = self.next(mean, remote, seeker, cx) else { return Ok(Attempt::NoRun) };
+        let count = blocks.end - blocks.start;
+        let len = mean.saturating_mul(count);
+        let own = self.block_count();
+        let has_room =
+            usize::try_from(count).is_ok_and(|count| cx.pace.has_room_for_run(count, own, mean));
+        if !has_room || self.in_flight_len > 0 && self.in_flight_len + len > RUNS_IN_FLIGHT_LEN {
             return Ok(Attempt::Full);
         }
         cx.state.wants.take(blocks.clone());
@@ -111,10 +124,18 @@ impl Runs {
     }
 
     /// The next blocks that are wanted, if they make a run that the remote has.
-    fn next(&self, mean: u64, remote: &Remote, limit: u64, cx: &Cx<'_>) -> Option<Range<u64>> {
-        let stretch = cx.state.wants.next_stretch(&remote.holdings, limit)?;
+    fn next(
+        &self,
+        mean: u64,
+        remote: &Remote,
+        seeker: Seeker<'_>,
+        cx: &mut Cx<'_>,
+    ) -> Option<Range<u64>> {
+        let stretch = cx.state.wants.next_stretch(seeker)?;
         let start = stretch.start;
-        let most = (RUN_LEN / mean.max(1)).clamp(1, RUN_BLOCKS_MAX).min(stretch.end - start);
+        // No more than comes in a second: what waits for the limit would look like silence.
+        let len = cx.options.download_limit.map_or(RUN_LEN, |rate| rate.min(RUN_LEN));
+        let most = (len / mean.max(1)).clamp(1, RUN_BLOCKS_MAX).min(stretch.end - start);
         let mut count = 1_u64 << most.ilog2();
         if start > 0 {
             count = count.min(1 << start.trailing_zeros().min(63));
@@ -153,9 +174,12 @@ impl Runs {
         let (nodes, relies) = stop.map_or((stored, false), |stop| (stop.levels, true));
         forecast.expect_above(id, top, nodes);
         let request = RequestRun { nodes, ..request };
-        self.in_flight.insert(id, Asked { request, top, relies, len, at: cx.now });
+        let mark = cx.pace.asked(count_of(&request), cx.now);
+        self.in_flight.insert(id, Asked { request, top, relies, len, mark });
         self.in_flight_len += len;
-        cx.state.runs.ask(blocks, cx.connection, cx.now);
+        // Nobody waits for it in particular.
+        let until = cx.now + (cx.pace.patience() * 2).min(HEDGE_MAX);
+        cx.state.runs.ask(blocks, cx.connection, until);
         cx.state.stats.requests_out += 1;
         cx.out.push(KinMessage::AskRun { id, fork: cx.state.log.fork(), request }.encode());
         Ok(())
@@ -169,7 +193,8 @@ impl Runs {
         forecast: &mut Forecast,
         cx: &mut Cx<'_>,
     ) -> Result<Option<u64>, Fault> {
-        let Some(asked) = self.take(id) else { return Ok(None) };
+        let Some(asked) = self.take(id, cx) else { return Ok(None) };
+        cx.pace.answered(asked.mark, count_of(&asked.request), cx.now);
         if run.fork != cx.state.log.fork() {
             self.give_back(id, &asked, forecast, cx);
             return Ok(None);
@@ -193,7 +218,8 @@ impl Runs {
     /// Takes a refusal. Its blocks are asked for one by one then, as far as the remote says that it
     /// has them.
     pub(crate) fn refused(&mut self, id: u64, forecast: &mut Forecast, cx: &mut Cx<'_>) {
-        let Some(asked) = self.take(id) else { return };
+        let Some(asked) = self.take(id, cx) else { return };
+        cx.state.wants.roster().note_miss(cx.connection);
         if self.alone.range_count() >= ALONE_RANGES_MAX {
             self.alone.clear();
         }
@@ -204,6 +230,7 @@ impl Runs {
     /// Stores what has arrived. Returns the stretches that were.
     pub(crate) fn store(
         &mut self,
+        meter: &mut Meter,
         forecast: &mut Forecast,
         cx: &mut Cx<'_>,
     ) -> (RangeSet, Result<(), Fault>) {
@@ -233,6 +260,10 @@ impl Runs {
                 for other in cx.state.runs.stored(asked.request.start, cx.connection) {
                     cx.effects.push(Effect::Cancel(other, asked.request.start));
                 }
+                let (count, len) = (asked.request.len(), run.data.len() as u64);
+                meter.note(count, len, cx.now);
+                cx.state.meter.note(count, len, cx.now);
+                cx.state.wants.roster().note_hit(cx.connection);
                 cx.state.stats.blocks_in += asked.request.len();
                 cx.state.stats.block_bytes_in += run.data.len() as u64;
                 cx.state.stats.nodes_in += run.nodes.len() as u64;
@@ -255,10 +286,15 @@ impl Runs {
 
     /// A run came from elsewhere, or is no longer wanted: whichever has this block. Returns the
     /// number of its request.
-    pub(crate) fn cancel(&mut self, block: u64, forecast: &mut Forecast) -> Option<u64> {
+    pub(crate) fn cancel(
+        &mut self,
+        block: u64,
+        forecast: &mut Forecast,
+        cx: &mut Cx<'_>,
+    ) -> Option<u64> {
         let found = self.in_flight.iter().find(|(_, asked)| asked.blocks().contains(&block));
         let id = *found?.0;
-        let asked = self.take(id)?;
+        let asked = self.take(id, cx)?;
         forecast.settle_above(id, asked.top, asked.request.nodes);
         Some(id)
     }
@@ -270,10 +306,10 @@ impl Runs {
         forecast: &mut Forecast,
         cx: &mut Cx<'_>,
     ) -> Vec<u64> {
-        let late = self.in_flight.iter().take_while(|(_, asked)| is_late(asked.at));
+        let late = self.in_flight.iter().take_while(|(_, asked)| is_late(asked.mark.at));
         let late: Vec<u64> = late.map(|(id, _)| *id).collect();
         for id in &late {
-            if let Some(asked) = self.take(*id) {
+            if let Some(asked) = self.take(*id, cx) {
                 self.give_back(*id, &asked, forecast, cx);
             }
         }
@@ -290,8 +326,9 @@ impl Runs {
         self.alone.clear();
     }
 
-    fn take(&mut self, id: u64) -> Option<Asked> {
+    fn take(&mut self, id: u64, cx: &mut Cx<'_>) -> Option<Asked> {
         let asked = self.in_flight.remove(&id)?;
+        cx.pace.settled(count_of(&asked.request));
         self.in_flight_len = self.in_flight_len.saturating_sub(asked.len);
         Some(asked)
     }
@@ -303,4 +340,8 @@ impl Runs {
             cx.effects.push(Effect::Freed);
         }
     }
+}
+
+fn count_of(request: &RequestRun) -> usize {
+    usize::try_from(request.len()).unwrap_or(usize::MAX)
 }

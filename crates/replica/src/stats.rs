@@ -1,6 +1,7 @@
 //! Counters.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use multibee_log::LogKey;
 
@@ -57,12 +58,40 @@ pub struct Stats {
 pub struct Progress {
     /// The verified length, in blocks.
     pub length: u64,
-    /// Blocks below it that are wanted and not here, those asked for included.
+    /// Blocks below it that were wanted since the log was added and were not here: `received` and
+    /// `remaining`.
     pub wanted: u64,
-    /// Blocks asked for whose answers are under way.
-    pub in_flight: u64,
     /// Blocks received since the log was added.
     pub received: u64,
+    /// Bytes of those blocks.
+    pub received_bytes: u64,
+    /// Blocks below the length that are wanted and not here, those asked for included.
+    pub remaining: u64,
+    /// Blocks asked for whose answers are under way.
+    pub in_flight: u64,
+    /// Blocks received per second, over the last seconds.
+    pub blocks_per_s: u64,
+    /// Bytes of blocks received per second, likewise.
+    pub bytes_per_s: u64,
     /// The greatest length that a connected remote tells, in blocks; unverified.
     pub remote_length: u64,
+}
+
+/// What one remote does for the download of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemoteProgress {
+    /// The length that it tells, in blocks; unverified.
+    pub length: u64,
+    /// Blocks received from it since the log was opened on its connection.
+    pub received: u64,
+    /// Bytes of those blocks.
+    pub received_bytes: u64,
+    /// Blocks that it is asked for and has not answered.
+    pub in_flight: u64,
+    /// Blocks received from it per second, over the last seconds.
+    pub blocks_per_s: u64,
+    /// Bytes of blocks received from it per second, likewise.
+    pub bytes_per_s: u64,
+    /// How long its answers usually take; `None` before the first.
+    pub round_trip: Option<Duration>,
 }

@@ -60,6 +60,11 @@ impl Upload {
         self.urgent.len() + self.normal.len() + self.wants.len()
     }
 
+    /// Whether a request waits for which a reader waits.
+    pub(crate) fn has_urgent(&self) -> bool {
+        !self.urgent.is_empty()
+    }
+
     /// Queues a request, or refuses it when too many wait.
     ///
     /// `room` is how many more the connection as a whole may queue.

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use multibee_btree::Bee;
+use multibee_btree::{Bee, BeeOptions, EXTENSION_NAME, ExtensionMessage};
 use multibee_log::{FileStorage, Log, LogKey, LogOptions};
 use multibee_replica::{
     ConnectionStats, Endpoint, Event, EventReceiver, Replicator, ReplicatorOptions, Role,
@@ -27,30 +27,34 @@ use super::store::Store;
 use super::usage::{Meter, Span, peak_rss_kib};
 
 /// A download in which nothing happens for this long is stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a server tells when it can be connected to.
 #[derive(Debug, Serialize, Deserialize)]
-struct Offer {
-    port: u16,
+pub(super) struct Offer {
+    pub(super) port: u16,
     /// Of the log, in hex.
-    key: String,
+    pub(super) key: String,
     /// In blocks.
-    length: u64,
+    pub(super) length: u64,
     /// In hex.
     tree_hash: String,
 }
 
 /// What a server tells when it is over.
 #[derive(Debug, Serialize, Deserialize)]
-struct Account {
-    rss_kib: Option<u64>,
-    cpu_ms: Option<f64>,
+pub(super) struct Account {
+    pub(super) rss_kib: Option<u64>,
+    pub(super) cpu_ms: Option<f64>,
 }
 
 /// The server's process: tells what it offers, and serves until its input ends.
 pub(super) fn serve(task: &Task) -> Result<()> {
-    let log = Log::open(FileStorage::open(task.source_folder())?, LogOptions::default())?;
+    serve_log(Log::open(FileStorage::open(task.source_folder())?, LogOptions::default())?)
+}
+
+/// As [`serve`], any log.
+pub(super) fn serve_log(log: Log) -> Result<()> {
     let head = log.durable_head().context("there is nothing to serve")?;
     let runtime = Runtime::new().context("tokio")?;
     let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
@@ -60,7 +64,8 @@ pub(super) fn serve(task: &Task) -> Result<()> {
         length: head.length,
         tree_hash: head.tree_hash.to_string(),
     };
-    let (endpoint, _) = endpoint(&log, [2; 32]);
+    let (endpoint, events) = endpoint(&log, [2; 32]);
+    runtime.spawn(answer_hints(endpoint.clone(), events, Bee::open(log, BeeOptions::default())?));
     let meter = Meter::start();
     runtime.spawn(async move {
         let (stream, _) = listener.accept().await?;
@@ -74,9 +79,25 @@ pub(super) fn serve(task: &Task) -> Result<()> {
     tell(&Account { rss_kib: peak_rss_kib(), cpu_ms })
 }
 
+/// Tells readers what to fetch, as they ask.
+async fn answer_hints(endpoint: Endpoint, mut events: EventReceiver, bee: Bee) {
+    endpoint.with(|replicator| replicator.accept_extension(EXTENSION_NAME));
+    while let Some(event) = events.recv().await {
+        if let Event::Extension { id, key, payload, .. } = event
+            && let Ok(question) = ExtensionMessage::decode(&payload)
+        {
+            for part in bee.answer_hint(&question) {
+                endpoint.with(|replicator| {
+                    replicator.send_extension(id, &key, EXTENSION_NAME, part.encode())
+                });
+            }
+        }
+    }
+}
+
 /// The client's process.
 pub(super) fn run(task: &Task) -> Result<Vec<Record>> {
-    let mut server = Server::start(&task.with(Job::Serve))?;
+    let mut server = Server::start(task)?;
     let offer: Offer = server.hear()?;
     let length = u64::from(task.n()) + 1;
     ensure!(offer.length == length, "the server has {} blocks, not {length}", offer.length);
@@ -124,7 +145,7 @@ fn download(task: &Task, offer: &Offer) -> Result<(Span, ConnectionStats)> {
     })
 }
 
-async fn receive_all(
+pub(super) async fn receive_all(
     endpoint: &Endpoint,
     events: &mut EventReceiver,
     log: &Log,
@@ -136,18 +157,24 @@ async fn receive_all(
         ensure!(event.is_some(), "the endpoint is gone");
         // Looking at the log once for all that is there already.
         while let Some(happened) = event {
-            match happened {
-                Event::Connected { id, .. } => {
-                    endpoint.with(|replicator| replicator.offer(id, &log.key()));
-                }
-                Event::Fault { fault, .. } => bail!("the server is faulty: {fault}"),
-                Event::Closed { reason, .. } => bail!("the connection ended: {reason}"),
-                Event::LogRejected { .. } => bail!("the server does not know the log"),
-                Event::LogFailed { error, .. } => bail!("the log failed: {error}"),
-                _ => {}
-            }
+            react(endpoint, log, &happened)?;
             event = events.try_recv();
         }
+    }
+    Ok(())
+}
+
+/// What any client does about an event: asks for the log, and stops if anything is wrong.
+pub(super) fn react(endpoint: &Endpoint, log: &Log, event: &Event) -> Result<()> {
+    match event {
+        Event::Connected { id, .. } => {
+            endpoint.with(|replicator| replicator.offer(*id, &log.key()));
+        }
+        Event::Fault { fault, .. } => bail!("the server is faulty: {fault}"),
+        Event::Closed { reason, .. } => bail!("the connection ended: {reason}"),
+        Event::LogRejected { .. } => bail!("the server does not know the log"),
+        Event::LogFailed { error, .. } => bail!("the log failed: {error}"),
+        _ => {}
     }
     Ok(())
 }
@@ -161,7 +188,7 @@ fn check(task: &Task, offer: &Offer) -> Result<()> {
     entries::compare(&bee, &data::sorted_entries(task.population()))
 }
 
-fn endpoint(log: &Log, seed: [u8; 32]) -> (Endpoint, EventReceiver) {
+pub(super) fn endpoint(log: &Log, seed: [u8; 32]) -> (Endpoint, EventReceiver) {
     // A fixed seed makes the encryption worthless, which on this machine's loopback it may be.
     let mut replicator = Replicator::new(ReplicatorOptions::default(), seed);
     replicator.add_log(log.clone());
@@ -181,7 +208,12 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// Of what the job of a task reads.
     pub(super) fn start(task: &Task) -> Result<Self> {
+        Self::start_as(&task.with(Job::Serve))
+    }
+
+    pub(super) fn start_as(task: &Task) -> Result<Self> {
         let mut process = runner::spawn(task)?;
         let output = process.stdout.take().context("the server has no output")?;
         Ok(Self { process, output: BufReader::new(output) })

@@ -130,6 +130,12 @@ pub(super) fn indexes(count: u32, range: u32) -> Vec<u32> {
     (0..count).map(|_| generator.draw() % range).collect()
 }
 
+/// `count` random numbers below `range`: the keys that W9 gets.
+pub(super) fn sparse_indexes(count: u32, range: u32) -> Vec<u32> {
+    let mut generator = Generator::new(7);
+    (0..count).map(|_| generator.draw() % range).collect()
+}
+
 /// The entries that `count` keys and values make, in the order of the keys.
 pub(super) fn sorted_entries(count: u32) -> Vec<Entry> {
     let (keys, values) = (keys(count), values(count));

@@ -76,7 +76,7 @@ pub(super) fn serve(task: &Task) -> Result<()> {
 
 /// The clients' process.
 pub(super) fn run(task: &Task) -> Result<Vec<Record>> {
-    let mut server = Server::start(&task.with(Job::IdleServe))?;
+    let mut server = Server::start_as(&task.with(Job::IdleServe))?;
     let offer: Offer = server.hear()?;
     let logs = offer.keys.iter().map(|key| empty_log(key)).collect::<Result<Vec<_>>>()?;
     let (endpoint, events) = endpoint(&logs, [3; 32]);

@@ -28,6 +28,13 @@ pub(super) enum Workload {
     W7,
     /// Clone over a connection.
     W8,
+    /// Get single entries over a connection.
+    W9,
+    /// Follow a log of 10 GiB without keeping its data, for the memory. Not run by peers, and only if
+    /// named: it takes minutes.
+    N2,
+    /// Clone a log of blocks of 4 KiB. Not run by peers.
+    N3,
     /// Open a log of ten million blocks. Not run by peers.
     L1,
     /// Check a download against a log's tree. Not run by peers.
@@ -42,7 +49,7 @@ pub(super) enum Workload {
 impl Workload {
     /// Whether it is run only if it is asked for.
     pub(super) fn is_large(self) -> bool {
-        self == Self::L3
+        matches!(self, Self::L3 | Self::N2)
     }
 }
 
@@ -136,12 +143,18 @@ pub(super) enum Job {
     OpenLarge { order: Order },
     /// W8, the client's side.
     Clone,
-    /// W8, the server's side: started by the client.
+    /// W8 and W9, the server's side: started by the client.
     Serve,
     /// N1, the clients' side.
     Idle,
     /// N1, the server's side: started by the client.
     IdleServe,
+    /// W9, the client's side.
+    Sparse { round_trip_ms: u32, is_hinted: bool },
+    /// N2 and N3, the client's side: blocks of so many bytes, of which the data is kept or not.
+    CloneLarge { len: u32, keeps: bool },
+    /// N2 and N3, the server's side: started by the client.
+    ServeLarge { len: u32, keeps: bool },
     /// L1's data.
     WriteLong,
     /// L1.
@@ -184,6 +197,12 @@ impl Job {
         jobs.extend(layers.map(|layer| Self::Get { layer }));
         jobs.extend(layers.map(|layer| Self::Scan { layer }));
         jobs.extend([Self::Overwrite, Self::Diff, Self::Clone, Self::Idle]);
+        for round_trip_ms in [0, 20] {
+            let sparse = |is_hinted| Self::Sparse { round_trip_ms, is_hinted };
+            jobs.extend([false, true].map(sparse));
+        }
+        jobs.extend([4096, 1 << 20].map(|len| Self::CloneLarge { len, keeps: false }));
+        jobs.push(Self::CloneLarge { len: 4096, keeps: true });
         jobs.extend([Self::OpenLong, Self::Verify]);
         for order in [Order::Ascending, Order::Random] {
             jobs.extend([Self::LoadLarge { order }, Self::OpenLarge { order }]);
@@ -201,6 +220,14 @@ impl Job {
             Self::Scan { .. } => Workload::W6,
             Self::Clone | Self::Serve => Workload::W8,
             Self::Idle | Self::IdleServe => Workload::N1,
+            Self::Sparse { .. } => Workload::W9,
+            Self::CloneLarge { keeps, .. } | Self::ServeLarge { keeps, .. } => {
+                if keeps {
+                    Workload::N3
+                } else {
+                    Workload::N2
+                }
+            }
             Self::WriteLong | Self::OpenLong => Workload::L1,
             Self::Verify => Workload::L2,
             Self::Overwrite | Self::Diff => Workload::W7,
@@ -220,6 +247,8 @@ impl Job {
             | Self::LoadLarge { .. }
             | Self::Idle
             | Self::IdleServe
+            | Self::CloneLarge { .. }
+            | Self::ServeLarge { .. }
             | Self::Verify => None,
             Self::Diff => Some(Self::Overwrite),
             Self::OpenLarge { order } => Some(Self::LoadLarge { order }),
@@ -230,7 +259,7 @@ impl Job {
             Self::Get { layer } | Self::Scan { layer } => {
                 Some(Self::PutBatch { layer, durability })
             }
-            Self::Overwrite | Self::Clone | Self::Serve => {
+            Self::Overwrite | Self::Clone | Self::Serve | Self::Sparse { .. } => {
                 Some(Self::PutBatch { layer: Layer::Tree, durability })
             }
         }
@@ -245,6 +274,12 @@ impl Job {
             // Beyond the caches each put waits for several reads: ten times this takes half an hour.
             Self::LoadLarge { order: Order::Random } => 1_000_000,
             Self::OpenLong | Self::OpenLarge { .. } => 1,
+            Self::Sparse { .. } => 100,
+            // 10 GiB, and half a GiB.
+            Self::CloneLarge { len, keeps: false } | Self::ServeLarge { len, keeps: false } => {
+                u32::try_from((10_u64 << 30) / u64::from(len)).unwrap_or(u32::MAX)
+            }
+            Self::CloneLarge { .. } | Self::ServeLarge { .. } => 131_072,
             Self::Overwrite | Self::Diff | Self::Idle | Self::IdleServe => 1_000,
             Self::Append { batch: 1, durability: Durability::Immediate }
             | Self::AppendFloor { batch: 1, durability: Durability::Immediate }
@@ -288,6 +323,12 @@ impl fmt::Display for Job {
             Self::LoadLarge { order } => write!(f, "{workload:?}-load-{order}"),
             Self::OpenLarge { order } => write!(f, "{workload:?}-open-{order}"),
             Self::Clone => write!(f, "{workload:?}-clone"),
+            Self::CloneLarge { len, .. } => write!(f, "{workload:?}-clone-{len}"),
+            Self::ServeLarge { len, .. } => write!(f, "{workload:?}-serve-{len}"),
+            Self::Sparse { round_trip_ms, is_hinted } => {
+                let hints = if *is_hinted { "-hints" } else { "" };
+                write!(f, "{workload:?}-{round_trip_ms}ms{hints}")
+            }
             Self::Serve | Self::IdleServe => write!(f, "{workload:?}-serve"),
             Self::Idle => write!(f, "{workload:?}-idle"),
         }

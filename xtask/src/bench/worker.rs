@@ -8,7 +8,7 @@ use multibee_btree::Bee;
 
 use super::job::{Job, Layer, Task};
 use super::record::Record;
-use super::{blocks, clone, entries, floor, idle, logs, trees};
+use super::{blocks, clone, entries, floor, idle, large, logs, sparse, trees};
 
 /// Does a job in this process and prints its results, one on each line.
 pub(super) fn run(task: &Task) -> Result<()> {
@@ -52,6 +52,9 @@ fn measure(task: &Task) -> Result<Vec<Record>> {
         Job::Clone => clone::run(task),
         Job::Idle => idle::run(task),
         Job::IdleServe => idle::serve(task).map(|()| Vec::new()),
+        Job::Sparse { round_trip_ms, is_hinted } => sparse::run(task, round_trip_ms, is_hinted),
+        Job::CloneLarge { len, keeps } => large::run(task, len, keeps),
+        Job::ServeLarge { len, .. } => large::serve(task, len).map(|()| Vec::new()),
         Job::Serve => clone::serve(task).map(|()| Vec::new()),
     }
 }

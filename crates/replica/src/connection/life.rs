@@ -104,6 +104,10 @@ impl Connection {
             self.last_out = now;
         }
         self.give_up_requested(now);
+        if self.throttled_until.is_some_and(|until| until <= now) {
+            self.throttled_until = None;
+            self.is_dirty = true;
+        }
         let due = self.logs.iter().filter_map(|(&key, log)| {
             let deadline = log.channel.as_ref()?.deadline(&shared.options)?;
             (deadline <= now).then_some(key)
@@ -124,7 +128,7 @@ impl Connection {
         };
         let channels = self.logs.values().filter_map(|log| log.channel.as_ref()?.deadline(options));
         let requested = self.requested.values().map(|requested| requested.until);
-        let own = [life, self.silent_at(options), self.keepalive_at(options)];
+        let own = [life, self.throttled_until, self.silent_at(options), self.keepalive_at(options)];
         channels.chain(requested).chain(own.into_iter().flatten()).min()
     }
 

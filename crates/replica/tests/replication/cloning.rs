@@ -33,7 +33,7 @@ fn whole_log_is_cloned_at_one_node_a_block() {
     });
     assert_eq!(told.sum::<u64>(), 1000);
     let progress = net.nodes[1].replicator.progress(&ours.key());
-    assert_eq!((progress.length, progress.wanted, progress.in_flight), (1000, 0, 0));
+    assert_eq!((progress.length, progress.remaining, progress.in_flight), (1000, 0, 0));
     net.nodes.iter().for_each(|node| node.assert_no_faults());
 
     let before = net.delivered_len;

@@ -13,19 +13,19 @@ use crate::network::{append, assert_holds, replica, writer};
 /// for twice.
 #[test]
 fn answers_in_any_order_are_stored() {
-    let ours = writer(1, 100);
+    let ours = writer(1, 64);
     let theirs = replica(ours.key());
     let mut hand = Hand::new(&theirs);
     hand.upgrade(&ours);
     let mut answers = hand.requests_answered(&ours);
-    assert_eq!(answers.len(), 100);
+    assert_eq!(answers.len(), 64);
     answers.reverse();
     for (request, proof) in answers {
         hand.say(&Message::Data { request, proof });
     }
-    assert_holds(&theirs, 0..100);
+    assert_holds(&theirs, 0..64);
     let stats = hand.net.nodes[0].replicator.stats().logs[&ours.key()];
-    assert_eq!((stats.retries, stats.requests_out), (0, 100));
+    assert_eq!((stats.retries, stats.requests_out), (0, 64));
     hand.net.nodes[0].assert_no_faults();
 }
 

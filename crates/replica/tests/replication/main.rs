@@ -7,6 +7,7 @@ mod cloning;
 mod conflicts;
 mod cuts;
 mod extensions;
+mod flow;
 mod hand;
 mod lasting;
 mod linking;

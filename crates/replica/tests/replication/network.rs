@@ -173,6 +173,12 @@ impl Network {
     }
 
     fn take_bytes(&mut self, wire: usize, end: usize) -> Option<Bytes> {
+        // One that does not want to read is not sent to, as with a full socket.
+        let (far, far_id) = self.wires[wire].ends[1 - end];
+        let far = &self.nodes[far].replicator;
+        if !far.is_closed(far_id) && !far.wants_read(far_id) {
+            return None;
+        }
         let (node, id) = self.wires[wire].ends[end];
         self.nodes[node].replicator.poll_transmit(id)
     }
