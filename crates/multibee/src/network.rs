@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use multibee_btree::EXTENSION_NAME;
 use multibee_log::LogKey;
@@ -392,7 +392,7 @@ impl Multibee {
     /// The disk is at fault.
     pub async fn close(self) -> Result<(), Error> {
         let endpoint = &self.network().session().endpoint;
-        match endpoint.shutdown(Instant::now() + CLOSE_TIMEOUT).await {
+        match endpoint.shutdown_within(CLOSE_TIMEOUT).await {
             Ok(()) => {}
             Err(ShutdownError::Storage { source, .. }) => return Err(source.into()),
             Err(late) => tracing::info!(%late, "closed before others had taken all"),

@@ -1,6 +1,6 @@
 //! Ending an endpoint so that nothing accepted is lost.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use multibee_log::{Log, LogKey};
 
@@ -52,6 +52,15 @@ impl Endpoint {
         let late = if ended.is_err() { self.cut_all() } else { 0 };
         self.write_out().await?;
         if late == 0 { Ok(()) } else { Err(ShutdownError::Late { connections: late }) }
+    }
+
+    /// As [`shutdown`](Self::shutdown), with the time that it may take.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn shutdown_within(&self, time: Duration) -> Result<(), ShutdownError> {
+        self.shutdown(super::now() + time).await
     }
 
     /// Ends when the endpoint is being shut down.
