@@ -169,7 +169,7 @@ pub enum Event {
         /// The log.
         key: LogKey,
         /// The whole of it.
-        progress: Progress,
+        progress: Box<Progress>,
         /// The share of each remote with which it is open.
         remotes: BTreeMap<ConnectionId, RemoteProgress>,
     },

@@ -77,7 +77,11 @@ impl Replicator {
         let present: Vec<_> = keys.into_iter().map(|key| (key, self.progress(&key))).collect();
         for (key, progress) in self.feed.take(present.into_iter(), every, now) {
             let remotes = self.remote_progress(&key);
-            self.shared.events.push_back(Event::Progress { key, progress, remotes });
+            self.shared.events.push_back(Event::Progress {
+                key,
+                progress: Box::new(progress),
+                remotes,
+            });
         }
     }
 
