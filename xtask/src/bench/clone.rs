@@ -50,11 +50,13 @@ pub(super) struct Account {
 
 /// The server's process: tells what it offers, and serves until its input ends.
 pub(super) fn serve(task: &Task) -> Result<()> {
-    serve_log(Log::open(FileStorage::open(task.source_folder())?, LogOptions::default())?)
+    let log = Log::open(FileStorage::open(task.source_folder())?, LogOptions::default())?;
+    let bee = Bee::open(log.clone(), BeeOptions::default())?;
+    serve_log(&log, Some(bee))
 }
 
-/// As [`serve`], any log.
-pub(super) fn serve_log(log: Log) -> Result<()> {
+/// As [`serve`], any log. If it is that of a tree, readers get hints.
+pub(super) fn serve_log(log: &Log, bee: Option<Bee>) -> Result<()> {
     let head = log.durable_head().context("there is nothing to serve")?;
     let runtime = Runtime::new().context("tokio")?;
     let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
@@ -64,8 +66,10 @@ pub(super) fn serve_log(log: Log) -> Result<()> {
         length: head.length,
         tree_hash: head.tree_hash.to_string(),
     };
-    let (endpoint, events) = endpoint(&log, [2; 32]);
-    runtime.spawn(answer_hints(endpoint.clone(), events, Bee::open(log, BeeOptions::default())?));
+    let (endpoint, events) = endpoint(log, [2; 32]);
+    if let Some(bee) = bee {
+        runtime.spawn(answer_hints(endpoint.clone(), events, bee));
+    }
     let meter = Meter::start();
     runtime.spawn(async move {
         let (stream, _) = listener.accept().await?;

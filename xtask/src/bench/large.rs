@@ -40,7 +40,7 @@ pub(super) fn serve(task: &Task, len: u32) -> Result<()> {
         left -= count;
     }
     log.sync()?;
-    serve_log(log)
+    serve_log(&log, None)
 }
 
 /// The client's process. It keeps the data, or only the tree.
