@@ -182,7 +182,7 @@ fn progress_is_told_as_it_changes() {
             let of_remotes = remotes.values().map(|remote| remote.received).sum::<u64>();
             assert_eq!(of_remotes, progress.received);
             assert_eq!(progress.wanted, progress.received + progress.remaining);
-            all.push(*progress);
+            all.push(**progress);
         }
     }
     assert!((5..=121).contains(&all.len()), "{}", all.len());
