@@ -77,40 +77,52 @@ export async function hypercore(version) {
   return Hypercore;
 }
 
+/** Throw-away storage for one core. Version 11 has none in memory. */
+export function scratchStorage(version) {
+  return version === "10" ? () => new RAM() : scratchFolder();
+}
+
 /** Opens a throw-away core: with `keyPair` a writable one, with `key` somebody else's. */
 export async function scratchCore(version, { key = null, keyPair = null }) {
   const Hypercore = await hypercore(version);
-  // Version 11 has no storage in memory.
-  const storage = version === "10" ? () => new RAM() : scratchFolder();
-  const core = new Hypercore(storage, key, keyPair ? { keyPair } : {});
+  const core = new Hypercore(scratchStorage(version), key, keyPair ? { keyPair } : {});
   await core.ready();
   return core;
 }
 
 /** A folder that goes when the process goes. */
-function scratchFolder() {
+export function scratchFolder() {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "multibee-interop-"));
   process.once("exit", () => fs.rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
 
-/** Replicates `core` over `socket`. Who connected speaks first in the handshake. */
-function attach(socket, isInitiator, core) {
+/** Encrypts a socket. Who connected speaks first in the handshake. */
+function encrypt(socket, isInitiator) {
   socket.setNoDelay(true);
-  const stream = new SecretStream(isInitiator, socket);
-  core.replicate(new Protomux(stream));
-  return stream;
+  return new SecretStream(isInitiator, socket);
+}
+
+/** Hands `take` an encrypted stream for everybody who connects; resolves to the port. */
+export function listen(take) {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer((socket) => take(encrypt(socket, false)));
+    server.once("error", reject);
+    server.listen(0, HOST, () => resolve(server.address().port));
+  });
+}
+
+/** An encrypted stream to a server. */
+export function dial(port) {
+  return encrypt(net.connect({ port, host: HOST }), true);
 }
 
 /** Serves `core` to everybody who connects; resolves to the port. */
 export function serve(core) {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer((socket) => {
-      // A reader that goes away is no concern of the server.
-      attach(socket, false, core).on("error", () => {});
-    });
-    server.once("error", reject);
-    server.listen(0, HOST, () => resolve(server.address().port));
+  return listen((stream) => {
+    // A reader that goes away is no concern of the server.
+    stream.on("error", () => {});
+    core.replicate(new Protomux(stream));
   });
 }
 
@@ -119,7 +131,8 @@ export function serve(core) {
  * connection lasts.
  */
 export function connect(core, port) {
-  const stream = attach(net.connect({ port, host: HOST }), true, core);
+  const stream = dial(port);
+  core.replicate(new Protomux(stream));
   const lost = new Promise((_, reject) => {
     stream.once("error", (error) => reject(new Error(`connection failed: ${error.message}`)));
     stream.once("close", () => reject(new Error("the other side closed the connection")));

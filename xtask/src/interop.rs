@@ -2,6 +2,7 @@
 
 mod bees;
 mod carrying;
+mod cores;
 mod damage;
 mod fetching;
 mod folder;
@@ -82,6 +83,7 @@ fn all_cases() -> Vec<Case> {
         bees::cases(),
         fetching::cases(),
         serving::cases(),
+        cores::cases(),
     ]
     .into_iter()
     .flatten()

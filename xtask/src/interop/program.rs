@@ -122,9 +122,14 @@ impl Program {
 
     /// Sends a line, and reads the one that answers it.
     pub(super) fn ask<T: DeserializeOwned>(&mut self, question: &Value) -> Result<T> {
-        let input = self.input.as_mut().context("standard input is closed already")?;
-        writeln!(input, "{question}").with_context(|| format!("cannot write to {}", self.name))?;
+        self.tell(question)?;
         self.line()
+    }
+
+    /// Sends a line.
+    pub(super) fn tell(&mut self, what: &Value) -> Result<()> {
+        let input = self.input.as_mut().context("standard input is closed already")?;
+        writeln!(input, "{what}").with_context(|| format!("cannot write to {}", self.name))
     }
 
     /// Lets the program come to its end: closes its input and reads what it still prints.
