@@ -171,7 +171,7 @@ impl Stage {
         }
         assert_eq!(copy.conflict(), None, "an honest writer is accused");
         let progress = self.net.nodes[0].replicator.progress(&ours.key());
-        assert_eq!(progress.in_flight, 0);
+        assert_eq!((progress.remaining, progress.in_flight), (0, 0));
     }
 
     /// Carries until nobody has anything to say.

@@ -40,7 +40,7 @@ impl Row {
         for (node, log) in self.logs.iter().enumerate() {
             assert_whole_copy(&self.logs[0], log);
             let progress = self.net.nodes[node].replicator.progress(&key);
-            assert_eq!(progress.in_flight, 0, "node {node}");
+            assert_eq!((progress.remaining, progress.in_flight), (0, 0), "node {node}");
             self.net.nodes[node].assert_no_faults();
         }
         let asked = |net: &Network| {
