@@ -2,6 +2,7 @@
 
 use multibee_btree::testing::fuzz::TARGETS as TREES;
 use multibee_log::testing::fuzz::TARGETS;
+use multibee_replica::testing::fuzz::TARGETS as PEERS;
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -28,7 +29,7 @@ macro_rules! target {
 ///
 /// If there is none.
 pub fn find(name: &str) -> &'static Target {
-    let found = TARGETS.iter().chain(TREES).find(|target| target.name == name);
+    let found = TARGETS.iter().chain(TREES).chain(PEERS).find(|target| target.name == name);
     found.unwrap_or_else(|| panic!("there is no property {name}"))
 }
 

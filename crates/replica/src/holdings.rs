@@ -293,13 +293,15 @@ impl Holdings {
 impl Page {
     /// The words that a range of bits touches, with the bits of each.
     fn masks(&mut self, bits: Range<u64>) -> impl Iterator<Item = (&mut u64, u64)> {
-        self.0.iter_mut().zip((0..).step_by(64)).filter_map(move |(word, first): (_, u64)| {
+        // Not the others: a bitfield of alternating bits comes here for each of them.
+        let skip = usize::try_from(bits.start / 64).unwrap_or(usize::MAX);
+        let words = self.0.iter_mut().zip((0..).step_by(64)).skip(skip);
+        let touched = words.take_while(move |&(_, first)| first < bits.end);
+        touched.map(move |(word, first): (_, u64)| {
             let from = bits.start.max(first);
             let to = bits.end.min(first + 64);
-            (from < to).then(|| {
-                let ones = u64::MAX >> (64 - (to - from));
-                (word, ones << (from - first))
-            })
+            let ones = u64::MAX.checked_shr((64 - to.saturating_sub(from)) as u32).unwrap_or(0);
+            (word, ones << (from - first))
         })
     }
 

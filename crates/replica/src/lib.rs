@@ -60,6 +60,8 @@ mod secure;
 mod seeks;
 mod slots;
 mod stats;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod upgrades;
 mod upload;
 mod wants;

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use multibee_btree::testing::fuzz::raw;
-use multibee_log::testing::fuzz::{Age, Parts, conflicts, signatures, source};
+use multibee_log::testing::fuzz::{Age, Parts, conflicts, messages, signatures, source};
 use multibee_log::{
     Conflict, Log, LogOptions, MemoryStorage, Part, Request, RequestBlock, RequestHash,
     RequestSeek, RequestUpgrade, Storage, compact,
 };
+use multibee_replica::testing::fuzz::{follower_inputs, source_inputs};
 use serde_json::Value;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -36,6 +37,8 @@ fn main() -> Result<()> {
     add_conflicts(&mut seeds)?;
     add_trees(&mut seeds, &load(&vectors.join("btree/small.json"))?)?;
     add_tree_messages(&mut seeds, &load(&vectors.join("btree/wire.json"))?)?;
+    add_messages(&mut seeds, &load(&vectors.join("wire/messages.json"))?)?;
+    add_sessions(&mut seeds);
     signatures().into_iter().for_each(|input| seeds.add("signature", input));
     seeds.write(&out)
 }
@@ -240,4 +243,56 @@ fn add_tree_messages(seeds: &mut Seeds, vectors: &Value) -> Result<()> {
         seeds.add("tree-header", bytes(&case["hex"])?);
     }
     Ok(())
+}
+
+/// Messages of each type, and each in a frame and as one of a batch.
+fn add_messages(seeds: &mut Seeds, vectors: &Value) -> Result<()> {
+    for case in items(&vectors["cases"]) {
+        let (Some(ty), true) = (case["typeId"].as_u64(), case["hex"].is_string()) else { continue };
+        let message = [&[u8::try_from(ty).unwrap_or(99)], &bytes(&case["hex"])?[..]].concat();
+        if let Ok(len) = u8::try_from(message.len()) {
+            seeds.add("peer-frames", [&[3, len, 0, 0], &message[..]].concat());
+        }
+        seeds.add("peer-message", message);
+    }
+    // Opens of both our channels, a batch on the first, an own open, a close, a reject.
+    let open = |id, name: &str, body: &[u8]| {
+        [&[0, 1, id][..], &[name.len() as u8], name.as_bytes(), body].concat()
+    };
+    let frames = [
+        open(1, "first", &[1, b'1']),
+        vec![0, 0, 1, 3, 8, 1, 1, 0, 2, 2, 9, 9],
+        open(2, "other", &[0, 7]),
+        vec![2, 0, 5],
+        open(3, "second", &[1, b'2']),
+        vec![0, 3, 2],
+        vec![0, 3, 1],
+        vec![0, 2, 2],
+    ];
+    let mut input = Vec::new();
+    frames.iter().for_each(|frame| compact::put_buffer(&mut input, frame));
+    seeds.add("peer-mux", input);
+    let mut input = Vec::new();
+    frames.iter().take(5).for_each(|frame| compact::put_buffer(&mut input, frame));
+    seeds.add("peer-mux", input);
+    Ok(())
+}
+
+/// What both sides of a session say.
+fn add_sessions(seeds: &mut Seeds) {
+    for (target, inputs) in [("peer-source", source_inputs()), ("peer-follower", follower_inputs())]
+    {
+        for input in inputs {
+            for message in messages(&input) {
+                // Type 9, a name of 16 bytes, and then a message of our extension.
+                if let [9, 16, rest @ ..] = message
+                    && let Some(message) = rest.get(16..)
+                {
+                    seeds.add("peer-kin", message.to_vec());
+                }
+                seeds.add("peer-message", message.to_vec());
+            }
+            seeds.add(target, input);
+        }
+    }
 }

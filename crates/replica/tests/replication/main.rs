@@ -11,6 +11,7 @@ mod flow;
 mod hand;
 mod lasting;
 mod linking;
+mod losses;
 mod lying;
 mod network;
 mod places;

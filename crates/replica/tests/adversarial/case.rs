@@ -1,0 +1,126 @@
+//! A faulty peer, and what is to become of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+
+use multibee_replica::{CloseReason, Event};
+
+use crate::MEMORY;
+use crate::stage::{Stage, Start};
+
+/// No case may take more memory than this, by far.
+const MEMORY_MAX: usize = 64 << 20;
+
+pub(crate) struct Case {
+    pub(crate) name: String,
+    start: Start,
+    verdict: Verdict,
+    /// It runs once for each of so many inputs.
+    inputs: usize,
+    act: Act,
+}
+
+/// What a faulty peer does, with the number of the input.
+type Act = Box<dyn Fn(&mut Stage, usize)>;
+
+/// What happens to the faulty peer, by docs/spec/wire.md sections 9 and 13.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Verdict {
+    /// A fault with this text names it, and its connection ends.
+    HungUpOn(&'static str),
+    /// A fault with this text names it, and the connection goes on.
+    Named(&'static str),
+    /// Its connection goes on, and nobody complains.
+    Ignored,
+    /// Its connection goes on, but without the log.
+    Closed,
+    /// Any of these: the case is of many inputs, some of which are well formed.
+    Any,
+}
+
+impl Case {
+    pub(crate) fn new(
+        name: impl Into<String>,
+        start: Start,
+        verdict: Verdict,
+        act: impl Fn(&mut Stage) + 'static,
+    ) -> Self {
+        Self::of_many(name, start, verdict, 1, move |stage, _| act(stage))
+    }
+
+    /// A case of many inputs, which the act gets the number of.
+    pub(crate) fn of_many(
+        name: impl Into<String>,
+        start: Start,
+        verdict: Verdict,
+        inputs: usize,
+        act: impl Fn(&mut Stage, usize) + 'static,
+    ) -> Self {
+        Self { name: name.into(), start, verdict, inputs, act: Box::new(act) }
+    }
+
+    fn run(&self) {
+        (0..self.inputs).for_each(|input| self.run_one(input));
+    }
+
+    fn run_one(&self, input: usize) {
+        let before = MEMORY.current_usage();
+        MEMORY.reset_peak_usage();
+        let mut stage = Stage::new(self.start);
+        (self.act)(&mut stage, input);
+        stage.check_honest();
+        self.judge(&stage, input);
+        drop(stage);
+        let peak = MEMORY.peak_usage().saturating_sub(before);
+        assert!(peak <= MEMORY_MAX, "{peak} bytes of memory, input {input}");
+    }
+
+    fn judge(&self, stage: &Stage, input: usize) {
+        let (mut faults, mut log_closed, mut reason) = (Vec::new(), false, None);
+        for event in &stage.net.nodes[0].events {
+            match event {
+                Event::Fault { id, fault, .. } if *id == stage.peer => {
+                    let source = std::error::Error::source(fault).map(ToString::to_string);
+                    faults.push(format!("{fault}: {}", source.unwrap_or_default()));
+                }
+                Event::LogClosed { id, .. } | Event::LogRejected { id, .. }
+                    if *id == stage.peer =>
+                {
+                    log_closed = true
+                }
+                Event::Closed { id, reason: r } if *id == stage.peer => reason = Some(*r),
+                Event::Fault { .. } | Event::LogFailed { .. } | Event::ReadFailed { .. } => {
+                    panic!("somebody else is named: {event:?}")
+                }
+                _ => {}
+            }
+        }
+        let names = |text: &str| faults.iter().any(|fault| fault.contains(text));
+        let is_right = match self.verdict {
+            Verdict::HungUpOn(text) => names(text) && reason == Some(CloseReason::Fault),
+            Verdict::Named(text) => names(text) && reason.is_none(),
+            Verdict::Ignored => faults.is_empty() && reason.is_none() && !log_closed,
+            Verdict::Closed => faults.is_empty() && reason.is_none(),
+            Verdict::Any => (reason == Some(CloseReason::Fault)) <= !faults.is_empty(),
+        };
+        assert!(is_right, "input {input}: {:?} expected, but {faults:?} {reason:?}", self.verdict);
+    }
+}
+
+/// Runs all cases, one at a time, since their memory is counted; panics with the names of those that
+/// fail.
+pub(crate) fn check(cases: &[Case]) {
+    let failed = one_by_one(cases.iter().map(|case| (case.name.as_str(), || case.run())));
+    assert!(failed.is_empty(), "failed of {}: {failed:#?}", cases.len());
+}
+
+/// Runs named things in turn, beside nothing else. Returns the names of those that panic.
+pub(crate) fn one_by_one<'a>(all: impl Iterator<Item = (&'a str, impl Fn())>) -> Vec<&'a str> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    all.filter_map(|(name, act)| {
+        println!("case {name}");
+        catch_unwind(AssertUnwindSafe(act)).is_err().then_some(name)
+    })
+    .collect()
+}
