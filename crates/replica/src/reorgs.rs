@@ -18,9 +18,25 @@ use crate::message::Message;
 #[derive(Debug, Default)]
 pub(crate) struct Reorgs {
     asked: Option<Asked>,
-    /// The fork and length that was tried for in vain, so that it is not tried again before the
-    /// remote tells something else.
-    tried: Option<(u64, u64)>,
+    tried: Option<Tried>,
+}
+
+/// The fork and length that was tried for in vain, so that it is not tried again before the remote
+/// tells something else.
+#[derive(Clone, Copy, Debug)]
+struct Tried {
+    fork: u64,
+    length: u64,
+    /// The version of the remote's blocks, if that ended because it lacked one.
+    lacked: Option<u64>,
+}
+
+impl Tried {
+    /// Whether a try would come to the same end.
+    fn is_still(self, remote: &Remote) -> bool {
+        let is_same = (self.fork, self.length) == (remote.sync.fork, remote.sync.length);
+        is_same && self.lacked.is_none_or(|version| version == remote.holdings.version())
+    }
 }
 
 #[derive(Debug)]
@@ -58,7 +74,8 @@ impl Reorgs {
         // An empty copy takes any head as its first.
         let is_ours_to_cut = !cx.state.log.is_empty() || !cx.state.follows();
         let may_follow = cx.options.follow_cuts || !cx.state.follows();
-        let is_news = may_follow && self.tried != Some((fork, length));
+        let was_in_vain = self.tried.is_some_and(|tried| tried.is_still(remote));
+        let is_news = may_follow && !was_in_vain;
         if !(is_ahead && is_ours_to_cut && is_news) || cx.state.is_disputed {
             return false;
         }
@@ -87,7 +104,7 @@ impl Reorgs {
     ) -> Result<bool, Fault> {
         let Some(Asked { fork, length, search, .. }) = self.asked.take() else { return Ok(false) };
         // Until it is done it counts as tried in vain.
-        self.tried = Some((fork, length));
+        self.tried = Some(Tried { fork, length, lacked: None });
         if proof.fork != fork || (search.is_none() && proof.upgrade.is_none()) {
             return Ok(false);
         }
@@ -104,6 +121,9 @@ impl Reorgs {
             return apply(*search, cx).map(|()| false);
         };
         if !remote.may_be_asked_for(&request) {
+            // It may still be downloading.
+            let lacked = Some(remote.holdings.version());
+            self.tried = Some(Tried { fork, length, lacked });
             return Ok(false);
         }
         cx.out.push(Message::Request { id: next_id, fork, priority: 0, request });
@@ -114,7 +134,8 @@ impl Reorgs {
 
     /// The remote refused.
     pub(crate) fn fail(&mut self) {
-        self.tried = self.asked.take().map(|asked| (asked.fork, asked.length));
+        let tried = |Asked { fork, length, .. }| Tried { fork, length, lacked: None };
+        self.tried = self.asked.take().map(tried);
     }
 
     /// Asks nothing more. Returns the number of the request under way.
