@@ -1,6 +1,8 @@
 //! Logs replicated between Multibee and Hypercore on Node: each scenario with each version, in both
 //! directions, and with each side as the one that dials.
 
+#![expect(clippy::single_range_in_vec_init, reason = "what is held is a list of ranges")]
+
 mod blocks;
 mod chain;
 mod many;

@@ -156,7 +156,9 @@ impl Theirs {
 
     fn order<T: DeserializeOwned>(&mut self, name: &str, order: &Value) -> Result<T> {
         let mut order = order.clone();
-        order["on"] = name.into();
+        if let Some(fields) = order.as_object_mut() {
+            fields.insert("on".to_owned(), name.into());
+        }
         self.node.ask(&order)
     }
 }
