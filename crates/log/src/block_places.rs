@@ -156,27 +156,19 @@ impl TreeStore {
             return Ok(None);
         }
         let view = self.at(roots.length());
-        let Some(mut offset) = self.group_offset(&view, roots, number)? else {
+        let Some(start) = self.group_offset(&view, roots, number)? else {
             return Ok(None);
         };
         let mut page = [0; PAGE_LEN];
         if !self.read_whole_page(number, roots.length(), &mut page)? {
             return Ok(None);
         }
-        let (mut at, leaf) = (top(number), 2 * block);
-        while let Some((left, right)) = flat_tree::children(at) {
-            if leaf <= flat_tree::right_span(left) {
-                at = left;
-                continue;
-            }
-            let Some(left) = node_in(&page, left) else {
-                return Ok(None);
-            };
-            offset = offset.saturating_add(left.size);
-            at = right;
-        }
+        let Some(before) = bytes_before(block, |index| Ok(node_in(&page, index)))? else {
+            return Ok(None);
+        };
+        let offset = start.saturating_add(before);
         let place = |leaf: Node| BlockPlace { offset, size: leaf.size, hash: leaf.hash };
-        Ok(node_in(&page, leaf).map(place))
+        Ok(node_in(&page, 2 * block).map(place))
     }
 
     /// Reads the places and the data of a group of blocks.
@@ -240,22 +232,11 @@ impl TreeStore {
         if !is_whole(top(number), roots.length()) {
             return Ok(None);
         }
-        let Some(mut offset) = self.group_offset(source, roots, number)? else {
+        let Some(start) = self.group_offset(source, roots, number)? else {
             return Ok(None);
         };
-        let (mut at, leaf) = (top(number), 2 * block);
-        while let Some((left, right)) = flat_tree::children(at) {
-            if leaf <= flat_tree::right_span(left) {
-                at = left;
-                continue;
-            }
-            let Some(left) = source.node(left)? else {
-                return Ok(None);
-            };
-            offset = offset.saturating_add(left.size);
-            at = right;
-        }
-        Ok(Some(offset))
+        let before = bytes_before(block, |index| source.node(index))?;
+        Ok(before.map(|before| start.saturating_add(before)))
     }
 
     /// Returns where a group begins. `None` if nodes are missing that tell.
@@ -319,6 +300,23 @@ impl TreeStore {
         }
         Ok(offsets)
     }
+}
+
+/// Bytes of the blocks of a group that lie before one of them. `None` if nodes are missing that tell.
+fn bytes_before(block: u64, node: impl Fn(u64) -> Result<Option<Node>>) -> Result<Option<u64>> {
+    let (mut at, leaf, mut bytes) = (top(block / GROUP_BLOCKS), 2 * block, 0_u64);
+    while let Some((left, right)) = flat_tree::children(at) {
+        if leaf <= flat_tree::right_span(left) {
+            at = left;
+            continue;
+        }
+        let Some(left) = node(left)? else {
+            return Ok(None);
+        };
+        bytes = bytes.saturating_add(left.size);
+        at = right;
+    }
+    Ok(Some(bytes))
 }
 
 /// The node above a group of blocks. The group's nodes are one page of the part `Tree`.

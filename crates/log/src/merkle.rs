@@ -124,23 +124,9 @@ impl Roots {
         if first_is_right && let Some(left) = self.nodes.pop() {
             level.insert(0, left);
         }
-        let (pairs, last) = level.as_chunks::<2>();
+        let (_, last) = level.as_chunks::<2>();
         ends.extend(last);
-        let inputs: Vec<_> = pairs
-            .iter()
-            .map(|[left, right]| (left.hash, right.hash, left.size.saturating_add(right.size)))
-            .collect();
-        let mut above = Vec::with_capacity(inputs.len() + 1);
-        hash::parents(&inputs, |number, hash| {
-            let (Some([left, _]), Some((_, _, size))) = (pairs.get(number), inputs.get(number))
-            else {
-                return;
-            };
-            // Its left child is whole, and no root by now, so there is a node above it.
-            let index = flat_tree::parent(left.index).unwrap_or(u64::MAX);
-            above.push(Node { index, size: *size, hash });
-        });
-        above
+        parents(&level)
     }
 
     /// The next node that is needed on the way to a longer tree: what completes the last root or,
@@ -181,6 +167,26 @@ impl Roots {
         self.byte_length = byte_length;
         Some(())
     }
+}
+
+/// The nodes above neighbouring siblings: the first is above the first two, and so on. One at the end
+/// that has no sibling is left out.
+pub(crate) fn parents(level: &[Node]) -> Vec<Node> {
+    let (pairs, _) = level.as_chunks::<2>();
+    let inputs: Vec<_> = pairs
+        .iter()
+        .map(|[left, right]| (left.hash, right.hash, left.size.saturating_add(right.size)))
+        .collect();
+    let mut above = Vec::with_capacity(inputs.len() + 1);
+    hash::parents(&inputs, |number, hash| {
+        let (Some([left, _]), Some((_, _, size))) = (pairs.get(number), inputs.get(number)) else {
+            return;
+        };
+        // A left sibling, so there is a node above it.
+        let index = flat_tree::parent(left.index).unwrap_or(u64::MAX);
+        above.push(Node { index, size: *size, hash });
+    });
+    above
 }
 
 /// The roots of the log when it had `length` blocks, or `None` if not all of them are stored.

@@ -12,7 +12,7 @@ use crate::flat_tree;
 use crate::hash;
 use crate::limits::{RUN_DEPTH_MAX, RUN_LEN_MAX};
 use crate::log::Log;
-use crate::merkle::NodeSource;
+use crate::merkle::{self, NodeSource};
 use crate::node::{Node, put_nodes, read_nodes};
 use crate::tree_store::is_whole;
 
@@ -126,21 +126,9 @@ impl ProofRun {
         });
         let mut level = 0;
         while nodes.len() - level > 1 {
-            let below = nodes.get(level..).unwrap_or_default().to_vec();
+            let above = merkle::parents(nodes.get(level..).unwrap_or_default());
             level = nodes.len();
-            let (pairs, _) = below.as_chunks::<2>();
-            let inputs: Vec<_> = pairs
-                .iter()
-                .map(|[left, right]| (left.hash, right.hash, left.size.saturating_add(right.size)))
-                .collect();
-            hash::parents(&inputs, |number, hash| {
-                if let (Some([left, _]), Some((_, _, size))) =
-                    (pairs.get(number), inputs.get(number))
-                {
-                    let index = flat_tree::parent(left.index).unwrap_or(u64::MAX);
-                    nodes.push(Node { index, size: *size, hash });
-                }
-            });
+            nodes.extend(above);
         }
         Ok(nodes)
     }
@@ -160,9 +148,9 @@ impl Log {
                 let state = self.shared.state();
                 (state.durable.clone(), state.trusted_len())
             };
-            let length = commit.length().min(trusted_len);
+            let lens = (commit.length(), trusted_len);
             let view = self.shared.tree.at(commit.length());
-            let proof = self.make_run(&view, request, commit.fork, length);
+            let proof = self.make_run(&view, request, commit.fork, lens);
             // Should the log have been cut meanwhile, blocks of two histories may be in it.
             if self.shared.durable().fork == commit.fork {
                 return proof;
@@ -175,7 +163,7 @@ impl Log {
         source: &dyn NodeSource,
         request: &RequestRun,
         fork: u64,
-        length: u64,
+        (length, trusted_len): (u64, u64),
     ) -> Result<ProofRun> {
         let invalid = |what| Error::InvalidRequest { what };
         let top = request.top().filter(|top| is_whole(*top, length));
@@ -192,7 +180,9 @@ impl Log {
         let mut data = BytesMut::new();
         for number in request.start..request.start + request.len() {
             let missing = Error::NotAvailable { index: 2 * number };
-            let block = self.shared.get(number)?.ok_or(missing)?;
+            // Who asks cannot know which blocks are disputed.
+            let held = if number < trusted_len { self.shared.get(number)? } else { None };
+            let block = held.ok_or(missing)?;
             data.extend_from_slice(&block);
             proof.lens.push(block.len() as u64);
             if data.len() as u64 > RUN_LEN_MAX {

@@ -1,6 +1,7 @@
 use multibee_log::{
     Barrier, Conflict, DecodeError, Error, FileStorage, Log, LogOptions, Manifest, MemoryStorage,
-    Part, Proof, Request, RequestBlock, RequestHash, RequestUpgrade, Storage,
+    Part, Proof, Request, RequestBlock, RequestHash, RequestRun, RequestUpgrade, Storage,
+    flat_tree,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -156,6 +157,13 @@ fn what_is_disputed_stops() {
             let outcome = block(&replica, &third, number);
             assert_eq!(outcome.is_ok(), number < 11, "{number}");
             assert!(number < 11 || matches!(outcome, Err(Error::NotAvailable { .. })));
+            // As one of two neighbours it is no other: who asks cannot know what is disputed.
+            let start = number & !1;
+            let top = flat_tree::index(1, start >> 1).unwrap();
+            let nodes = third.missing_nodes(top).unwrap();
+            let outcome = replica.prove_run(&RequestRun { start, depth: 1, nodes });
+            assert_eq!(outcome.is_ok(), start + 1 < 11, "{number}");
+            assert!(start + 1 < 11 || matches!(outcome, Err(Error::NotAvailable { .. })));
         }
         // What is here can be read here.
         assert_eq!(replica.get(17).unwrap(), ours.get(17).unwrap());
