@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use bytes::{Bytes, BytesMut};
 
@@ -21,13 +21,16 @@ use crate::proto::{Fields, Varints, put_field, put_head, put_varint, varint_len}
 ///
 /// Decoding checks the framing of the block and copies nothing. It does not look into the index, so
 /// an index that cannot be read does not hide the key and the value.
+///
+/// `R` is what holds the bytes: [`Bytes`], to share them with the [`Entry`](crate::Entry), or whatever
+/// else has them, for a look.
 #[derive(Clone, Debug)]
-pub struct Block {
-    raw: Bytes,
+pub struct Block<R = Bytes> {
+    raw: R,
     index: Span,
     key: Span,
     value: Option<Span>,
-    extra: Bytes,
+    extra: Extra,
 }
 
 /// One node as it is stored in a block.
@@ -39,26 +42,23 @@ pub struct Level {
     pub children: Vec<u64>,
 }
 
-impl Block {
-    /// Reads a block.
-    ///
-    /// # Errors
-    ///
-    /// [`DecodeError`] if it lacks an index or a key, contains groups, or is cut short.
-    pub fn decode(raw: Bytes) -> Result<Self, DecodeError> {
-        if u32::try_from(raw.len()).is_err() {
+impl<R: Deref<Target = [u8]>> Block<R> {
+    /// Reads a block from wherever its bytes are.
+    pub(crate) fn of(raw: R) -> Result<Self, DecodeError> {
+        let bytes: &[u8] = &raw;
+        if u32::try_from(bytes.len()).is_err() {
             return Err(DecodeError::TooLong);
         }
         let (mut index, mut key, mut value) = (None, None, None);
-        let mut extra = Extra::default();
-        for field in Fields::new(&raw) {
+        let mut extra = Scattered::default();
+        for field in Fields::new(bytes) {
             let field = field?;
             let place = match field.number {
                 1 => &mut index,
                 2 => &mut key,
                 3 => &mut value,
                 _ => {
-                    extra.add(&raw, field.whole);
+                    extra.add(bytes, field.whole);
                     continue;
                 }
             };
@@ -66,7 +66,8 @@ impl Block {
         }
         let index = index.ok_or(DecodeError::Absent { number: 1 })?;
         let key = key.ok_or(DecodeError::Absent { number: 2 })?;
-        Ok(Self { index, key, value, extra: extra.finish(&raw), raw })
+        let extra = extra.finish(bytes);
+        Ok(Self { index, key, value, extra, raw })
     }
 
     /// The key.
@@ -80,8 +81,11 @@ impl Block {
     }
 
     /// All fields that are not the tree's own, tags included, one after the other.
-    pub fn extra(&self) -> &Bytes {
-        &self.extra
+    pub fn extra(&self) -> &[u8] {
+        match &self.extra {
+            Extra::Run(run) => run.of(&self.raw),
+            Extra::Joined(bytes) => bytes,
+        }
     }
 
     /// The stored nodes, the first of them being the root if this block ends a commit. None only
@@ -114,15 +118,27 @@ impl Block {
             .filter_map(|range| Level::decode(index.get(range)?).ok())
             .any(|level| level.keys.contains(&seq))
     }
+}
+
+impl Block {
+    /// Reads a block.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if it lacks an index or a key, contains groups, or is cut short.
+    pub fn decode(raw: Bytes) -> Result<Self, DecodeError> {
+        Self::of(raw)
+    }
 
     /// What the block, being number `seq`, says about its key. Shares the block's bytes.
     pub(crate) fn entry(&self, seq: u64) -> Entry {
-        Entry {
-            seq,
-            key: self.raw.slice(self.key.range()),
-            value: self.value.map(|value| self.raw.slice(value.range())),
-            extra: self.extra.clone(),
-        }
+        let shared = |span: Span| self.raw.slice(span.range());
+        let extra = match &self.extra {
+            Extra::Run(run) if run.is_empty() => Bytes::new(),
+            Extra::Run(run) => shared(*run),
+            Extra::Joined(bytes) => bytes.clone(),
+        };
+        Entry { seq, key: shared(self.key), value: self.value.map(shared), extra }
     }
 }
 
@@ -223,17 +239,28 @@ impl Span {
     fn of(self, raw: &[u8]) -> &[u8] {
         raw.get(self.range()).unwrap_or_default()
     }
+
+    fn is_empty(self) -> bool {
+        self.start == self.end
+    }
 }
 
-/// Collects the fields that are not the tree's own. In most blocks they are one run of bytes, which
-/// is shared rather than copied.
+/// The fields that are not the tree's own. In most blocks they are one run of bytes, which is not
+/// copied.
+#[derive(Clone, Debug)]
+enum Extra {
+    Run(Span),
+    Joined(Bytes),
+}
+
+/// Collects the fields that are not the tree's own.
 #[derive(Default)]
-struct Extra {
+struct Scattered {
     run: Range<usize>,
     scattered: BytesMut,
 }
 
-impl Extra {
+impl Scattered {
     fn add(&mut self, raw: &[u8], field: Range<usize>) {
         if self.run.end == field.start {
             self.run.end = field.end;
@@ -243,11 +270,11 @@ impl Extra {
         }
     }
 
-    fn finish(mut self, raw: &Bytes) -> Bytes {
+    fn finish(mut self, raw: &[u8]) -> Extra {
         if self.scattered.is_empty() {
-            return if self.run.is_empty() { Bytes::new() } else { raw.slice(self.run) };
+            return Extra::Run(Span::new(&self.run));
         }
         self.scattered.extend_from_slice(raw.get(self.run).unwrap_or_default());
-        self.scattered.freeze()
+        Extra::Joined(self.scattered.freeze())
     }
 }

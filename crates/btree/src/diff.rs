@@ -1,21 +1,21 @@
+mod opened;
 mod side;
 
 use std::cmp::Ordering;
-use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::cursor::Bound;
 use crate::entry::Entry;
-use crate::error::{Error, Result};
-use crate::limits::{DIFF_AHEAD_BLOCKS, DIFF_AHEAD_STEPS};
+use crate::error::{BlockFault, Error, Result};
+use crate::limits::{DEPTH_MAX, DIFF_AHEAD_BLOCKS, DIFF_AHEAD_STEPS};
 use crate::missing::Missing;
-use crate::node::{Kid, Node, Outline};
+use crate::node::Kid;
 use crate::range::{RangeOptions, bound};
-use crate::store::Store;
+use crate::store::{Store, bad};
 use crate::tree::Tree;
 use crate::walk::{Stored, Walk};
+use opened::{Opened, Pair, joined, load};
 use side::{Head, Side};
 
 /// A key under which two trees have different entries. Made by [`Tree::diff`].
@@ -106,14 +106,35 @@ impl std::fmt::Debug for Diff {
 /// How far a diff is.
 #[derive(Clone)]
 struct Steps {
-    left: Side,
-    right: Side,
+    /// What is left to compare, the next on top.
+    scopes: Vec<Scope>,
+    /// The last key that was passed on either side. A tree that leads backwards could keep a reader
+    /// busy for ever.
+    behind: [Option<Bytes>; 2],
     from: Option<Bound>,
     end: Option<Bound>,
     /// Whether the roots have been opened.
     opened: bool,
+    /// Pairs of nodes that have been opened.
+    pairs: u64,
     /// How many more changes to give.
     remaining: u64,
+}
+
+/// Parts of the two trees that cover the same range of keys.
+#[derive(Clone)]
+struct Scope {
+    /// Nodes above it.
+    depth: usize,
+    what: Parts,
+}
+
+#[derive(Clone)]
+enum Parts {
+    /// A node of each, not looked into yet.
+    Kids([Kid; 2]),
+    /// What is left of each.
+    Sides([Side; 2]),
 }
 
 /// What to do next, from what comes next on either side: for each of them whether it is concerned.
@@ -128,18 +149,16 @@ enum Action {
     End,
 }
 
-/// Nodes of the two sides, as far as they were asked for.
-type Pair = [Option<Arc<Node>>; 2];
-
 impl Steps {
     fn new(options: RangeOptions) -> Self {
         let RangeOptions { gt, gte, lt, lte, limit, .. } = options;
         Self {
-            left: Side::default(),
-            right: Side::default(),
+            scopes: Vec::new(),
+            behind: [None, None],
             from: bound(gt, gte),
             end: bound(lt, lte),
             opened: false,
+            pairs: 0,
             remaining: limit.unwrap_or(u64::MAX),
         }
     }
@@ -151,37 +170,82 @@ impl Steps {
             return Ok(None);
         }
         if !self.opened {
-            self.push(load(versions.map(|version| Stored { store, version }.root()), store)?)?;
+            let roots = versions.map(|version| Stored { store, version }.root());
+            self.enter(load(roots, store)?, 0)?;
             self.opened = true;
         }
+        // No sound tree has more nodes than entries.
+        let pairs_max = left.max(right);
         while self.remaining > 0 {
+            let Some(scope) = self.scopes.last() else {
+                break;
+            };
+            let depth = scope.depth;
+            if let Parts::Kids(kids) = scope.what {
+                let opened = self.open(store, kids, pairs_max)?;
+                self.scopes.pop();
+                self.push(opened, depth)?;
+                continue;
+            }
             match self.plan() {
-                Action::End => break,
-                Action::Pass => {
-                    self.left.pass()?;
-                    self.right.pass()?;
+                Action::End => {
+                    self.scopes.pop();
                 }
+                Action::Pass => self.pass([true, true])?,
                 Action::Tell(sides) => {
                     let change = self.tell(store, sides)?;
                     self.pass(sides)?;
                     self.remaining -= 1;
                     return Ok(Some(change));
                 }
-                Action::Open(sides) => {
-                    let pair = load(open(store, self.kids(sides)), store)?;
-                    self.pass(sides)?;
-                    self.push(pair)?;
-                }
+                Action::Open(sides) => match self.kids(sides) {
+                    [Some(left), Some(right)] => {
+                        let depth = depth + self.frames();
+                        let opened = self.open(store, [left, right], pairs_max)?;
+                        self.pass(sides)?;
+                        self.push(opened, depth)?;
+                    }
+                    kids => {
+                        let kid = |kid: Option<Kid>| kid.map(|kid| store.kid(kid)).transpose();
+                        let pair = load(kids.map(kid), store)?;
+                        self.pass(sides)?;
+                        self.look_into(pair, depth)?;
+                    }
+                },
             }
         }
         Ok(None)
     }
 
+    /// What the topmost scope is, once it was looked into.
+    fn sides(&self) -> Option<&[Side; 2]> {
+        match &self.scopes.last()?.what {
+            Parts::Sides(sides) => Some(sides),
+            Parts::Kids(_) => None,
+        }
+    }
+
+    fn sides_mut(&mut self) -> Option<&mut [Side; 2]> {
+        match &mut self.scopes.last_mut()?.what {
+            Parts::Sides(sides) => Some(sides),
+            Parts::Kids(_) => None,
+        }
+    }
+
+    /// Nodes that both sides of the topmost scope are in, at most.
+    fn frames(&self) -> usize {
+        self.sides().map_or(0, |[left, right]| left.depth().max(right.depth()))
+    }
+
     fn plan(&mut self) -> Action {
-        for side in [&mut self.left, &mut self.right] {
+        let Some(Scope { what: Parts::Sides(sides), .. }) = self.scopes.last_mut() else {
+            return Action::Open([true, true]);
+        };
+        for side in sides.iter_mut() {
             side.pass_outside(self.from.as_ref(), self.end.as_ref());
         }
-        match (self.left.head(), self.right.head()) {
+        let [left, right] = sides;
+        match (left.head(), right.head()) {
             (None, None) => Action::End,
             (Some(Head::Key { .. }), None) => Action::Tell([true, false]),
             (None, Some(Head::Key { .. })) => Action::Tell([false, true]),
@@ -191,38 +255,90 @@ impl Steps {
         }
     }
 
-    fn tell(&self, store: &Store, [left, right]: [bool; 2]) -> Result<Change> {
+    fn tell(&self, store: &Store, told: [bool; 2]) -> Result<Change> {
+        let Some([left, right]) = self.sides() else {
+            return Ok(Change { left: None, right: None });
+        };
         let entry = |side: &Side, is_told: bool| match side.head() {
             Some(Head::Key { node, number, .. }) if is_told => store.entry(node, number).map(Some),
             _ => Ok(None),
         };
-        match (entry(&self.left, left), entry(&self.right, right)) {
+        let [tells_left, tells_right] = told;
+        match (entry(left, tells_left), entry(right, tells_right)) {
             (Ok(left), Ok(right)) => Ok(Change { left, right }),
             (left, right) => Err(joined(left.err(), right.err())),
         }
     }
 
-    fn kids(&self, [left, right]: [bool; 2]) -> [Option<Kid>; 2] {
+    fn kids(&self, [left_wanted, right_wanted]: [bool; 2]) -> [Option<Kid>; 2] {
         let kid = |side: &Side, is_wanted: bool| match side.head() {
             Some(Head::Kid { kid, .. }) if is_wanted => Some(kid),
             _ => None,
         };
-        [kid(&self.left, left), kid(&self.right, right)]
+        match self.sides() {
+            Some([left, right]) => [kid(left, left_wanted), kid(right, right_wanted)],
+            None => [None, None],
+        }
     }
 
-    fn pass(&mut self, [left, right]: [bool; 2]) -> Result<()> {
-        if left {
-            self.left.pass()?;
-        }
-        if right {
-            self.right.pass()?;
+    fn pass(&mut self, passed: [bool; 2]) -> Result<()> {
+        let Some(Scope { what: Parts::Sides(sides), .. }) = self.scopes.last_mut() else {
+            return Ok(());
+        };
+        for ((side, behind), is_passed) in sides.iter_mut().zip(&mut self.behind).zip(passed) {
+            if is_passed {
+                side.pass(behind)?;
+            }
         }
         Ok(())
     }
 
-    fn push(&mut self, [left, right]: Pair) -> Result<()> {
-        left.map_or(Ok(()), |node| self.left.push(node))?;
-        right.map_or(Ok(()), |node| self.right.push(node))
+    /// Looks into a child of either side, within the topmost scope.
+    fn look_into(&mut self, pair: Pair, depth: usize) -> Result<()> {
+        for (side, node) in self.sides_mut().into_iter().flatten().zip(pair) {
+            if let Some(node) = node {
+                side.push(node, depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with two parts that cover the same range of keys.
+    fn enter(&mut self, pair: Pair, depth: usize) -> Result<()> {
+        let mut sides = [Side::default(), Side::default()];
+        for (side, node) in sides.iter_mut().zip(pair) {
+            if let Some(node) = node {
+                side.push(node, depth)?;
+            }
+        }
+        self.scopes.push(Scope { depth, what: Parts::Sides(sides) });
+        Ok(())
+    }
+
+    fn push(&mut self, opened: Opened, depth: usize) -> Result<()> {
+        match opened {
+            Opened::Nodes(pair) => self.enter(pair, depth)?,
+            Opened::Kids(pairs) if depth >= DEPTH_MAX && !pairs.is_empty() => {
+                return Err(Error::TooDeep);
+            }
+            Opened::Kids(pairs) => {
+                let scope = |kids| Scope { depth: depth + 1, what: Parts::Kids(kids) };
+                self.scopes.extend(pairs.iter().rev().map(|kids| scope(*kids)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a node of each side, which cover the same range of keys.
+    fn open(&mut self, store: &Store, kids: [Kid; 2], pairs_max: u64) -> Result<Opened> {
+        let [left, right] = kids;
+        if self.pairs > pairs_max {
+            return Err(bad(left.seq.max(right.seq), BlockFault::Unordered));
+        }
+        let is_bounded = self.from.is_some() || self.end.is_some();
+        let opened = Opened::read(store, kids, is_bounded)?;
+        self.pairs += 1;
+        Ok(opened)
     }
 
     /// Adds to the missing blocks that stop the next step those that the steps after it will lack.
@@ -248,15 +364,26 @@ impl Steps {
 
     /// Passes over children that cannot be opened, and over what the other side has in their place.
     fn pass_hole(&mut self) -> Result<()> {
-        let (Action::Open([left, right]) | Action::Tell([left, right])) = self.plan() else {
+        if self.sides().is_none() {
+            self.scopes.pop();
+            return Ok(());
+        }
+        let (Action::Open(holes) | Action::Tell(holes)) = self.plan() else {
             return Ok(());
         };
         let upper = |side: &Side| side.head().and_then(|head| head.upper().map(<[u8]>::to_vec));
-        let uppers = (upper(&self.left), upper(&self.right));
-        self.pass([left, right])?;
-        match (left, right) {
-            (true, false) => self.right.pass_below(uppers.0.as_deref()),
-            (false, true) => self.left.pass_below(uppers.1.as_deref()),
+        let uppers = self.sides().map(|[left, right]| [upper(left), upper(right)]);
+        self.pass(holes)?;
+        let [behind_left, behind_right] = &mut self.behind;
+        let (Some(Scope { what: Parts::Sides([left, right]), .. }), Some(uppers)) =
+            (self.scopes.last_mut(), &uppers)
+        else {
+            return Ok(());
+        };
+        let [upper_left, upper_right] = uppers;
+        match holes {
+            [true, false] => right.pass_below(upper_left.as_deref(), behind_right),
+            [false, true] => left.pass_below(upper_right.as_deref(), behind_left),
             _ => Ok(()),
         }
     }
@@ -316,74 +443,4 @@ fn compare(left: &Head<'_>, right: &Head<'_>) -> Action {
 
 fn is_before(upper: Option<&[u8]>, lower: Option<&[u8]>) -> bool {
     upper.zip(lower).is_some_and(|(upper, lower)| upper <= lower)
-}
-
-/// Opens a child of one side, or one of each. Of two only what differs: what they have in common at
-/// their beginnings and ends would be passed over, and its keys need not be read.
-fn open(store: &Store, kids: [Option<Kid>; 2]) -> [Result<Option<Arc<Node>>>; 2] {
-    let [Some(left), Some(right)] = kids else {
-        return kids.map(|kid| kid.map(|kid| store.kid(kid)).transpose());
-    };
-    if let (Some(left), Some(right)) = (store.cached(left), store.cached(right)) {
-        return [Ok(Some(left)), Ok(Some(right))];
-    }
-    match (store.outline(left), store.outline(right)) {
-        (Ok(a), Ok(b)) => {
-            let (keys_of_a, keys_of_b) = differing(&a, &b);
-            let part = |kid, outline, keys| Ok(Some(Arc::new(store.part(kid, outline, keys)?)));
-            [part(left, &a, keys_of_a), part(right, &b, keys_of_b)]
-        }
-        (a, b) => [a.map(|_| None), b.map(|_| None)],
-    }
-}
-
-/// The keys of two nodes that are left once those are gone that both begin with and both end with,
-/// each together with the child before or behind it.
-fn differing(a: &Outline, b: &Outline) -> (Range<usize>, Range<usize>) {
-    let (a_len, b_len) = (a.key_seqs.len(), b.key_seqs.len());
-    let most = a_len.min(b_len);
-    let is_same = |i: usize, j: usize, kid_behind: usize| {
-        a.key_seqs.get(i) == b.key_seqs.get(j)
-            && a.kids.get(i + kid_behind) == b.kids.get(j + kid_behind)
-    };
-    let start = (0..most).take_while(|i| is_same(*i, *i, 0)).count();
-    let end = (1..=most - start).take_while(|i| is_same(a_len - i, b_len - i, 1)).count();
-    (start..a_len - end, start..b_len - end)
-}
-
-/// The nodes of both sides, all their keys known. If not, what is missing names those keys, and the
-/// children that only one of the two nodes has: they will be looked into.
-fn load(loaded: [Result<Option<Arc<Node>>>; 2], store: &Store) -> Result<Pair> {
-    let pair = match loaded {
-        [Ok(left), Ok(right)] => [left, right],
-        [left, right] => return Err(joined(left.err(), right.err())),
-    };
-    let mut missing = Missing::default();
-    for node in pair.iter().flatten() {
-        missing.extend(node.unknown_seqs());
-    }
-    if missing.len() == 0 {
-        return Ok(pair);
-    }
-    if let ([Some(left), Some(right)], true) = (&pair, store.guesses()) {
-        for (node, other) in [(left, right), (right, left)] {
-            let differing = node.kids().iter().filter(|kid| !other.kids().contains(kid));
-            let seqs = differing.map(|kid| kid.seq).filter(|seq| !store.log().has(*seq));
-            missing.extend(seqs);
-        }
-    }
-    Err(Error::Missing(missing.into_seqs()))
-}
-
-/// The error of either side; what is missing on both together.
-fn joined(left: Option<Error>, right: Option<Error>) -> Error {
-    match (left, right) {
-        (Some(Error::Missing(seqs)), Some(Error::Missing(more))) => {
-            let mut missing = Missing::default();
-            missing.extend(seqs.into_iter().chain(more));
-            Error::Missing(missing.into_seqs())
-        }
-        (Some(Error::Missing(_)), Some(error)) | (Some(error), _) | (None, Some(error)) => error,
-        (None, None) => Error::Missing(Vec::new()),
-    }
 }

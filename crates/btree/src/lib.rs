@@ -80,6 +80,7 @@ mod error;
 mod expect;
 mod extension;
 mod few;
+mod glimpses;
 mod header;
 mod history;
 mod limits;

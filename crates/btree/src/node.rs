@@ -1,5 +1,5 @@
 use std::cmp::Ordering;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use crate::block::Block;
 use crate::entry::Entry;
@@ -84,6 +84,7 @@ pub(crate) enum Place {
 pub(crate) struct Undecided(pub(crate) Range<usize>);
 
 /// A level as block numbers only: a node before its keys are looked up.
+#[derive(Debug)]
 pub(crate) struct Outline {
     pub(crate) key_seqs: Few<u64, NODE_KEYS_MAX>,
     pub(crate) kids: Box<[Kid]>,
@@ -127,6 +128,11 @@ impl Outline {
             _ => Ok(Self { key_seqs, kids }),
         }
     }
+
+    /// Bytes of it and all it owns.
+    pub(crate) fn weight(&self) -> u64 {
+        (size_of::<Self>() + size_of_val::<[Kid]>(&self.kids)) as u64
+    }
 }
 
 impl Node {
@@ -161,7 +167,7 @@ impl Node {
     }
 
     /// The same node with the entries of its keys, which are in these blocks.
-    pub(crate) fn with_records(self, blocks: &[Option<Block>]) -> Self {
+    pub(crate) fn with_records<R: Deref<Target = [u8]>>(self, blocks: &[Option<Block<R>>]) -> Self {
         Self { records: Records::new(blocks).map(Box::new), ..self }
     }
 

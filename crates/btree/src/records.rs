@@ -1,3 +1,5 @@
+use std::ops::Deref;
+
 use bytes::Bytes;
 
 use crate::block::Block;
@@ -25,8 +27,8 @@ struct Record {
 impl Records {
     /// Copies what the blocks of all keys of a node say. `None` if a block is not there, or if
     /// together they are long: then whoever wants one entry would keep too much in memory.
-    pub(crate) fn new(blocks: &[Option<Block>]) -> Option<Self> {
-        let len = |block: &Block| block.key().len() + value(block).len() + block.extra().len();
+    pub(crate) fn new<R: Deref<Target = [u8]>>(blocks: &[Option<Block<R>>]) -> Option<Self> {
+        let len = |block: &Block<R>| block.key().len() + value(block).len() + block.extra().len();
         let mut total = 0;
         for block in blocks {
             total += len(block.as_ref()?);
@@ -72,7 +74,7 @@ impl Records {
     }
 }
 
-fn value(block: &Block) -> &[u8] {
+fn value<R: Deref<Target = [u8]>>(block: &Block<R>) -> &[u8] {
     block.value().unwrap_or_default()
 }
 

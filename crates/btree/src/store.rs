@@ -1,14 +1,15 @@
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use multibee_log::Log;
+use multibee_log::{BlockBytes, Log};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::block::Block;
 use crate::entry::Entry;
 use crate::error::{BlockFault, Error, Result};
+use crate::glimpses::Glimpses;
 use crate::limits::{CACHED_BYTES_MEAN, CACHED_OVERHEAD_BYTES, NODE_KEYS_MAX, WIDE_BLOCK_LEN};
 use crate::node::{Kid, Node, Outline, Place, Undecided};
 
@@ -33,6 +34,9 @@ struct Spot {
 enum Part {
     Block(u64),
     Node(Kid),
+    Outline(Kid),
+    /// Some keys of a node: from which on, and up to which.
+    Keys(Kid, u8, u8),
 }
 
 #[derive(Clone)]
@@ -41,6 +45,7 @@ enum Cached {
     /// save if they were kept.
     Block(Bytes),
     Node(Arc<Node>),
+    Outline(Arc<Outline>),
 }
 
 #[derive(Clone)]
@@ -51,6 +56,7 @@ impl Weighter<Spot, Cached> for Weight {
         let own = match cached {
             Cached::Block(raw) => raw.len() as u64,
             Cached::Node(node) => node.weight(),
+            Cached::Outline(outline) => outline.weight(),
         };
         own + CACHED_OVERHEAD_BYTES
     }
@@ -74,26 +80,19 @@ impl Store {
 
     /// The block with number `seq`.
     pub(crate) fn block(&self, seq: u64) -> Result<Block> {
-        self.held_block(seq)?.ok_or_else(|| Error::Missing(vec![seq]))
-    }
-
-    fn held_block(&self, seq: u64) -> Result<Option<Block>> {
         let spot = self.spot(Part::Block(seq));
         if let Some(Cached::Block(raw)) = self.cache.get(&spot) {
-            return decode(seq, raw).map(Some);
+            return decode(seq, raw);
         }
-        let Some(raw) = self.log.get(seq)? else {
-            return Ok(None);
-        };
+        let raw = self.log.get(seq)?.ok_or_else(|| Error::Missing(vec![seq]))?;
         let block = decode(seq, raw.clone())?;
         self.cache.insert(spot, Cached::Block(raw));
-        Ok(Some(block))
+        Ok(block)
     }
 
-    /// A block for a node that is being made. All that is needed of it goes into the node, so it need
-    /// not be cached, too.
-    fn block_for_node(&self, seq: u64) -> Result<Option<Block>> {
-        self.log.get(seq)?.map(|raw| decode(seq, raw)).transpose()
+    /// A look at a block. All that is needed of it goes into something else that is cached.
+    pub(crate) fn glimpse(&self, seq: u64) -> Result<Option<Block<BlockBytes>>> {
+        self.log.read(seq)?.map(|raw| decode(seq, raw)).transpose()
     }
 
     /// The node at `spot`, with as many of its keys as are on this machine.
@@ -102,19 +101,12 @@ impl Store {
         if let Some(Cached::Node(node)) = self.cache.get(&cached) {
             return Ok(node);
         }
-        let block = self.block_for_node(spot.seq)?;
-        let block = block.ok_or_else(|| Error::Missing(vec![spot.seq]))?;
+        let mut glimpses = Glimpses::new(self);
+        let block = glimpses.expect(spot.seq)?;
         let fault = |fault| bad(spot.seq, fault);
         let level = block.level(spot.level).map_err(fault)?;
         let outline = Outline::decode(spot.seq, level).map_err(fault)?;
-        let mut keys: [Option<Block>; NODE_KEYS_MAX] = [const { None }; NODE_KEYS_MAX];
-        for (seq, key) in outline.key_seqs.iter().zip(&mut keys) {
-            *key = if *seq == spot.seq { Some(block.clone()) } else { self.block_for_node(*seq)? };
-        }
-        let known = keys.iter().map(|key| key.as_ref().map(Block::key));
-        let node = Node::new(outline.key_seqs.iter().copied().zip(known), outline.kids);
-        let keys = keys.get(..outline.key_seqs.len()).unwrap_or_default();
-        let node = Arc::new(node.map_err(fault)?.with_records(keys));
+        let node = assemble(spot, &outline.key_seqs, outline.kids, &mut glimpses)?;
         if node.is_whole() {
             self.cache.insert(cached, Cached::Node(node.clone()));
         }
@@ -139,32 +131,47 @@ impl Store {
     }
 
     /// The node at `spot`, which is not a root, before its keys are looked up.
-    pub(crate) fn outline(&self, spot: Kid) -> Result<Outline> {
-        let block = self.block(spot.seq)?;
+    pub(crate) fn outline(&self, spot: Kid, glimpses: &mut Glimpses<'_>) -> Result<Arc<Outline>> {
+        let cached = self.spot(Part::Outline(spot));
+        if let Some(Cached::Outline(outline)) = self.cache.get(&cached) {
+            return Ok(outline);
+        }
+        let block = glimpses.expect(spot.seq)?;
         let level = block.level(spot.level);
         let outline = level.and_then(|level| Outline::decode(spot.seq, level));
         let outline = outline.and_then(|outline| match outline.key_seqs.len() {
             0 => Err(BlockFault::NoKeys),
-            _ => Ok(outline),
+            _ => Ok(Arc::new(outline)),
         });
-        outline.map_err(|fault| bad(spot.seq, fault))
+        let outline = outline.map_err(|fault| bad(spot.seq, fault))?;
+        self.cache.insert(cached, Cached::Outline(outline.clone()));
+        Ok(outline)
     }
 
     /// A part of the node at `spot`: some of its keys, as many of them as are on this machine, and the
     /// children beside them.
-    pub(crate) fn part(&self, spot: Kid, outline: &Outline, keys: Range<usize>) -> Result<Node> {
+    pub(crate) fn part(
+        &self,
+        spot: Kid,
+        outline: &Outline,
+        keys: Range<usize>,
+        glimpses: &mut Glimpses<'_>,
+    ) -> Result<Arc<Node>> {
+        // Nodes have few keys.
+        let cached = self.spot(Part::Keys(spot, keys.start as u8, keys.end as u8));
+        if let Some(Cached::Node(part)) = self.cache.get(&cached) {
+            return Ok(part);
+        }
         let kids = match outline.kids.get(keys.start..=keys.end) {
             Some(kids) => kids.into(),
             None => Box::default(),
         };
         let seqs = outline.key_seqs.get(keys).unwrap_or_default();
-        let mut blocks: [Option<Block>; NODE_KEYS_MAX] = [const { None }; NODE_KEYS_MAX];
-        for (seq, block) in seqs.iter().zip(&mut blocks) {
-            *block = self.held_block(*seq)?;
+        let part = assemble(spot, seqs, kids, glimpses)?;
+        if part.is_whole() {
+            self.cache.insert(cached, Cached::Node(part.clone()));
         }
-        let known = blocks.iter().map(|block| block.as_ref().map(Block::key));
-        let node = Node::new(seqs.iter().copied().zip(known), kids);
-        node.map_err(|fault| bad(spot.seq, fault))
+        Ok(part)
     }
 
     /// What is stored under key number `i` of a node.
@@ -225,13 +232,33 @@ impl Store {
     /// Drops what is cached of blocks that are gone.
     pub(crate) fn forget(&self, is_gone: impl Fn(u64) -> bool) {
         self.cache.retain(|spot, _| match spot.part {
-            Part::Block(seq) | Part::Node(Kid { seq, .. }) => !is_gone(seq),
+            Part::Block(seq)
+            | Part::Node(Kid { seq, .. })
+            | Part::Outline(Kid { seq, .. })
+            | Part::Keys(Kid { seq, .. }, ..) => !is_gone(seq),
         });
     }
 }
 
-fn decode(seq: u64, raw: Bytes) -> Result<Block> {
-    Block::decode(raw).map_err(|fault| bad(seq, fault.into()))
+/// Makes a node, or a part of one, with those of its keys that are on this machine.
+fn assemble(
+    spot: Kid,
+    key_seqs: &[u64],
+    kids: Box<[Kid]>,
+    glimpses: &mut Glimpses<'_>,
+) -> Result<Arc<Node>> {
+    let mut keys: [Option<Block<BlockBytes>>; NODE_KEYS_MAX] = [const { None }; NODE_KEYS_MAX];
+    for (seq, key) in key_seqs.iter().zip(&mut keys) {
+        *key = glimpses.look(*seq)?;
+    }
+    let known = keys.iter().map(|key| key.as_ref().map(Block::key));
+    let node = Node::new(key_seqs.iter().copied().zip(known), kids);
+    let node = node.map_err(|fault| bad(spot.seq, fault))?;
+    Ok(Arc::new(node.with_records(keys.get(..key_seqs.len()).unwrap_or_default())))
+}
+
+fn decode<R: Deref<Target = [u8]>>(seq: u64, raw: R) -> Result<Block<R>> {
+    Block::of(raw).map_err(|fault| bad(seq, fault.into()))
 }
 
 /// Blames the writer of block `seq`.

@@ -297,7 +297,7 @@ impl<'a> Stage<'a> {
         }
         // What is held may have rotted; this is the chance to mend it.
         if self.shared.state().bits.get(number)
-            && self.shared.read_block(commit, number).is_ok_and(|held| held == value)
+            && self.shared.read_block(commit, number).is_ok_and(|held| *held == *value)
         {
             return Ok(None);
         }

@@ -1,64 +1,49 @@
 //! Where blocks lie in the part `Data`, and what lies there.
 
 use std::array;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cache::{Item, Kind};
 use crate::error::{Error, Result};
-use crate::flat_tree;
 use crate::hash;
-use crate::keys::Hash;
+use crate::leaves::{BlockPlace, GROUP_BLOCKS, Leaves, bytes_before, is_group_whole, top};
 use crate::limits::GROUP_DATA_BYTES_MAX;
 use crate::merkle::{self, NodeSource, Roots};
-use crate::node::Node;
 use crate::storage::Part;
-use crate::tree_store::{TreeStore, is_whole, node_in};
-use crate::unflushed::{PAGE_LEN, PAGE_NODES};
-
-/// Blocks in one group, and the depth of the node above them.
-pub(crate) const GROUP_BLOCKS: u64 = 64;
-const GROUP_DEPTH: u32 = 6;
+use crate::tree_store::TreeStore;
 
 /// Blocks of a group that are checked at once: a divisor of their number.
-const CHECKED_TOGETHER: u64 = 4;
+const CHECKED_TOGETHER: u64 = 16;
 
 /// Groups in one region, for which it is remembered where each begins.
 const REGION_GROUPS: u64 = 64;
 
-/// Where a block lies, and what it must hash to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BlockPlace {
-    pub(crate) offset: u64,
-    pub(crate) size: u64,
-    pub(crate) hash: Hash,
-}
-
-/// 64 neighbouring blocks, all of whose leaves are stored: their places and, if they are short, their
-/// data.
+/// The data of a group of blocks, all of them short.
 pub(crate) struct Group {
-    places: [BlockPlace; GROUP_BLOCKS as usize],
-    /// What the part `Data` had at their places. Empty if that is much.
+    leaves: Leaves,
+    /// What the part `Data` had at their places.
     data: Vec<u8>,
     /// Which blocks' data was found to be right: a bit each.
     verified: AtomicU64,
 }
 
 impl Group {
-    /// Returns the place of one of the blocks.
-    pub(crate) fn place(&self, block: u64) -> Option<&BlockPlace> {
-        self.places.get((block % GROUP_BLOCKS) as usize)
-    }
-
-    /// Returns the data of one of the blocks if it is here and right. It may be older than the
-    /// block.
-    pub(crate) fn block(&self, block: u64) -> Option<&[u8]> {
+    /// Returns where one of the blocks is in [`data`](Self::data) if it is there and right. What is
+    /// there may be older than the block.
+    pub(crate) fn block(&self, block: u64) -> Option<Range<usize>> {
         let bit = 1 << (block % GROUP_BLOCKS);
         let mut verified = self.verified.load(Ordering::Relaxed);
         if verified & bit == 0 {
             verified = self.verify_neighbours(block);
         }
-        if verified & bit == 0 { None } else { self.data_of(block) }
+        if verified & bit == 0 { None } else { self.range(block) }
+    }
+
+    /// What the part had at the places of all blocks.
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.data
     }
 
     /// Checks a block and those beside it, which takes hardly longer than one. Returns all that are
@@ -66,23 +51,21 @@ impl Group {
     fn verify_neighbours(&self, block: u64) -> u64 {
         let first = block % GROUP_BLOCKS / CHECKED_TOGETHER * CHECKED_TOGETHER;
         let blocks: [Option<&[u8]>; CHECKED_TOGETHER as usize] =
-            array::from_fn(|number| self.data_of(first + number as u64));
+            array::from_fn(|number| self.data.get(self.range(first + number as u64)?));
         let mut right = 0;
         hash::leaves(&blocks.map(Option::unwrap_or_default), |number, hash| {
             let block = first + number as u64;
-            if self.place(block).is_some_and(|place| place.hash == hash) {
+            if self.leaves.hash(block).is_some_and(|right| *right == hash) {
                 right |= 1 << block;
             }
         });
         self.verified.fetch_or(right, Ordering::Relaxed) | right
     }
 
-    /// What the part had at the place of a block.
-    fn data_of(&self, block: u64) -> Option<&[u8]> {
-        let place = self.place(block)?;
-        let from = usize::try_from(place.offset.checked_sub(self.places.first()?.offset)?).ok()?;
-        let len = usize::try_from(place.size).ok()?;
-        self.data.get(from..from.checked_add(len)?)
+    fn range(&self, block: u64) -> Option<Range<usize>> {
+        let Range { start, end } = self.leaves.range(block)?;
+        // It is data that was read into memory.
+        Some(start as usize..end as usize)
     }
 
     /// Bytes of memory that it takes.
@@ -98,10 +81,9 @@ impl TreeStore {
     ///
     /// [`Error::NotAvailable`] if a node on the way to it is missing.
     pub(crate) fn place(&self, roots: &Roots, block: u64) -> Result<BlockPlace> {
-        if let Some(group) = self.group(roots, block)?
-            && let Some(place) = group.place(block)
-        {
-            return Ok(*place);
+        let leaves = self.leaves(roots, block)?;
+        if let Some(place) = leaves.and_then(|leaves| leaves.place(block)) {
+            return Ok(place);
         }
         let view = self.at(roots.length());
         let leaf = view.expect_node(block.saturating_mul(2))?;
@@ -109,11 +91,11 @@ impl TreeStore {
         Ok(BlockPlace { offset, size: leaf.size, hash: leaf.hash })
     }
 
-    /// Returns the group that a block is in, or `None` if it is not whole or not all its leaves are
-    /// stored.
-    pub(crate) fn group(&self, roots: &Roots, block: u64) -> Result<Option<Arc<Group>>> {
+    /// Returns the group that a block is in, or `None` if it is not whole, if not all its leaves are
+    /// stored, or if it has much data.
+    fn group(&self, roots: &Roots, block: u64) -> Result<Option<Arc<Group>>> {
         let number = block / GROUP_BLOCKS;
-        if !is_whole(top(number), roots.length()) {
+        if !is_group_whole(number, roots) {
             return Ok(None);
         }
         let make = || self.make_group(roots, number).map(|group| Item::Group(Arc::new(group)));
@@ -139,70 +121,41 @@ impl TreeStore {
     pub(crate) fn busy_group(&self, roots: &Roots, block: u64) -> Result<Option<Arc<Group>>> {
         let number = block / GROUP_BLOCKS;
         if let Some(Item::Group(group)) = self.pages().get(Kind::Group, number) {
-            return Ok(is_whole(top(number), roots.length()).then_some(group));
+            return Ok(is_group_whole(number, roots).then_some(group));
         }
         // Who has come to the end of a group reads on.
         let reads_on = block.is_multiple_of(GROUP_BLOCKS)
             && number > 0
             && self.pages().get(Kind::Group, number - 1).is_some();
-        if reads_on || self.touches().touch(number) { self.group(roots, block) } else { Ok(None) }
+        if reads_on || self.touched_groups().touch(number) {
+            self.group(roots, block)
+        } else {
+            Ok(None)
+        }
     }
 
-    /// Returns the place of one block of a group that is stored whole, by a single read. `None` if
-    /// that is not known so quickly.
-    pub(crate) fn place_alone(&self, roots: &Roots, block: u64) -> Result<Option<BlockPlace>> {
-        let number = block / GROUP_BLOCKS;
-        if !is_whole(top(number), roots.length()) {
-            return Ok(None);
-        }
-        let view = self.at(roots.length());
-        let Some(start) = self.group_offset(&view, roots, number)? else {
-            return Ok(None);
-        };
-        let mut page = [0; PAGE_LEN];
-        if !self.read_whole_page(number, roots.length(), &mut page)? {
-            return Ok(None);
-        }
-        let Some(before) = bytes_before(block, |index| Ok(node_in(&page, index)))? else {
-            return Ok(None);
-        };
-        let offset = start.saturating_add(before);
-        let place = |leaf: Node| BlockPlace { offset, size: leaf.size, hash: leaf.hash };
-        Ok(node_in(&page, 2 * block).map(place))
-    }
-
-    /// Reads the places and the data of a group of blocks.
+    /// Reads the data of a group of blocks.
     ///
     /// # Errors
     ///
-    /// [`Error::NotAvailable`] if not all its leaves are stored.
+    /// [`Error::NotAvailable`] if not all its leaves are stored, and if there is much data.
     fn make_group(&self, roots: &Roots, number: u64) -> Result<Group> {
-        let view = self.at(roots.length());
-        // Most groups are read once: their nodes need not be cached beside them.
-        let mut page = [0; PAGE_LEN];
-        let is_read = self.read_whole_page(number, roots.length(), &mut page)?;
-        let none = BlockPlace { offset: 0, size: 0, hash: Hash::from_bytes([0; 32]) };
-        let mut places = [none; GROUP_BLOCKS as usize];
-        let index = top(number);
-        let mut offset =
-            self.group_offset(&view, roots, number)?.ok_or(Error::NotAvailable { index })?;
-        let start = offset;
-        for (place, block) in places.iter_mut().zip(number * GROUP_BLOCKS..) {
-            let leaf = match is_read.then(|| node_in(&page, 2 * block)).flatten() {
-                Some(leaf) => leaf,
-                None => view.expect_node(2 * block)?,
-            };
-            *place = BlockPlace { offset, size: leaf.size, hash: leaf.hash };
-            offset = offset.saturating_add(leaf.size);
-        }
-        let len = offset - start;
-        let data = match usize::try_from(len) {
-            Ok(len) if len as u64 <= GROUP_DATA_BYTES_MAX => {
-                self.pages().read_past_cache(Part::Data, start, len)?
-            }
-            _ => Vec::new(),
+        let none = || Error::NotAvailable { index: top(number) };
+        let is_long = |leaves: &Leaves| leaves.data().1 > GROUP_DATA_BYTES_MAX;
+        // Most groups are read once: their leaves need not be cached beside them.
+        let spot = self.pages().spot(Kind::Leaves, number);
+        let leaves = match spot.get() {
+            Some(Item::Leaves(leaves)) if is_long(&leaves) => return Err(none()),
+            Some(Item::Leaves(leaves)) => Leaves::clone(&leaves),
+            _ => self.read_leaves(roots, number)?.ok_or_else(none)?,
         };
-        Ok(Group { places, data, verified: AtomicU64::new(0) })
+        if is_long(&leaves) {
+            spot.insert(Item::Leaves(Arc::new(leaves)));
+            return Err(none());
+        }
+        let (start, len) = leaves.data();
+        let data = self.pages().read_past_cache(Part::Data, start, len as usize)?;
+        Ok(Group { leaves, data, verified: AtomicU64::new(0) })
     }
 
     /// Returns where a block begins, or the byte length for the block behind the last.
@@ -229,7 +182,7 @@ impl TreeStore {
         block: u64,
     ) -> Result<Option<u64>> {
         let number = block / GROUP_BLOCKS;
-        if !is_whole(top(number), roots.length()) {
+        if !is_group_whole(number, roots) {
             return Ok(None);
         }
         let Some(start) = self.group_offset(source, roots, number)? else {
@@ -240,7 +193,7 @@ impl TreeStore {
     }
 
     /// Returns where a group begins. `None` if nodes are missing that tell.
-    fn group_offset(
+    pub(crate) fn group_offset(
         &self,
         source: &dyn NodeSource,
         roots: &Roots,
@@ -300,26 +253,4 @@ impl TreeStore {
         }
         Ok(offsets)
     }
-}
-
-/// Bytes of the blocks of a group that lie before one of them. `None` if nodes are missing that tell.
-fn bytes_before(block: u64, node: impl Fn(u64) -> Result<Option<Node>>) -> Result<Option<u64>> {
-    let (mut at, leaf, mut bytes) = (top(block / GROUP_BLOCKS), 2 * block, 0_u64);
-    while let Some((left, right)) = flat_tree::children(at) {
-        if leaf <= flat_tree::right_span(left) {
-            at = left;
-            continue;
-        }
-        let Some(left) = node(left)? else {
-            return Ok(None);
-        };
-        bytes = bytes.saturating_add(left.size);
-        at = right;
-    }
-    Ok(Some(bytes))
-}
-
-/// The node above a group of blocks. The group's nodes are one page of the part `Tree`.
-const fn top(number: u64) -> u64 {
-    number.saturating_mul(PAGE_NODES).saturating_add((1 << GROUP_DEPTH) - 1)
 }

@@ -9,6 +9,7 @@ use quick_cache::sync::Cache as Items;
 
 use crate::block_places::Group;
 use crate::error::Result;
+use crate::leaves::Leaves;
 use crate::limits::{CACHE_BYTES_DEFAULT, CACHE_ITEM_BYTES};
 
 /// Memory for what logs have read: pages of their trees and of their data.
@@ -84,6 +85,7 @@ pub(crate) struct Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Nodes,
+    Leaves,
     Group,
     GroupOffset,
     Region,
@@ -97,6 +99,7 @@ pub(crate) type Page = Arc<Vec<u8>>;
 pub(crate) enum Item {
     /// A page of the part `Tree` or `Data`, shorter where the part ended.
     Page(Page),
+    Leaves(Arc<Leaves>),
     Group(Arc<Group>),
     /// Where the data of a group of blocks begins.
     Offset(u64),
@@ -118,6 +121,7 @@ impl Weighter<Key, Item> for Weight {
         // The rest is an estimate of what the cache itself needs for an item.
         let len = match item {
             Item::Page(bytes) => bytes.len(),
+            Item::Leaves(leaves) => size_of_val(leaves.as_ref()),
             Item::Group(group) => group.weight(),
             Item::Offset(_) => 0,
             Item::Offsets(offsets) => size_of_val(offsets.as_slice()),

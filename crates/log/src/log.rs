@@ -11,6 +11,7 @@ use bytes::Bytes;
 use event_listener::Event;
 
 use crate::barrier::Barrier;
+use crate::block_bytes::BlockBytes;
 use crate::cache::Cache;
 use crate::commit::{Commit, State};
 use crate::disk::Disk;
@@ -430,6 +431,16 @@ impl Log {
     /// [`Error::Io`].
     pub fn get(&self, seq: u64) -> Result<Option<Bytes>> {
         self.shared.get(seq)
+    }
+
+    /// Reads a block as [`get`](Self::get) does, for a look at it: without a copy of its own, where
+    /// that can be.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get`](Self::get).
+    pub fn read(&self, seq: u64) -> Result<Option<BlockBytes>> {
+        self.shared.read(seq)
     }
 }
 

@@ -4,11 +4,12 @@ use std::iter;
 
 use bytes::Bytes;
 
-use crate::block_places::BlockPlace;
+use crate::block_bytes::BlockBytes;
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::keys::Hash;
+use crate::leaves::BlockPlace;
 use crate::limits::{CACHED_BLOCK_BYTES_MAX, UNCHECKED_READ_BYTES};
 use crate::log::{Log, Shared};
 use crate::merkle::{self, roots_at};
@@ -90,6 +91,10 @@ impl Log {
 
 impl Shared {
     pub(crate) fn get(&self, block: u64) -> Result<Option<Bytes>> {
+        Ok(self.read(block)?.map(Bytes::from))
+    }
+
+    pub(crate) fn read(&self, block: u64) -> Result<Option<BlockBytes>> {
         loop {
             let commit = {
                 let state = self.state();
@@ -114,17 +119,17 @@ impl Shared {
     }
 
     /// Reads a block that is held, and checks it.
-    pub(crate) fn read_block(&self, commit: &Commit, block: u64) -> Result<Bytes> {
+    pub(crate) fn read_block(&self, commit: &Commit, block: u64) -> Result<BlockBytes> {
         if let Some(group) = self.tree.busy_group(&commit.roots, block)? {
-            if let Some(data) = group.block(block) {
-                return Ok(Bytes::copy_from_slice(data));
+            if let Some(range) = group.block(block) {
+                return Ok(BlockBytes::among(group, range));
             }
             // It may be older than the block.
             self.tree.forget_blocks(iter::once(block));
         } else if let Some(place) = self.tree.place_alone(&commit.roots, block)?
             && let Ok(data) = self.read_past_cache(&place)
         {
-            return Ok(data);
+            return Ok(data.into());
         }
         let place = match self.tree.place(&commit.roots, block) {
             Err(Error::NotAvailable { index }) => {
@@ -137,12 +142,12 @@ impl Shared {
             let pages = self.tree.pages();
             let data = pages.read_data(place.offset, place.size as usize)?;
             if let Some(data) = data.filter(|data| hash::leaf(data) == place.hash) {
-                return Ok(data);
+                return Ok(data.into());
             }
             // The pages may be older than the block.
             pages.forget_data(place.offset..place.offset.saturating_add(place.size));
         }
-        self.read_past_cache(&place)
+        self.read_past_cache(&place).map(BlockBytes::from)
     }
 
     /// Reads a block from storage, and checks it.

@@ -21,6 +21,13 @@ use crate::unflushed::{NODE_LEN, PAGE_LEN, PAGE_NODES, Unflushed, decode, encode
 /// `file_limit` of a part `Tree` that has no node which must not be believed.
 const UNLIMITED: u64 = u64::MAX;
 
+/// Single reads in a group after which its data is worth reading whole: it takes about as long as
+/// eight of them, and who has read four is likely to read more.
+const GROUP_READS_FEW: u32 = 4;
+
+/// Reads of single leaves among neighbouring groups after which they are worth reading together.
+const NEIGHBOUR_READS_FEW: u32 = 3;
+
 /// The stored nodes of one log.
 pub(crate) struct TreeStore {
     disk: Arc<Disk>,
@@ -29,7 +36,8 @@ pub(crate) struct TreeStore {
     /// `false`: there are none to look for.
     has_unflushed: AtomicBool,
     pages: Pages,
-    touches: Touches,
+    touched_groups: Touches<2048>,
+    touched_neighbours: Touches<256>,
     /// Nodes in the part count only if they are whole below this length. Those beyond are left
     /// from a longer or another history.
     file_limit: AtomicU64,
@@ -42,7 +50,8 @@ impl TreeStore {
     pub(crate) fn open(disk: Arc<Disk>, cache: Cache, length: u64) -> Self {
         Self {
             pages: Pages::new(disk.clone(), cache),
-            touches: Touches::default(),
+            touched_groups: Touches::new(GROUP_READS_FEW),
+            touched_neighbours: Touches::new(NEIGHBOUR_READS_FEW),
             disk,
             unflushed: RwLock::default(),
             has_unflushed: AtomicBool::new(false),
@@ -67,8 +76,14 @@ impl TreeStore {
         &self.pages
     }
 
-    pub(crate) fn touches(&self) -> &Touches {
-        &self.touches
+    /// How often groups were read.
+    pub(crate) fn touched_groups(&self) -> &Touches<2048> {
+        &self.touched_groups
+    }
+
+    /// How often the leaves of neighbouring groups were read.
+    pub(crate) fn touched_neighbours(&self) -> &Touches<256> {
+        &self.touched_neighbours
     }
 
     /// Fills `page` with the nodes of a page all of which are in the part, past the cache. Returns
@@ -79,17 +94,29 @@ impl TreeStore {
         length: u64,
         page: &mut [u8; PAGE_LEN],
     ) -> Result<bool> {
+        let is_stored = self.is_page_stored(number, length);
+        if is_stored {
+            self.read_pages(number, page)?;
+        }
+        Ok(is_stored)
+    }
+
+    /// Whether all nodes of a page that are known are in the part, and true of a log of `length`
+    /// blocks. To be asked before they are read: those that are not there yet may come later.
+    pub(crate) fn is_page_stored(&self, number: u64, length: u64) -> bool {
         let first = number.saturating_mul(PAGE_NODES);
         // The last node of a page reaches further than all others, and is none of the page's tree.
         let last = first.saturating_add(PAGE_NODES - 2);
         let limit = length.min(self.file_limit.load(Ordering::Acquire));
-        let has_unflushed = self.has_unflushed.load(Ordering::Acquire);
-        if !is_whole(last, limit) || has_unflushed && self.unflushed().has_page(number) {
-            return Ok(false);
-        }
-        let offset = first.saturating_mul(NODE_LEN as u64);
-        self.disk.read_at(Part::Tree, offset, page)?;
-        Ok(true)
+        let has_unflushed = || self.has_unflushed.load(Ordering::Acquire);
+        is_whole(last, limit) && !(has_unflushed() && self.unflushed().has_page(number))
+    }
+
+    /// Fills `pages` with what the part has, from a page on, past the cache.
+    pub(crate) fn read_pages(&self, first: u64, pages: &mut [u8]) -> Result<()> {
+        let offset = first.saturating_mul(PAGE_LEN as u64);
+        self.disk.read_at(Part::Tree, offset, pages)?;
+        Ok(())
     }
 
     /// Adds verified nodes.

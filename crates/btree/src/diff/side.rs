@@ -16,8 +16,6 @@ use crate::store::bad;
 pub(crate) struct Side {
     /// The nodes from the root down. Each but the last is past the child that the next one is.
     frames: Vec<Frame>,
-    /// The last key that was passed. A tree that leads backwards could keep a reader busy for ever.
-    behind: Option<Bytes>,
 }
 
 #[derive(Clone)]
@@ -64,15 +62,21 @@ impl Frame {
 }
 
 impl Side {
-    /// Enters a node, or a part of one, of which all keys are known.
-    pub(crate) fn push(&mut self, node: Arc<Node>) -> Result<()> {
-        if self.frames.len() >= DEPTH_MAX {
+    /// Enters a node, or a part of one, of which all keys are known. `above` is how many nodes are
+    /// above this part of the tree.
+    pub(crate) fn push(&mut self, node: Arc<Node>, above: usize) -> Result<()> {
+        if above + self.frames.len() >= DEPTH_MAX {
             return Err(Error::TooDeep);
         }
         let at = usize::from(node.is_leaf());
         self.frames.push(Frame { node, at });
         self.leave_finished();
         Ok(())
+    }
+
+    /// How many nodes it is in.
+    pub(crate) fn depth(&self) -> usize {
+        self.frames.len()
     }
 
     pub(crate) fn head(&self) -> Option<Head<'_>> {
@@ -94,13 +98,13 @@ impl Side {
         Some(Head::Kid { kid, lower, upper })
     }
 
-    /// Passes over what comes next.
-    pub(crate) fn pass(&mut self) -> Result<()> {
+    /// Passes over what comes next, which must lie behind the last key that was passed.
+    pub(crate) fn pass(&mut self, behind: &mut Option<Bytes>) -> Result<()> {
         if let Some(Head::Key { seq, key, .. }) = self.head() {
-            if self.behind.as_deref().is_some_and(|behind| behind >= key) {
+            if behind.as_deref().is_some_and(|behind| behind >= key) {
                 return Err(bad(seq, BlockFault::Unordered));
             }
-            self.behind = Some(Bytes::copy_from_slice(key));
+            *behind = Some(Bytes::copy_from_slice(key));
         }
         self.step();
         Ok(())
@@ -132,7 +136,11 @@ impl Side {
     }
 
     /// Passes over all keys and whole children below a key, or over all.
-    pub(crate) fn pass_below(&mut self, end: Option<&[u8]>) -> Result<()> {
+    pub(crate) fn pass_below(
+        &mut self,
+        end: Option<&[u8]>,
+        behind: &mut Option<Bytes>,
+    ) -> Result<()> {
         let Some(end) = end else {
             self.frames.clear();
             return Ok(());
@@ -146,7 +154,7 @@ impl Side {
             if !is_below {
                 return Ok(());
             }
-            self.pass()?;
+            self.pass(behind)?;
         }
     }
 

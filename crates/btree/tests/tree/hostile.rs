@@ -189,6 +189,28 @@ fn shared_children_are_noticed() {
     assert_eq!(kept.kept_blocks, 61);
 }
 
+/// A diff of two trees that look into the same children again and again, and have no key that would
+/// tell, ends.
+#[test]
+fn shared_children_do_not_keep_a_diff_busy() {
+    const LEVELS: u64 = 40;
+    let tree = |seq: u64| {
+        let children: Vec<[u64; 4]> = (1..LEVELS).map(|level| [seq, level, seq, level]).collect();
+        let mut levels: Vec<(&[u64], &[u64])> =
+            children.iter().map(|children| (&[1][..], &children[..])).collect();
+        levels.push((&[1], &[]));
+        block("k", &levels)
+    };
+    let bee = bee_of(&[block("k", &[(&[1], &[])]), tree(2), tree(3)]);
+    let right = bee.checkout(3).unwrap();
+    let steps: Vec<_> =
+        bee.snapshot().unwrap().diff(&right, RangeOptions::default()).unwrap().take(9).collect();
+    assert!(
+        matches!(steps[..], [Err(Error::BadBlock { what: BlockFault::Unordered, .. })]),
+        "{steps:?}"
+    );
+}
+
 /// Blocks as long as a log takes them, with a node or an index that nobody writes, are read once and
 /// named.
 #[test]
