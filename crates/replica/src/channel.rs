@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use multibee_log::compact::{Reader, put_buffer};
-use multibee_log::{Error, LogKey, Proof, Request};
+use multibee_log::{LogKey, Proof, Request};
 
-use crate::disputes::Dispute;
-use crate::download::Download;
 use crate::event::{ConnectionId, Event, Fault};
 use crate::holdings::{Holdings, PageBudget};
 use crate::kin::{KIN_EXTENSION, KIN_VERSION, KinMessage};
@@ -21,8 +19,7 @@ use crate::pace::Pace;
 use crate::pushes::Pushes;
 use crate::ranges::RangeSet;
 use crate::remote_wants::RemoteWants;
-use crate::reorgs::Reorgs;
-use crate::seeks::Seeks;
+use crate::requests::{Answer, Requests};
 use crate::stats::RemoteProgress;
 use crate::upload::Upload;
 
@@ -34,10 +31,7 @@ use crate::upload::Upload;
 pub(crate) struct Channel {
     remote: Remote,
     upload: Upload,
-    download: Download,
-    reorgs: Reorgs,
-    dispute: Dispute,
-    seeks: Seeks,
+    requests: Requests,
     pushes: Pushes,
     /// What the remote wants to be told about.
     remote_wants: RemoteWants,
@@ -51,18 +45,6 @@ pub(crate) struct Channel {
     news: RangeSet,
     /// Our state may differ from what was said.
     sync_due: bool,
-    standing: Standing,
-}
-
-/// Whether anything is asked of a remote.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Standing {
-    #[default]
-    Good,
-    /// Not before it has another fork: it took back a length.
-    WentBack,
-    /// No: it has contradicted what we hold.
-    Suspect,
 }
 
 /// What a remote has told about its copy of a log.
@@ -70,7 +52,7 @@ enum Standing {
 pub(crate) struct Remote {
     /// Its last sync; all zero before the first.
     pub(crate) sync: Sync,
-    is_synced: bool,
+    pub(crate) is_synced: bool,
     /// It is a Multibee replicator: it answers what it cannot prove with noData.
     pub(crate) is_kin: bool,
     /// It answers requests for runs.
@@ -148,7 +130,9 @@ impl Channel {
             }
             Message::Cancel { request } => self.upload.cancel(request),
             Message::Data { request, proof } => return self.handle_data(request, proof, cx),
-            Message::NoData { request, .. } => return self.handle_no_data(request, cx),
+            Message::NoData { request, .. } => {
+                return self.requests.take_refusal(request, &mut self.remote, cx);
+            }
             Message::Want { start, length, .. } => {
                 self.remote_wants.add(start, length);
                 self.upload.push_want(start, length);
@@ -174,8 +158,7 @@ impl Channel {
 
     /// Stores what has arrived.
     pub(crate) fn store(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        let outcome = self.download.store(cx);
-        self.judge(outcome, cx)
+        self.requests.store(&self.remote, cx)
     }
 
     /// Drops what is of a history that our log has left, if it was cut; the remote is told. To be
@@ -187,11 +170,8 @@ impl Channel {
         }
         let Some(said) = self.said else { return };
         let start = cx.state.cuts.shared_len_since(said.fork);
-        let request = self.reorgs.give_up();
-        cx.out.extend(request.map(|request| Message::Cancel { request }));
-        self.seeks.give_up(cx);
+        self.requests.handle_cut(cx);
         self.pushes.reset();
-        self.download.abandon(cx);
         let told_len = said.length.max(self.said_contiguous);
         if told_len > start {
             cx.out.push(Message::Range { drop: true, start, length: told_len - start });
@@ -216,19 +196,7 @@ impl Channel {
         if std::mem::take(&mut self.sync_due) {
             self.send_sync(cx);
         }
-        if self.dispute.show(self.download.next_id(), &self.remote, cx) {
-            self.download.take_id();
-        }
-        if self.remote.is_synced && self.standing == Standing::Good {
-            if self.reorgs.ask(self.download.next_id(), &self.remote, cx) {
-                self.download.take_id();
-            }
-            self.download.ask_upgrade(&self.remote, cx);
-            let asked = self.ask_places(cx).and_then(|()| self.download.fill(&self.remote, cx));
-            if let Err(error) = asked {
-                cx.effects.push(Effect::Failed(error));
-            }
-        }
+        self.requests.ask(&self.remote, cx);
         self.upload.serve(cx, room)
     }
 
@@ -256,56 +224,36 @@ impl Channel {
 
     /// A block need not come any more.
     pub(crate) fn cancel(&mut self, block: u64, cx: &mut Cx<'_>) {
-        self.download.cancel(block, cx);
+        self.requests.cancel(block, cx);
     }
 
     /// Gives up what ran out of time. A [`pump`](Self::pump) is due then.
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        let (now, timeout) = (cx.now, cx.options.upgrade_timeout);
-        let is_late = |at: Instant| at + timeout <= now;
-        if self.dispute.asked_at().is_some_and(is_late) {
-            self.dispute.fail(cx)?;
-        }
-        if self.reorgs.asked_at().is_some_and(is_late) {
-            let request = self.reorgs.give_up();
-            cx.out.extend(request.map(|request| Message::Cancel { request }));
-            self.download.note_silence()?;
-        }
-        if self.seeks.asked_at().is_some_and(is_late) {
-            let requests = self.seeks.give_up(cx);
-            cx.out.extend(requests.into_iter().map(|request| Message::Cancel { request }));
-            self.download.note_silence()?;
-        }
         self.remote.holdings.readmit(cx.now, cx.budget);
-        self.download.handle_timeout(cx)
+        self.requests.handle_timeout(cx)
     }
 
     /// When there is something to do for the time alone.
     pub(crate) fn deadline(&self, options: &ReplicatorOptions) -> Option<Instant> {
-        let asked = [self.dispute.asked_at(), self.reorgs.asked_at(), self.seeks.asked_at()];
-        let late = asked.into_iter().flatten().map(|at| at + options.upgrade_timeout);
         let readmission = self.remote.holdings.readmission_at();
-        late.chain(self.download.deadline(options)).chain(readmission).min()
+        self.requests.deadline(options).into_iter().chain(readmission).min()
     }
 
     /// Ends the channel: what was asked of this remote may be asked of others.
     pub(crate) fn end(&mut self, cx: &mut Cx<'_>) {
-        // Nobody is left to accuse; what is known of a conflict is kept.
-        let _ = self.dispute.fail(cx);
-        self.seeks.give_up(cx);
-        self.download.abandon(cx);
+        self.requests.end(cx);
         self.remote.holdings.clear(cx.budget);
     }
 
     /// What this remote does for the download.
     pub(crate) fn progress(&self, round_trip: Option<Duration>, now: Instant) -> RemoteProgress {
-        let (meter, in_flight) = self.download.progress();
+        let meter = self.requests.meter();
         let rates = meter.rates(now);
         RemoteProgress {
             length: self.remote.sync.length,
             received: meter.blocks,
             received_bytes: meter.bytes,
-            in_flight: in_flight as u64,
+            in_flight: self.requests.block_count() as u64,
             blocks_per_s: rates.blocks,
             bytes_per_s: rates.bytes,
             round_trip,
@@ -314,13 +262,12 @@ impl Channel {
 
     /// Whether there may be something to ask of this remote.
     pub(crate) fn is_hungry(&self) -> bool {
-        self.download.is_hungry()
+        self.requests.is_hungry()
     }
 
     /// Blocks that are asked of this remote.
     pub(crate) fn in_flight_count(&self) -> usize {
-        let (_, in_flight) = self.download.progress();
-        in_flight
+        self.requests.block_count()
     }
 
     /// Whether a reader at the remote waits for an answer.
@@ -385,8 +332,7 @@ impl Channel {
                 self.upload.push((id, fork, 0), request, room, cx.out);
             }
             Some(KinMessage::Run { id, run }) => {
-                let outcome = self.download.handle_run(id, run, cx);
-                return self.judge(outcome, cx);
+                return self.requests.take_answer(id, Answer::Run(run), &mut self.remote, cx);
             }
             None => {}
         }
@@ -410,12 +356,8 @@ impl Channel {
             }
             // What it has beyond is of the fork that it has left.
             self.remote.holdings.remove(sync.length..u64::MAX, cx.budget);
-            if self.standing == Standing::WentBack {
-                self.standing = Standing::Good;
-            }
-        } else if was_synced && sync.length < before.length && self.standing == Standing::Good {
-            self.standing = Standing::WentBack;
-            self.download.abandon(cx);
+            self.requests.remote_forked();
+        } else if was_synced && sync.length < before.length && self.requests.remote_went_back(cx) {
             self.remote.holdings.clear(cx.budget);
             let fault = Fault::WentBack { from: before.length, to: sync.length };
             cx.effect(Event::Fault { id, key: Some(key), fault });
@@ -423,96 +365,34 @@ impl Channel {
     }
 
     fn handle_data(&mut self, id: u64, proof: Proof, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        let next_id = self.download.next_id();
-        let has_asked = if id == 0 {
-            // Answers that came before it are right or wrong for themselves.
-            self.store(cx)?;
-            if !is_head_alone(&proof) {
-                if self.standing != Standing::Good || !self.said.is_some_and(|said| said.allow_push)
-                {
-                    return Ok(());
-                }
-                let outcome = self.pushes.take(&proof, cx);
-                return self.judge(outcome, cx);
-            }
-            self.dispute.handle_head(&proof, next_id, &self.remote, cx)?
-        } else if self.reorgs.is_asked(id) {
-            self.download.note_answer(cx);
-            self.store(cx)?;
-            let has_asked = self.reorgs.handle_data(&proof, next_id, &self.remote, cx)?;
-            if cx.state.notice_cut() {
-                self.keep_up(cx);
-                cx.effects.push(Effect::Cut);
-            }
-            has_asked
-        } else if self.seeks.is_asked(id) {
-            self.download.note_answer(cx);
-            self.store(cx)?;
-            let outcome = self.seeks.handle_data(id, &proof, cx);
-            return self.judge(outcome, cx);
-        } else if self.dispute.is_asked(id) {
-            self.dispute.handle_data(&proof, next_id, &self.remote, cx)
-        } else {
-            let outcome = self.download.handle_data(id, proof, &mut self.remote, cx);
-            return self.judge(outcome, cx);
-        };
-        if has_asked {
-            self.download.take_id();
+        if id == 0 && !is_head_alone(&proof) {
+            return self.handle_push(&proof, cx);
         }
+        if id == 0 {
+            self.requests.take_head(proof, &mut self.remote, cx)?;
+        } else {
+            self.requests.take_answer(id, Answer::Data(proof), &mut self.remote, cx)?;
+        }
+        // It may have been the last one that a cut was waiting for.
+        self.keep_up(cx);
         Ok(())
     }
 
-    fn handle_no_data(&mut self, id: u64, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        if (id == 0 && self.dispute.awaits_head()) || self.dispute.is_asked(id) {
-            self.dispute.fail(cx)
-        } else if self.reorgs.is_asked(id) {
-            self.download.note_answer(cx);
-            self.reorgs.fail();
-            Ok(())
-        } else if self.seeks.is_asked(id) {
-            self.download.note_answer(cx);
-            self.seeks.fail(id, cx);
-            Ok(())
-        } else {
-            self.download.handle_no_data(id, &mut self.remote, cx);
-            Ok(())
+    fn handle_push(&mut self, proof: &Proof, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        self.store(cx)?;
+        let is_allowed = self.said.is_some_and(|said| said.allow_push);
+        if !is_allowed || !self.requests.is_in_good_standing() {
+            return Ok(());
         }
-    }
-
-    /// Data that does not verify may be the writer's fault: the remote's head tells.
-    fn judge(&mut self, outcome: Result<(), Fault>, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        match outcome {
-            Err(Fault::BadData(error)) => self.doubt(error, cx),
+        match self.pushes.take(proof, cx) {
+            Err(Fault::BadData(error)) => self.requests.doubt(error, &self.remote, cx),
             outcome => outcome,
         }
-    }
-
-    fn doubt(&mut self, error: Error, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        self.suspect(cx);
-        self.dispute.begin(error, &self.remote, cx)
-    }
-
-    fn suspect(&mut self, cx: &mut Cx<'_>) {
-        self.standing = Standing::Suspect;
-        self.seeks.give_up(cx);
-        self.download.abandon(cx);
     }
 
     /// Whether blocks may come unasked. Only Multibee peers know when.
     fn takes_pushes(&self, cx: &Cx<'_>) -> bool {
         self.remote.is_kin && self.pushes.is_welcome() && cx.state.wants_new()
-    }
-
-    /// Finds blocks by the bytes they hold, or asks the remote where they are.
-    fn ask_places(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
-        if cx.state.sought.is_empty() {
-            return Ok(());
-        }
-        cx.state.find_sought()?.into_iter().for_each(|event| cx.effect(event));
-        while self.seeks.ask(self.download.next_id(), &self.remote, cx)? {
-            self.download.take_id();
-        }
-        Ok(())
     }
 
     /// Tells the remote our head, and that we have heard its own, unless it knows both.

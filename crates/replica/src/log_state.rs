@@ -11,7 +11,7 @@ use crate::event::{ConnectionId, Event};
 use crate::limits::{BLOCKS_MAX, STANDING_RANGES_MAX};
 use crate::meter::Meter;
 use crate::ranges::RangeSet;
-use crate::seeks::Sought;
+use crate::requests::Sought;
 use crate::stats::LogStats;
 use crate::wants::Wants;
 
