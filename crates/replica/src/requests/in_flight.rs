@@ -202,3 +202,148 @@ impl Sent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
+    use proptest::prelude::*;
+
+    use super::super::blocks::Block;
+    use super::super::upgrades::Upgrade;
+    use super::*;
+    use crate::event::ConnectionId;
+    use crate::holdings::PageBudget;
+    use crate::limits::REQUEST_AGE_MAX;
+    use crate::log_state::LogState;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Everything that a [`Cx`] borrows.
+    struct Fixture {
+        options: ReplicatorOptions,
+        extensions: BTreeSet<String>,
+        state: LogState,
+        budget: PageBudget,
+        pace: Pace,
+        out: Vec<Message>,
+        start: Instant,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let keys = KeyPair::from_seed([1; 32]);
+            let log = Log::create(MemoryStorage::default(), keys, LogOptions::default());
+            Self {
+                options: ReplicatorOptions::default(),
+                extensions: BTreeSet::new(),
+                state: LogState::new(log.unwrap()),
+                budget: PageBudget::default(),
+                pace: Pace::default(),
+                out: Vec::new(),
+                start: Instant::now(),
+            }
+        }
+
+        /// Sends something so long after the start.
+        fn send(
+            &mut self,
+            table: &mut InFlight,
+            asked: impl Into<Asked>,
+            blocks: usize,
+            at: Duration,
+        ) -> u64 {
+            let mut cx = Cx {
+                connection: ConnectionId(1),
+                now: self.start + at,
+                options: &self.options,
+                extensions: &self.extensions,
+                state: &mut self.state,
+                budget: &mut self.budget,
+                pace: &mut self.pace,
+                out: &mut self.out,
+                effects: &mut Vec::new(),
+            };
+            let load = Load { blocks, len: 10 * blocks as u64 };
+            table.send(asked, load, &mut cx, |request| Message::Cancel { request })
+        }
+    }
+
+    fn block() -> Block {
+        Block { block: 7, levels: 0, after: None }
+    }
+
+    /// Answers to anything prolong what waits in line with them, but not for ever; what is late is
+    /// just what the deadline was told for.
+    #[test]
+    fn answers_prolong_the_wait_up_to_a_bound() {
+        let (mut fixture, mut table) = (Fixture::new(), InFlight::default());
+        let (options, start) = (fixture.options.clone(), fixture.start);
+        assert_eq!(table.deadline(&options), None);
+        let first = fixture.send(&mut table, block(), 1, Duration::ZERO);
+        let second = fixture.send(&mut table, Upgrade::default(), 0, SECOND);
+        let at = start + SECOND + options.upgrade_timeout;
+        assert_eq!(table.deadline(&options), Some(at));
+        assert_eq!(table.late(at, &options), [second]);
+        assert_eq!(table.late(at - SECOND, &options), [0; 0]);
+        table.note_answer(start + 5 * SECOND);
+        assert_eq!(table.deadline(&options), Some(at + 4 * SECOND));
+        table.note_answer(start + REQUEST_AGE_MAX);
+        assert_eq!(table.deadline(&options), Some(start + REQUEST_AGE_MAX));
+        assert_eq!(table.late(start + REQUEST_AGE_MAX, &options), [first]);
+    }
+
+    /// Silence is told only after some rounds without an answer in between.
+    #[test]
+    fn silence_is_counted_in_rounds() {
+        let mut table = InFlight::default();
+        for _ in 0..3 {
+            (1..TIMEOUTS_MAX).for_each(|_| table.note_silence().unwrap());
+            assert!(table.is_silent());
+            table.note_answer(Instant::now());
+            assert!(!table.is_silent());
+        }
+        (1..TIMEOUTS_MAX).for_each(|_| table.note_silence().unwrap());
+        assert!(matches!(table.note_silence(), Err(Fault::Unresponsive { rounds: TIMEOUTS_MAX })));
+    }
+
+    proptest! {
+        /// However requests of several kinds come and go, the tallies are those of the requests
+        /// under way, the window is free again at the end, and no number is used twice.
+        #[test]
+        fn tallies_are_those_of_the_table(steps in prop::collection::vec((0..3_u8, 1..9_usize), 1..60)) {
+            let (mut fixture, mut table) = (Fixture::new(), InFlight::default());
+            let mut open = Vec::new();
+            for (step, which) in steps {
+                let at = Duration::ZERO;
+                match step {
+                    0 => open.push((Kind::Block, which, fixture.send(&mut table, block(), which, at))),
+                    1 => {
+                        let id = fixture.send(&mut table, Upgrade::default(), 0, at);
+                        open.push((Kind::Upgrade, 0, id));
+                    }
+                    _ if open.is_empty() => continue,
+                    _ => {
+                        let (_, _, id) = open.remove(which % open.len());
+                        prop_assert!(table.remove(id, &mut fixture.pace).is_some());
+                        prop_assert!(table.remove(id, &mut fixture.pace).is_none());
+                    }
+                }
+                for kind in [Kind::Block, Kind::Upgrade, Kind::Run] {
+                    let of_kind: Vec<_> = open.iter().filter(|(other, ..)| *other == kind).collect();
+                    prop_assert_eq!(table.tally(kind).requests, of_kind.len());
+                    let blocks: usize = of_kind.iter().map(|(_, blocks, _)| *blocks).sum();
+                    prop_assert_eq!(table.tally(kind).load, Load { blocks, len: 10 * blocks as u64 });
+                }
+            }
+            for (.., id) in open {
+                table.remove(id, &mut fixture.pace);
+            }
+            prop_assert_eq!(table.block_count(), 0);
+            prop_assert!(fixture.pace.has_room_for_run(1 << 20, 1, 1), "nothing is under way");
+            prop_assert_eq!(fixture.out.len() as u64, table.last_id);
+        }
+    }
+}

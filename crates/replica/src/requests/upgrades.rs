@@ -21,6 +21,7 @@ pub(super) struct Upgrades {
 
 /// A length that was asked for. Of all remotes of a log one at a time is.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(Default))]
 pub(super) struct Upgrade {
     /// The length that the proof is to start from.
     from: u64,
