@@ -25,14 +25,17 @@ pub(super) struct Upgrades {
 pub(super) struct Upgrade {
     /// The length that the proof is to start from.
     from: u64,
-    /// Our length and the remote's at that time.
+    /// Our length, and the remote's fork and length, at that time.
     ours: u64,
+    fork: u64,
     theirs: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tried {
     ours: u64,
+    /// The remote's fork and length.
+    fork: u64,
     theirs: u64,
     /// Whether an older length than ours was tried too.
     older: bool,
@@ -55,7 +58,10 @@ impl Upgrades {
         if !knows_us && ours > 0 {
             return;
         }
-        let tried = self.tried.filter(|tried| (tried.ours, tried.theirs) == (ours, theirs));
+        let fork = remote.sync.fork;
+        let is_still =
+            |tried: &Tried| (tried.ours, tried.fork, tried.theirs) == (ours, fork, theirs);
+        let tried = self.tried.filter(is_still);
         let from = match tried {
             // From nothing everybody can.
             None if remote.sync.can_upgrade || ours == 0 => ours,
@@ -73,8 +79,7 @@ impl Upgrades {
             ..Request::default()
         };
         cx.state.upgrade_asked_of = Some(cx.connection);
-        let fork = remote.sync.fork;
-        in_flight.send(Upgrade { from, ours, theirs }, Load::default(), cx, |id| {
+        in_flight.send(Upgrade { from, ours, fork, theirs }, Load::default(), cx, |id| {
             Message::Request { id, fork, priority: 0, request }
         });
     }
@@ -83,8 +88,8 @@ impl Upgrades {
 impl Upgrade {
     /// It was for nothing: others may be asked.
     fn fail(self, requests: &mut Requests, cx: &mut Cx<'_>) {
-        let Self { from, ours, theirs } = self;
-        requests.upgrades.tried = Some(Tried { ours, theirs, older: from != ours });
+        let Self { from, ours, fork, theirs } = self;
+        requests.upgrades.tried = Some(Tried { ours, fork, theirs, older: from != ours });
         cx.state.upgrade_asked_of = None;
         cx.effects.push(Effect::Freed);
     }
