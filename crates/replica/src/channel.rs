@@ -1,4 +1,4 @@
-//! One log on one connection: what the remote has told, and what it gets told.
+//! One log on one connection.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -8,6 +8,7 @@ use bytes::Bytes;
 use multibee_log::compact::{Reader, put_buffer};
 use multibee_log::{LogKey, Proof, Request};
 
+use crate::announcements::Announcements;
 use crate::event::{ConnectionId, Event, Fault};
 use crate::holdings::{Holdings, PageBudget};
 use crate::kin::{KIN_EXTENSION, KIN_VERSION, KinMessage};
@@ -17,8 +18,6 @@ use crate::message::{Message, Sync};
 use crate::options::ReplicatorOptions;
 use crate::pace::Pace;
 use crate::pushes::Pushes;
-use crate::ranges::RangeSet;
-use crate::remote_wants::RemoteWants;
 use crate::requests::{Answer, Requests};
 use crate::stats::RemoteProgress;
 use crate::upload::Upload;
@@ -33,18 +32,9 @@ pub(crate) struct Channel {
     upload: Upload,
     requests: Requests,
     pushes: Pushes,
-    /// What the remote wants to be told about.
-    remote_wants: RemoteWants,
+    announcements: Announcements,
     /// The fork of our log that the rest of this is about.
     fork: u64,
-    /// The last sync that was sent.
-    said: Option<Sync>,
-    /// The contiguous length that was told.
-    said_contiguous: u64,
-    /// Blocks stored since the last [`pump`](Self::pump) that the remote has not announced.
-    news: RangeSet,
-    /// Our state may differ from what was said.
-    sync_due: bool,
 }
 
 /// What a remote has told about its copy of a log.
@@ -108,8 +98,7 @@ impl Channel {
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
         self.fork = cx.state.cuts.fork();
         cx.out.push(KinMessage::Hello { version: KIN_VERSION }.encode());
-        self.send_sync(cx);
-        self.send_contiguous(cx);
+        self.announcements.start(self.takes_pushes(cx), &self.remote, cx);
     }
 
     /// Takes a message. `room` is how many more requests the connection may queue.
@@ -134,10 +123,10 @@ impl Channel {
                 return self.requests.take_refusal(request, &mut self.remote, cx);
             }
             Message::Want { start, length, .. } => {
-                self.remote_wants.add(start, length);
+                self.announcements.want(start, length);
                 self.upload.push_want(start, length);
             }
-            Message::Unwant { start, length, .. } => self.remote_wants.remove(start, length),
+            Message::Unwant { start, length, .. } => self.announcements.unwant(start, length),
             Message::Bitfield { start, words } => {
                 self.remote.holdings.replace(start, &words, cx.budget);
             }
@@ -168,17 +157,11 @@ impl Channel {
         if std::mem::replace(&mut self.fork, fork) == fork {
             return;
         }
-        let Some(said) = self.said else { return };
-        let start = cx.state.cuts.shared_len_since(said.fork);
-        self.requests.handle_cut(cx);
-        self.pushes.reset();
-        let told_len = said.length.max(self.said_contiguous);
-        if told_len > start {
-            cx.out.push(Message::Range { drop: true, start, length: told_len - start });
+        if self.announcements.has_begun() {
+            self.requests.handle_cut(cx);
+            self.pushes.reset();
+            self.announcements.note_cut(cx);
         }
-        self.said_contiguous = self.said_contiguous.min(start);
-        self.news.remove(start..u64::MAX);
-        self.sync_due = true;
     }
 
     /// Sends what is due: news, answers worth about `room` bytes, requests.
@@ -191,35 +174,24 @@ impl Channel {
         if self.remote.is_synced {
             self.pushes.send(&self.remote, room, cx);
         }
-        self.send_news(cx);
-        self.sync_due |= self.said.is_some_and(|said| said.allow_push != self.takes_pushes(cx));
-        if std::mem::take(&mut self.sync_due) {
-            self.send_sync(cx);
-        }
+        self.announcements.send(self.takes_pushes(cx), &self.remote, cx);
         self.requests.ask(&self.remote, cx);
         self.upload.serve(cx, room)
     }
 
     /// Our log is longer, or more of it is durable or here.
     pub(crate) fn log_changed(&mut self) {
-        self.sync_due = true;
+        self.announcements.note_change();
     }
 
     /// A block was stored that another connection brought.
     pub(crate) fn note_stored(&mut self, blocks: Range<u64>) {
-        for block in blocks {
-            if !self.remote.holdings.contains(block) {
-                self.news.insert(block..block + 1);
-            }
-        }
+        self.announcements.note_stored(blocks, &self.remote);
     }
 
     /// Blocks are no longer here.
     pub(crate) fn note_cleared(&mut self, blocks: Range<u64>, cx: &mut Cx<'_>) {
-        self.said_contiguous = self.said_contiguous.min(blocks.start);
-        self.news.remove(blocks.clone());
-        let (start, length) = (blocks.start, blocks.end - blocks.start);
-        cx.out.push(Message::Range { drop: true, start, length });
+        self.announcements.note_cleared(blocks, cx);
     }
 
     /// A block need not come any more.
@@ -342,7 +314,7 @@ impl Channel {
     fn handle_sync(&mut self, sync: Sync, cx: &mut Cx<'_>) {
         let before = std::mem::replace(&mut self.remote.sync, sync);
         let was_synced = std::mem::replace(&mut self.remote.is_synced, true);
-        self.sync_due = true;
+        self.announcements.note_change();
         let (id, key) = (cx.connection, cx.key());
         if !was_synced || (before.length, before.fork) != (sync.length, sync.fork) {
             cx.effect(Event::RemoteHead { id, key, length: sync.length, fork: sync.fork });
@@ -380,8 +352,7 @@ impl Channel {
 
     fn handle_push(&mut self, proof: &Proof, cx: &mut Cx<'_>) -> Result<(), Fault> {
         self.store(cx)?;
-        let is_allowed = self.said.is_some_and(|said| said.allow_push);
-        if !is_allowed || !self.requests.is_in_good_standing() {
+        if !self.announcements.allow_push() || !self.requests.is_in_good_standing() {
             return Ok(());
         }
         match self.pushes.take(proof, cx) {
@@ -393,72 +364,6 @@ impl Channel {
     /// Whether blocks may come unasked. Only Multibee peers know when.
     fn takes_pushes(&self, cx: &Cx<'_>) -> bool {
         self.remote.is_kin && self.pushes.is_welcome() && cx.state.wants_new()
-    }
-
-    /// Tells the remote our head, and that we have heard its own, unless it knows both.
-    fn send_sync(&mut self, cx: &mut Cx<'_>) {
-        let (fork, length) = (cx.state.log.fork(), cx.state.announced_len());
-        let theirs = &self.remote.sync;
-        let same_fork = theirs.fork == fork;
-        let can_upgrade = match cx.state.log.can_prove_upgrade(theirs.length) {
-            _ if theirs.length == 0 => true,
-            Ok(can) => can && same_fork && theirs.length < length,
-            Err(error) => {
-                cx.effects.push(Effect::Failed(error));
-                false
-            }
-        };
-        let sync = Sync {
-            fork,
-            length,
-            remote_length: if same_fork { theirs.length } else { 0 },
-            can_upgrade,
-            uploading: true,
-            // A replica always waits for news, and a remote with nothing to download itself would
-            // close the channel of one that does not.
-            downloading: true,
-            has_manifest: cx.state.has_manifest(),
-            allow_push: self.takes_pushes(cx),
-        };
-        if let Some(said) = self.said {
-            // Only one who is behind waits for the acknowledgement.
-            let acknowledges = Sync { remote_length: said.remote_length, ..sync } == said;
-            if said == sync || (acknowledges && length <= theirs.length) {
-                return;
-            }
-        }
-        self.said = Some(sync);
-        cx.out.push(Message::Sync(sync));
-    }
-
-    fn send_news(&mut self, cx: &mut Cx<'_>) {
-        self.send_contiguous(cx);
-        if self.news.is_empty() {
-            return;
-        }
-        self.news.remove(0..self.said_contiguous);
-        let len = cx.state.log.len();
-        for stretch in self.news.iter() {
-            if !self.remote_wants.tells(stretch.clone(), len) {
-                continue;
-            }
-            let (start, length) = (stretch.start, stretch.end - stretch.start);
-            cx.out.push(Message::Range { drop: false, start, length });
-        }
-        self.news.clear();
-    }
-
-    /// Tells how far our blocks go without a gap, unless the remote has them all itself and would
-    /// learn nothing.
-    fn send_contiguous(&mut self, cx: &mut Cx<'_>) {
-        let contiguous = cx.state.announced_contiguous_len();
-        let is_whole = contiguous == cx.state.announced_len();
-        if contiguous > self.said_contiguous
-            && (is_whole || self.remote.holdings.contiguous_len() < contiguous)
-        {
-            self.said_contiguous = contiguous;
-            cx.out.push(Message::Range { drop: false, start: 0, length: contiguous });
-        }
     }
 }
 

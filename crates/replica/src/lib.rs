@@ -19,6 +19,7 @@
 //! from above. It does not know what a block means. It does not find peers.
 
 mod admission;
+mod announcements;
 mod asked_blocks;
 mod asked_runs;
 mod bucket;
