@@ -29,18 +29,33 @@ pub(super) struct Download {
     pub(super) meter: Meter,
     /// Running mean of the blocks that came, in bytes.
     block_len_mean: u64,
-    /// A search that found nothing.
     idle: Option<Idle>,
     /// Stretches of 2^21 blocks that we asked to be told about.
     pieces: BTreeSet<u64>,
 }
 
+/// A search for something to ask for has found nothing.
 #[derive(Clone, Copy, Debug)]
 struct Idle {
+    seen: Seen,
+    look_again: Option<Instant>,
+}
+
+/// What decides what there is to ask for, but for the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
     wants_version: u64,
     holdings_version: u64,
     limit: u64,
-    look_again: Option<Instant>,
+}
+
+/// Why no more was asked for.
+#[derive(Clone, Copy, Debug)]
+enum Filled {
+    /// The window is full.
+    Window,
+    /// Nothing is left to ask of this remote. Some may be then.
+    All { look_again: Option<Instant> },
 }
 
 impl Download {
@@ -59,25 +74,44 @@ impl Download {
         if cx.state.is_disputed {
             limit = limit.min(cx.state.log.trusted_len());
         }
-        let (wants_version, holdings_version) =
-            (cx.state.wants.version(), remote.holdings.version());
+        let wants_version = cx.state.wants.version();
+        let seen = Seen { wants_version, holdings_version: remote.holdings.version(), limit };
         if let Some(idle) = self.idle
-            && (idle.wants_version, idle.holdings_version) == (wants_version, holdings_version)
-            && idle.limit == limit
+            && idle.seen == seen
             && idle.look_again.is_none_or(|at| cx.now < at)
         {
             return Ok(());
         }
         self.idle = None;
         let (round_trip, patience) = (cx.pace.round_trip(), cx.pace.patience());
-        let (connection, now, known) = (cx.connection, cx.now, (&remote.holdings, limit));
-        cx.state.wants.roster().enter(connection, round_trip, patience, known, now);
+        let (connection, known) = (cx.connection, (&remote.holdings, limit));
+        cx.state.wants.roster().enter(connection, round_trip, patience, known, cx.now);
         let most = self.window_max(in_flight, remote, cx);
+        if let Filled::All { look_again } = self.fill((most, limit), in_flight, remote, cx)? {
+            self.idle = Some(Idle { seen, look_again });
+            self.ask_where(remote, limit, cx);
+        }
+        let has_room = in_flight.tally(Kind::Block).requests < most;
+        if cx.state.wants.looked(connection, has_room) {
+            cx.effects.push(Effect::Freed);
+        }
+        Ok(())
+    }
+
+    /// Asks for blocks below `limit` while fewer than `most` are asked for one by one, and while
+    /// that is not too much for the remote's pace.
+    fn fill(
+        &mut self,
+        (most, limit): (usize, u64),
+        in_flight: &mut InFlight,
+        remote: &Remote,
+        cx: &mut Cx<'_>,
+    ) -> Result<Filled, Error> {
+        let (connection, now, holdings) = (cx.connection, cx.now, &remote.holdings);
         while in_flight.tally(Kind::Block).requests < most {
             let runs = usize::from(in_flight.tally(Kind::Run).requests > 0);
             let own = in_flight.tally(Kind::Block).requests + runs;
             let is_full = cx.pace.room(own, self.mean(cx)) == 0;
-            let holdings = &remote.holdings;
             let seeker = Seeker { connection, holdings, limit, now, is_full };
             match self.ask_run(in_flight, remote, seeker, cx)? {
                 Attempt::Asked => continue,
@@ -105,21 +139,14 @@ impl Download {
                     }
                     let late_runs = cx.state.runs.look_again(connection, now);
                     let look_again = look_again.into_iter().chain(late_runs).min();
-                    let idle = Idle { wants_version, holdings_version, limit, look_again };
-                    self.idle = Some(idle);
-                    self.ask_where(remote, limit, cx);
-                    break;
+                    return Ok(Filled::All { look_again });
                 }
             }
         }
-        let has_room = in_flight.tally(Kind::Block).requests < most;
-        if cx.state.wants.looked(connection, has_room) {
-            cx.effects.push(Effect::Freed);
-        }
-        Ok(())
+        Ok(Filled::Window)
     }
 
-    /// Whether it may have more to ask for.
+    /// Whether nothing was left to ask for.
     pub(super) fn is_idle(&self) -> bool {
         self.idle.is_some()
     }
