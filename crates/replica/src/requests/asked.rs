@@ -145,6 +145,7 @@ macro_rules! kinds {
                 }
             }
 
+            /// As [`Terms::answered`]; likewise the others.
             pub(super) fn answered(
                 self,
                 id: u64,
@@ -157,6 +158,7 @@ macro_rules! kinds {
                     $((Self::$kind(asked), Answer::$form(answer)) => {
                         asked.answered(id, answer, requests, remote, cx)
                     })*
+                    // The same as none; see `is_answered_by`.
                     (asked, _) => asked.refused(id, requests, remote, cx),
                 }
             }

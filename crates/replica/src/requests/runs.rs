@@ -63,7 +63,7 @@ impl Run {
     fn give_back(&self, id: u64, download: &mut Download, cx: &mut Cx<'_>) {
         self.settle(id, download);
         if let Some(blocks) = cx.state.runs.give_back(self.request.start, cx.connection) {
-            cx.state.want_again(blocks);
+            cx.state.want_once(blocks, 0);
             cx.effects.push(Effect::Freed);
         }
     }
