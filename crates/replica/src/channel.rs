@@ -1,4 +1,4 @@
-//! One log on one connection: what the remote has told, and what it gets told.
+//! One log on one connection.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use multibee_log::compact::{Reader, put_buffer};
-use multibee_log::{Error, LogKey, Proof, Request};
+use multibee_log::{LogKey, Proof, Request};
 
-use crate::disputes::Dispute;
-use crate::download::Download;
+use crate::announcements::Announcements;
 use crate::event::{ConnectionId, Event, Fault};
 use crate::holdings::{Holdings, PageBudget};
 use crate::kin::{KIN_EXTENSION, KIN_VERSION, KinMessage};
@@ -19,10 +18,7 @@ use crate::message::{Message, Sync};
 use crate::options::ReplicatorOptions;
 use crate::pace::Pace;
 use crate::pushes::Pushes;
-use crate::ranges::RangeSet;
-use crate::remote_wants::RemoteWants;
-use crate::reorgs::Reorgs;
-use crate::seeks::Seeks;
+use crate::requests::{Answer, Requests};
 use crate::stats::RemoteProgress;
 use crate::upload::Upload;
 
@@ -34,35 +30,11 @@ use crate::upload::Upload;
 pub(crate) struct Channel {
     remote: Remote,
     upload: Upload,
-    download: Download,
-    reorgs: Reorgs,
-    dispute: Dispute,
-    seeks: Seeks,
+    requests: Requests,
     pushes: Pushes,
-    /// What the remote wants to be told about.
-    remote_wants: RemoteWants,
+    announcements: Announcements,
     /// The fork of our log that the rest of this is about.
     fork: u64,
-    /// The last sync that was sent.
-    said: Option<Sync>,
-    /// The contiguous length that was told.
-    said_contiguous: u64,
-    /// Blocks stored since the last [`pump`](Self::pump) that the remote has not announced.
-    news: RangeSet,
-    /// Our state may differ from what was said.
-    sync_due: bool,
-    standing: Standing,
-}
-
-/// Whether anything is asked of a remote.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Standing {
-    #[default]
-    Good,
-    /// Not before it has another fork: it took back a length.
-    WentBack,
-    /// No: it has contradicted what we hold.
-    Suspect,
 }
 
 /// What a remote has told about its copy of a log.
@@ -70,7 +42,7 @@ enum Standing {
 pub(crate) struct Remote {
     /// Its last sync; all zero before the first.
     pub(crate) sync: Sync,
-    is_synced: bool,
+    pub(crate) is_synced: bool,
     /// It is a Multibee replicator: it answers what it cannot prove with noData.
     pub(crate) is_kin: bool,
     /// It answers requests for runs.
@@ -126,8 +98,7 @@ impl Channel {
     pub(crate) fn start(&mut self, cx: &mut Cx<'_>) {
         self.fork = cx.state.cuts.fork();
         cx.out.push(KinMessage::Hello { version: KIN_VERSION }.encode());
-        self.send_sync(cx);
-        self.send_contiguous(cx);
+        self.announcements.start(self.takes_pushes(cx), &self.remote, cx);
     }
 
     /// Takes a message. `room` is how many more requests the connection may queue.
@@ -148,12 +119,14 @@ impl Channel {
             }
             Message::Cancel { request } => self.upload.cancel(request),
             Message::Data { request, proof } => return self.handle_data(request, proof, cx),
-            Message::NoData { request, .. } => return self.handle_no_data(request, cx),
+            Message::NoData { request, .. } => {
+                return self.requests.take_refusal(request, &mut self.remote, cx);
+            }
             Message::Want { start, length, .. } => {
-                self.remote_wants.add(start, length);
+                self.announcements.want(start, length);
                 self.upload.push_want(start, length);
             }
-            Message::Unwant { start, length, .. } => self.remote_wants.remove(start, length),
+            Message::Unwant { start, length, .. } => self.announcements.unwant(start, length),
             Message::Bitfield { start, words } => {
                 self.remote.holdings.replace(start, &words, cx.budget);
             }
@@ -174,8 +147,7 @@ impl Channel {
 
     /// Stores what has arrived.
     pub(crate) fn store(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        let outcome = self.download.store(cx);
-        self.judge(outcome, cx)
+        self.requests.store(&self.remote, cx)
     }
 
     /// Drops what is of a history that our log has left, if it was cut; the remote is told. To be
@@ -185,20 +157,11 @@ impl Channel {
         if std::mem::replace(&mut self.fork, fork) == fork {
             return;
         }
-        let Some(said) = self.said else { return };
-        let start = cx.state.cuts.shared_len_since(said.fork);
-        let request = self.reorgs.give_up();
-        cx.out.extend(request.map(|request| Message::Cancel { request }));
-        self.seeks.give_up(cx);
-        self.pushes.reset();
-        self.download.abandon(cx);
-        let told_len = said.length.max(self.said_contiguous);
-        if told_len > start {
-            cx.out.push(Message::Range { drop: true, start, length: told_len - start });
+        if self.announcements.has_begun() {
+            self.requests.handle_cut(cx);
+            self.pushes.reset();
+            self.announcements.note_cut(cx);
         }
-        self.said_contiguous = self.said_contiguous.min(start);
-        self.news.remove(start..u64::MAX);
-        self.sync_due = true;
     }
 
     /// Sends what is due: news, answers worth about `room` bytes, requests.
@@ -211,101 +174,58 @@ impl Channel {
         if self.remote.is_synced {
             self.pushes.send(&self.remote, room, cx);
         }
-        self.send_news(cx);
-        self.sync_due |= self.said.is_some_and(|said| said.allow_push != self.takes_pushes(cx));
-        if std::mem::take(&mut self.sync_due) {
-            self.send_sync(cx);
-        }
-        if self.dispute.show(self.download.next_id(), &self.remote, cx) {
-            self.download.take_id();
-        }
-        if self.remote.is_synced && self.standing == Standing::Good {
-            if self.reorgs.ask(self.download.next_id(), &self.remote, cx) {
-                self.download.take_id();
-            }
-            self.download.ask_upgrade(&self.remote, cx);
-            let asked = self.ask_places(cx).and_then(|()| self.download.fill(&self.remote, cx));
-            if let Err(error) = asked {
-                cx.effects.push(Effect::Failed(error));
-            }
-        }
+        self.announcements.send(self.takes_pushes(cx), &self.remote, cx);
+        self.requests.ask(&self.remote, cx);
         self.upload.serve(cx, room)
     }
 
     /// Our log is longer, or more of it is durable or here.
     pub(crate) fn log_changed(&mut self) {
-        self.sync_due = true;
+        self.announcements.note_change();
     }
 
     /// A block was stored that another connection brought.
     pub(crate) fn note_stored(&mut self, blocks: Range<u64>) {
-        for block in blocks {
-            if !self.remote.holdings.contains(block) {
-                self.news.insert(block..block + 1);
-            }
-        }
+        self.announcements.note_stored(blocks, &self.remote);
     }
 
     /// Blocks are no longer here.
     pub(crate) fn note_cleared(&mut self, blocks: Range<u64>, cx: &mut Cx<'_>) {
-        self.said_contiguous = self.said_contiguous.min(blocks.start);
-        self.news.remove(blocks.clone());
-        let (start, length) = (blocks.start, blocks.end - blocks.start);
-        cx.out.push(Message::Range { drop: true, start, length });
+        self.announcements.note_cleared(blocks, cx);
     }
 
     /// A block need not come any more.
     pub(crate) fn cancel(&mut self, block: u64, cx: &mut Cx<'_>) {
-        self.download.cancel(block, cx);
+        self.requests.cancel(block, cx);
     }
 
     /// Gives up what ran out of time. A [`pump`](Self::pump) is due then.
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        let (now, timeout) = (cx.now, cx.options.upgrade_timeout);
-        let is_late = |at: Instant| at + timeout <= now;
-        if self.dispute.asked_at().is_some_and(is_late) {
-            self.dispute.fail(cx)?;
-        }
-        if self.reorgs.asked_at().is_some_and(is_late) {
-            let request = self.reorgs.give_up();
-            cx.out.extend(request.map(|request| Message::Cancel { request }));
-            self.download.note_silence()?;
-        }
-        if self.seeks.asked_at().is_some_and(is_late) {
-            let requests = self.seeks.give_up(cx);
-            cx.out.extend(requests.into_iter().map(|request| Message::Cancel { request }));
-            self.download.note_silence()?;
-        }
         self.remote.holdings.readmit(cx.now, cx.budget);
-        self.download.handle_timeout(cx)
+        self.requests.handle_timeout(cx)
     }
 
     /// When there is something to do for the time alone.
     pub(crate) fn deadline(&self, options: &ReplicatorOptions) -> Option<Instant> {
-        let asked = [self.dispute.asked_at(), self.reorgs.asked_at(), self.seeks.asked_at()];
-        let late = asked.into_iter().flatten().map(|at| at + options.upgrade_timeout);
         let readmission = self.remote.holdings.readmission_at();
-        late.chain(self.download.deadline(options)).chain(readmission).min()
+        self.requests.deadline(options).into_iter().chain(readmission).min()
     }
 
     /// Ends the channel: what was asked of this remote may be asked of others.
     pub(crate) fn end(&mut self, cx: &mut Cx<'_>) {
-        // Nobody is left to accuse; what is known of a conflict is kept.
-        let _ = self.dispute.fail(cx);
-        self.seeks.give_up(cx);
-        self.download.abandon(cx);
+        self.requests.end(cx);
         self.remote.holdings.clear(cx.budget);
     }
 
     /// What this remote does for the download.
     pub(crate) fn progress(&self, round_trip: Option<Duration>, now: Instant) -> RemoteProgress {
-        let (meter, in_flight) = self.download.progress();
+        let meter = self.requests.meter();
         let rates = meter.rates(now);
         RemoteProgress {
             length: self.remote.sync.length,
             received: meter.blocks,
             received_bytes: meter.bytes,
-            in_flight: in_flight as u64,
+            in_flight: self.requests.block_count() as u64,
             blocks_per_s: rates.blocks,
             bytes_per_s: rates.bytes,
             round_trip,
@@ -314,13 +234,12 @@ impl Channel {
 
     /// Whether there may be something to ask of this remote.
     pub(crate) fn is_hungry(&self) -> bool {
-        self.download.is_hungry()
+        self.requests.is_hungry()
     }
 
     /// Blocks that are asked of this remote.
     pub(crate) fn in_flight_count(&self) -> usize {
-        let (_, in_flight) = self.download.progress();
-        in_flight
+        self.requests.block_count()
     }
 
     /// Whether a reader at the remote waits for an answer.
@@ -385,8 +304,7 @@ impl Channel {
                 self.upload.push((id, fork, 0), request, room, cx.out);
             }
             Some(KinMessage::Run { id, run }) => {
-                let outcome = self.download.handle_run(id, run, cx);
-                return self.judge(outcome, cx);
+                return self.requests.take_answer(id, Answer::Run(run), &mut self.remote, cx);
             }
             None => {}
         }
@@ -396,7 +314,7 @@ impl Channel {
     fn handle_sync(&mut self, sync: Sync, cx: &mut Cx<'_>) {
         let before = std::mem::replace(&mut self.remote.sync, sync);
         let was_synced = std::mem::replace(&mut self.remote.is_synced, true);
-        self.sync_due = true;
+        self.announcements.note_change();
         let (id, key) = (cx.connection, cx.key());
         if !was_synced || (before.length, before.fork) != (sync.length, sync.fork) {
             cx.effect(Event::RemoteHead { id, key, length: sync.length, fork: sync.fork });
@@ -410,12 +328,8 @@ impl Channel {
             }
             // What it has beyond is of the fork that it has left.
             self.remote.holdings.remove(sync.length..u64::MAX, cx.budget);
-            if self.standing == Standing::WentBack {
-                self.standing = Standing::Good;
-            }
-        } else if was_synced && sync.length < before.length && self.standing == Standing::Good {
-            self.standing = Standing::WentBack;
-            self.download.abandon(cx);
+            self.requests.remote_forked();
+        } else if was_synced && sync.length < before.length && self.requests.remote_went_back(cx) {
             self.remote.holdings.clear(cx.budget);
             let fault = Fault::WentBack { from: before.length, to: sync.length };
             cx.effect(Event::Fault { id, key: Some(key), fault });
@@ -423,162 +337,33 @@ impl Channel {
     }
 
     fn handle_data(&mut self, id: u64, proof: Proof, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        let next_id = self.download.next_id();
-        let has_asked = if id == 0 {
-            // Answers that came before it are right or wrong for themselves.
-            self.store(cx)?;
-            if !is_head_alone(&proof) {
-                if self.standing != Standing::Good || !self.said.is_some_and(|said| said.allow_push)
-                {
-                    return Ok(());
-                }
-                let outcome = self.pushes.take(&proof, cx);
-                return self.judge(outcome, cx);
-            }
-            self.dispute.handle_head(&proof, next_id, &self.remote, cx)?
-        } else if self.reorgs.is_asked(id) {
-            self.download.note_answer(cx);
-            self.store(cx)?;
-            let has_asked = self.reorgs.handle_data(&proof, next_id, &self.remote, cx)?;
-            if cx.state.notice_cut() {
-                self.keep_up(cx);
-                cx.effects.push(Effect::Cut);
-            }
-            has_asked
-        } else if self.seeks.is_asked(id) {
-            self.download.note_answer(cx);
-            self.store(cx)?;
-            let outcome = self.seeks.handle_data(id, &proof, cx);
-            return self.judge(outcome, cx);
-        } else if self.dispute.is_asked(id) {
-            self.dispute.handle_data(&proof, next_id, &self.remote, cx)
-        } else {
-            let outcome = self.download.handle_data(id, proof, &mut self.remote, cx);
-            return self.judge(outcome, cx);
-        };
-        if has_asked {
-            self.download.take_id();
+        if id == 0 && !is_head_alone(&proof) {
+            return self.handle_push(&proof, cx);
         }
+        if id == 0 {
+            self.requests.take_head(proof, &mut self.remote, cx)?;
+        } else {
+            self.requests.take_answer(id, Answer::Data(proof), &mut self.remote, cx)?;
+        }
+        // It may have been the last one that a cut was waiting for.
+        self.keep_up(cx);
         Ok(())
     }
 
-    fn handle_no_data(&mut self, id: u64, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        if (id == 0 && self.dispute.awaits_head()) || self.dispute.is_asked(id) {
-            self.dispute.fail(cx)
-        } else if self.reorgs.is_asked(id) {
-            self.download.note_answer(cx);
-            self.reorgs.fail();
-            Ok(())
-        } else if self.seeks.is_asked(id) {
-            self.download.note_answer(cx);
-            self.seeks.fail(id, cx);
-            Ok(())
-        } else {
-            self.download.handle_no_data(id, &mut self.remote, cx);
-            Ok(())
+    fn handle_push(&mut self, proof: &Proof, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        self.store(cx)?;
+        if !self.announcements.allow_push() || !self.requests.is_in_good_standing() {
+            return Ok(());
         }
-    }
-
-    /// Data that does not verify may be the writer's fault: the remote's head tells.
-    fn judge(&mut self, outcome: Result<(), Fault>, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        match outcome {
-            Err(Fault::BadData(error)) => self.doubt(error, cx),
+        match self.pushes.take(proof, cx) {
+            Err(Fault::BadData(error)) => self.requests.doubt(error, &self.remote, cx),
             outcome => outcome,
         }
-    }
-
-    fn doubt(&mut self, error: Error, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        self.suspect(cx);
-        self.dispute.begin(error, &self.remote, cx)
-    }
-
-    fn suspect(&mut self, cx: &mut Cx<'_>) {
-        self.standing = Standing::Suspect;
-        self.seeks.give_up(cx);
-        self.download.abandon(cx);
     }
 
     /// Whether blocks may come unasked. Only Multibee peers know when.
     fn takes_pushes(&self, cx: &Cx<'_>) -> bool {
         self.remote.is_kin && self.pushes.is_welcome() && cx.state.wants_new()
-    }
-
-    /// Finds blocks by the bytes they hold, or asks the remote where they are.
-    fn ask_places(&mut self, cx: &mut Cx<'_>) -> Result<(), Error> {
-        if cx.state.sought.is_empty() {
-            return Ok(());
-        }
-        cx.state.find_sought()?.into_iter().for_each(|event| cx.effect(event));
-        while self.seeks.ask(self.download.next_id(), &self.remote, cx)? {
-            self.download.take_id();
-        }
-        Ok(())
-    }
-
-    /// Tells the remote our head, and that we have heard its own, unless it knows both.
-    fn send_sync(&mut self, cx: &mut Cx<'_>) {
-        let (fork, length) = (cx.state.log.fork(), cx.state.announced_len());
-        let theirs = &self.remote.sync;
-        let same_fork = theirs.fork == fork;
-        let can_upgrade = match cx.state.log.can_prove_upgrade(theirs.length) {
-            _ if theirs.length == 0 => true,
-            Ok(can) => can && same_fork && theirs.length < length,
-            Err(error) => {
-                cx.effects.push(Effect::Failed(error));
-                false
-            }
-        };
-        let sync = Sync {
-            fork,
-            length,
-            remote_length: if same_fork { theirs.length } else { 0 },
-            can_upgrade,
-            uploading: true,
-            // A replica always waits for news, and a remote with nothing to download itself would
-            // close the channel of one that does not.
-            downloading: true,
-            has_manifest: cx.state.has_manifest(),
-            allow_push: self.takes_pushes(cx),
-        };
-        if let Some(said) = self.said {
-            // Only one who is behind waits for the acknowledgement.
-            let acknowledges = Sync { remote_length: said.remote_length, ..sync } == said;
-            if said == sync || (acknowledges && length <= theirs.length) {
-                return;
-            }
-        }
-        self.said = Some(sync);
-        cx.out.push(Message::Sync(sync));
-    }
-
-    fn send_news(&mut self, cx: &mut Cx<'_>) {
-        self.send_contiguous(cx);
-        if self.news.is_empty() {
-            return;
-        }
-        self.news.remove(0..self.said_contiguous);
-        let len = cx.state.log.len();
-        for stretch in self.news.iter() {
-            if !self.remote_wants.tells(stretch.clone(), len) {
-                continue;
-            }
-            let (start, length) = (stretch.start, stretch.end - stretch.start);
-            cx.out.push(Message::Range { drop: false, start, length });
-        }
-        self.news.clear();
-    }
-
-    /// Tells how far our blocks go without a gap, unless the remote has them all itself and would
-    /// learn nothing.
-    fn send_contiguous(&mut self, cx: &mut Cx<'_>) {
-        let contiguous = cx.state.announced_contiguous_len();
-        let is_whole = contiguous == cx.state.announced_len();
-        if contiguous > self.said_contiguous
-            && (is_whole || self.remote.holdings.contiguous_len() < contiguous)
-        {
-            self.said_contiguous = contiguous;
-            cx.out.push(Message::Range { drop: false, start: 0, length: contiguous });
-        }
     }
 }
 

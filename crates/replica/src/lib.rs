@@ -19,20 +19,18 @@
 //! from above. It does not know what a block means. It does not find peers.
 
 mod admission;
-mod arrivals;
+mod announcements;
+mod asked_blocks;
 mod asked_runs;
 mod bucket;
 mod capability;
 mod channel;
 mod connection;
 mod cuts;
-mod disputes;
-mod download;
 mod endpoint;
 mod event;
 mod fault;
 mod feed;
-mod forecast;
 mod frame;
 mod framed;
 mod holdings;
@@ -51,18 +49,15 @@ mod pushes;
 mod ranges;
 mod redial;
 mod remote_wants;
-mod reorgs;
 mod replicator;
+mod requests;
 mod roster;
-mod runs;
 mod secretstream;
 mod secure;
-mod seeks;
 mod slots;
 mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod upgrades;
 mod upload;
 mod wants;
 

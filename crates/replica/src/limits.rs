@@ -96,6 +96,9 @@ pub(crate) const STORE_BATCH_LEN: usize = 4 * 1024 * 1024;
 pub(crate) const IN_FLIGHT_LEN: u64 = 16 * 1024 * 1024;
 /// Bytes of answers of one log that wait for an earlier one, on whose tree nodes they build.
 pub(crate) const PARKED_LEN_MAX: usize = 32 * 1024 * 1024;
+/// Block requests under way to one remote for one log, at most. Requests for new lengths and seeks
+/// come on top.
+pub(crate) const WINDOW_MAX: usize = 512;
 /// Requests that a connection may always have under way, however large the blocks are.
 pub(crate) const WINDOW_FLOOR: usize = 4;
 /// Blocks that a remote is asked for at once as long as nothing is known of it, at most.
@@ -105,9 +108,18 @@ pub(crate) const START_LEN: u64 = 256 * 1024;
 /// A window is as large as if a round trip took at least this long: answers that are sent and
 /// stored together cost less.
 pub(crate) const BATCHING_TIME: Duration = Duration::from_millis(20);
+/// Bytes of the blocks that are asked for as one run, about.
+pub(crate) const RUN_LEN: u64 = 128 * 1024;
+/// Blocks that are asked for as one run, at most and at least: powers of two.
+pub(crate) const RUN_BLOCKS_MAX: u64 = 512;
+pub(crate) const RUN_BLOCKS_MIN: u64 = 4;
+/// Bytes of runs of one log that one connection has under way, estimated.
+pub(crate) const RUNS_IN_FLIGHT_LEN: u64 = 4 * 1024 * 1024;
+/// Stretches that a remote is not asked for in runs, since it refused that.
+pub(crate) const ALONE_RANGES_MAX: usize = 256;
 /// Peers of which one block may be asked at the same time.
 pub(crate) const ASKERS_MAX: usize = 2;
-/// An answer is given up after this long even if others arrive in the meantime.
+/// A request is given up after this long even if others arrive in the meantime.
 pub(crate) const REQUEST_AGE_MAX: Duration = Duration::from_secs(120);
 /// A block is asked of another peer, too, after twice the usual time of an answer, but not before
 /// this long: below it the machine's own pauses count.
@@ -124,7 +136,7 @@ pub(crate) const LEAVE_MAX: Duration = Duration::from_millis(50);
 pub(crate) const REFUSAL_REST: Duration = Duration::from_secs(5);
 /// The same, at most.
 pub(crate) const REFUSAL_REST_MAX: Duration = Duration::from_secs(600);
-/// Requests in a row that a remote may leave unanswered before it is hung up on.
+/// Rounds of requests in a row that a remote may leave unanswered before it is hung up on.
 pub(crate) const TIMEOUTS_MAX: u32 = 4;
 
 // What we show to the application.
@@ -136,10 +148,6 @@ pub(crate) const GATHERED_FRAME_LEN: usize = 64 * 1024;
 /// Events that wait for the application before connections stop reading.
 pub(crate) const EVENTS_MAX: usize = 16 * 1024;
 
-/// Block requests under way to one remote for one log, at most. Requests for new lengths and seeks
-/// come on top.
-pub(crate) const WINDOW_MAX: usize = 512;
-
 const _: () = {
     assert!(WINDOW_MAX * 2 <= PENDING_REQUESTS_MAX);
     assert!(PENDING_REQUESTS_MAX <= PENDING_REQUESTS_PER_CONNECTION_MAX);
@@ -147,13 +155,3 @@ const _: () = {
     assert!(GATHERED_FRAME_LEN < PLAINTEXT_LEN_MAX);
     assert!(HEADER_FRAME_LEN < HANDSHAKE_FRAME_LEN_MAX);
 };
-
-/// Bytes of the blocks that are asked for as one run, about.
-pub(crate) const RUN_LEN: u64 = 128 * 1024;
-/// Blocks that are asked for as one run, at most and at least: powers of two.
-pub(crate) const RUN_BLOCKS_MAX: u64 = 512;
-pub(crate) const RUN_BLOCKS_MIN: u64 = 4;
-/// Bytes of runs of one log that one connection has under way, estimated.
-pub(crate) const RUNS_IN_FLIGHT_LEN: u64 = 4 * 1024 * 1024;
-/// Stretches that a remote is not asked for in runs, since it refused that.
-pub(crate) const ALONE_RANGES_MAX: usize = 256;

@@ -11,7 +11,7 @@ use crate::event::{ConnectionId, Event};
 use crate::limits::{BLOCKS_MAX, STANDING_RANGES_MAX};
 use crate::meter::Meter;
 use crate::ranges::RangeSet;
-use crate::seeks::Sought;
+use crate::requests::Sought;
 use crate::stats::LogStats;
 use crate::wants::Wants;
 
@@ -144,7 +144,7 @@ impl LogState {
         let Some(shared_len) = self.cuts.notice(&self.log) else { return false };
         self.plain.clear();
         let again: Vec<Range<u64>> = self.standing.within(shared_len..u64::MAX).collect();
-        again.into_iter().for_each(|blocks| self.want_lacking(blocks, 0));
+        again.into_iter().for_each(|blocks| self.want_once(blocks, 0));
         true
     }
 
@@ -155,7 +155,7 @@ impl LogState {
             let first = self.standing.first_within(0..u64::MAX);
             first.into_iter().for_each(|first| self.standing.remove(first));
         }
-        self.want_lacking(blocks, priority);
+        self.want_once(blocks, priority);
     }
 
     /// No longer wants blocks. Returns those that were asked for, and of whom.
@@ -165,16 +165,11 @@ impl LogState {
         for (run, of) in self.runs.remove(&blocks) {
             asked.push((run.start, of));
             for rest in [run.start..run.end.min(blocks.start), run.start.max(blocks.end)..run.end] {
-                self.want_lacking(rest, 0);
+                self.want_once(rest, 0);
             }
         }
         asked.extend(self.wants.remove(blocks));
         asked
-    }
-
-    /// Wants blocks again that a remote did not deliver.
-    pub(crate) fn want_again(&mut self, blocks: Range<u64>) {
-        self.want_lacking(blocks, 0);
     }
 
     /// Whether new blocks are wanted as soon as there are any.
@@ -184,17 +179,13 @@ impl LogState {
         self.follows() && next.is_some_and(|stretch| stretch.start == len)
     }
 
-    /// Wants those of the blocks that are not here, this time only.
-    pub(crate) fn want_once(&mut self, blocks: Range<u64>, priority: u64) {
-        self.want_lacking(blocks, priority);
-    }
-
     /// Blocks that were here are dropped: they are not fetched anew if they are cut off.
     pub(crate) fn forget(&mut self, blocks: Range<u64>) {
         self.standing.remove(blocks);
     }
 
-    fn want_lacking(&mut self, blocks: Range<u64>, priority: u64) {
+    /// Wants those of the blocks that are not here, this time only.
+    pub(crate) fn want_once(&mut self, blocks: Range<u64>, priority: u64) {
         if blocks.is_empty() {
             return;
         }

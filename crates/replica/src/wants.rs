@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Instant;
 
+use crate::asked_blocks::AskedBlocks;
 use crate::event::ConnectionId;
 use crate::holdings::Holdings;
-use crate::limits::{ASKERS_MAX, HEDGE_MIN, HEDGED_MAX};
 use crate::ranges::RangeSet;
 use crate::roster::Roster;
 
@@ -23,20 +23,11 @@ use crate::roster::Roster;
 #[derive(Debug, Default)]
 pub(crate) struct Wants {
     queues: BTreeMap<Reverse<u64>, RangeSet>,
-    asked: BTreeMap<u64, Asked>,
+    asked: AskedBlocks,
     /// Grows when blocks are added to a queue, so that a search that found nothing need not be
     /// repeated.
     version: u64,
     roster: Roster,
-    /// Blocks that are asked of more than one.
-    hedged_count: usize,
-}
-
-#[derive(Debug)]
-struct Asked {
-    priority: u64,
-    /// Not empty, at most [`ASKERS_MAX`]. With each, how long it has before another one is asked.
-    of: Vec<(ConnectionId, Instant)>,
 }
 
 /// Who looks for something to be asked for.
@@ -74,8 +65,7 @@ impl Wants {
         }
         let mut fresh = RangeSet::default();
         fresh.insert(blocks.clone());
-        for (&block, asked) in self.asked.range_mut(blocks.clone()) {
-            asked.priority = asked.priority.max(priority);
+        for block in self.asked.raise(blocks.clone(), priority) {
             fresh.remove(block..block + 1);
         }
         for (&Reverse(other), queue) in &mut self.queues {
@@ -99,7 +89,7 @@ impl Wants {
     /// Whether a block is wanted and not here.
     pub(crate) fn is_wanted(&self, block: u64) -> bool {
         let queued = || self.first_queued(block, block.saturating_add(1)).is_some();
-        self.asked.contains_key(&block) || queued()
+        self.asked.contains(block) || queued()
     }
 
     /// No longer wants blocks. Returns those that were asked for, and of whom.
@@ -109,20 +99,13 @@ impl Wants {
         }
         self.queues.values_mut().for_each(|queue| queue.remove(blocks.clone()));
         self.queues.retain(|_, queue| !queue.is_empty());
-        let asked: Vec<u64> = self.asked.range(blocks).map(|(&block, _)| block).collect();
-        let mut cancelled = Vec::new();
-        for block in asked {
-            let of = self.take_asked(block).map(|asked| asked.of).unwrap_or_default();
-            cancelled.extend(of.into_iter().map(|(connection, _)| (block, connection)));
-        }
-        cancelled
+        self.asked.remove(blocks)
     }
 
     /// A block is here. Returns who else was asked for it.
     pub(crate) fn stored(&mut self, block: u64, from: Option<ConnectionId>) -> Vec<ConnectionId> {
-        if let Some(asked) = self.take_asked(block) {
-            let others = asked.of.into_iter().map(|(connection, _)| connection);
-            return others.filter(|&connection| Some(connection) != from).collect();
+        if let Some(others) = self.asked.stored(block, from) {
+            return others;
         }
         self.queues.values_mut().for_each(|queue| queue.remove(block..block.saturating_add(1)));
         self.queues.retain(|_, queue| !queue.is_empty());
@@ -148,40 +131,13 @@ impl Wants {
                 }
             }
             let until = now + self.roster.patience(connection);
-            self.asked.insert(block, Asked { priority, of: vec![(connection, until)] });
+            self.asked.ask(block, priority, connection, until);
             return Next::Block { block, priority };
         }
-        let late = self.next_late(&seeker);
+        let until = now + self.roster.patience(connection);
+        let late = self.asked.ask_late(&seeker, until);
         let Next::Nothing { look_again } = late else { return late };
         Next::Nothing { look_again: look_again.into_iter().chain(left_until).min() }
-    }
-
-    /// A block that is asked of another remote, which has had its time.
-    fn next_late(&mut self, seeker: &Seeker<'_>) -> Next {
-        let &Seeker { connection, holdings, limit, now, is_full } = seeker;
-        // Then time alone does not tell when there is room for more.
-        let is_crowded = self.hedged_count >= HEDGED_MAX;
-        let mut look_again = is_crowded.then(|| now + HEDGE_MIN);
-        for (&block, asked) in self.asked.range_mut(..limit) {
-            let is_open = asked.of.len() < ASKERS_MAX
-                && !is_crowded
-                && asked.of.iter().all(|(other, _)| *other != connection)
-                && (asked.priority > 0 || !is_full);
-            let Some(until) = asked.of.iter().map(|(_, until)| *until).max().filter(|_| is_open)
-            else {
-                continue;
-            };
-            if !holdings.contains(block) {
-                continue;
-            }
-            if until <= now {
-                self.hedged_count += 1;
-                asked.of.push((connection, now + self.roster.patience(connection)));
-                return Next::Block { block, priority: asked.priority };
-            }
-            look_again = Some(look_again.map_or(until, |at| at.min(until)));
-        }
-        Next::Nothing { look_again }
     }
 
     /// Who serves the log.
@@ -227,14 +183,7 @@ impl Wants {
     /// A remote did not deliver a block. Returns whether it is queued again (nobody else is
     /// asked for it).
     pub(crate) fn give_back(&mut self, block: u64, connection: ConnectionId) -> bool {
-        let Some(mut asked) = self.take_asked(block) else { return false };
-        asked.of.retain(|&(other, _)| other != connection);
-        let priority = asked.priority;
-        if !asked.of.is_empty() {
-            self.hedged_count += usize::from(asked.of.len() > 1);
-            self.asked.insert(block, asked);
-            return false;
-        }
+        let Some(priority) = self.asked.give_back(block, connection) else { return false };
         self.queues.entry(Reverse(priority)).or_default().insert(block..block + 1);
         self.version += 1;
         true
@@ -243,18 +192,12 @@ impl Wants {
     /// How many blocks below `limit` are wanted, asked ones included.
     pub(crate) fn count_below(&self, limit: u64) -> u64 {
         let queued: u64 = self.queues.values().map(|queue| queue.count_within(0..limit)).sum();
-        queued + self.asked.len() as u64
+        queued + self.asked.count()
     }
 
     /// How many blocks are asked for.
     pub(crate) fn asked_count(&self) -> u64 {
-        self.asked.len() as u64
-    }
-
-    fn take_asked(&mut self, block: u64) -> Option<Asked> {
-        let asked = self.asked.remove(&block)?;
-        self.hedged_count -= usize::from(asked.of.len() > 1);
-        Some(asked)
+        self.asked.count()
     }
 
     fn find_queued(&mut self, seeker: &Seeker<'_>, leaves_urgent: bool) -> Option<(u64, u64)> {
@@ -548,7 +491,7 @@ mod tests {
             prop_assert!(!run.lacking.iter().any(|block| held(*block)), "{:?}", run.lacking);
             prop_assert_eq!(run.wants.asked_count(), 0);
             prop_assert_eq!(run.wants.count_below(LEN), run.lacking.len() as u64);
-            prop_assert_eq!(run.wants.hedged_count, 0);
+            prop_assert_eq!(run.wants.asked.hedged_count(), 0);
         }
     }
 }

@@ -11,28 +11,28 @@ use multibee_log::flat_tree;
 
 /// Nodes under way, each with the request that brings it.
 #[derive(Debug, Default)]
-pub(crate) struct Forecast {
+pub(super) struct Forecast {
     /// Looked up by index only, so its order does not matter.
     nodes: HashMap<u64, u64>,
 }
 
 /// Where a block's climb can stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stop {
+pub(super) struct Stop {
     /// Levels from the leaf, itself counted as level 0.
-    pub(crate) levels: u64,
+    pub(super) levels: u64,
     /// The request whose answer brings the node at that level.
-    pub(crate) request: u64,
+    pub(super) request: u64,
 }
 
 impl Forecast {
     /// The lowest node above (or at) a leaf that is under way.
-    pub(crate) fn stop(&self, block: u64) -> Option<Stop> {
+    pub(super) fn stop(&self, block: u64) -> Option<Stop> {
         self.stop_above(block.checked_mul(2)?)
     }
 
     /// The same above (or at) any node.
-    pub(crate) fn stop_above(&self, mut index: u64) -> Option<Stop> {
+    pub(super) fn stop_above(&self, mut index: u64) -> Option<Stop> {
         for levels in 0..LEVELS_MAX {
             if let Some(&request) = self.nodes.get(&index) {
                 return Some(Stop { levels, request });
@@ -44,24 +44,24 @@ impl Forecast {
 
     /// Notes what the answer to a request for `block` with `levels` nodes leaves behind: on each
     /// level the node of the path and its sibling.
-    pub(crate) fn expect(&mut self, request: u64, block: u64, levels: u64) {
+    pub(super) fn expect(&mut self, request: u64, block: u64, levels: u64) {
         self.expect_above(request, block.saturating_mul(2), levels);
     }
 
     /// The same for a request for what lies below any node.
-    pub(crate) fn expect_above(&mut self, request: u64, index: u64, levels: u64) {
+    pub(super) fn expect_above(&mut self, request: u64, index: u64, levels: u64) {
         for index in brought(index, levels) {
             self.nodes.entry(index).or_insert(request);
         }
     }
 
     /// Forgets what a request would have brought: it has, or it won't.
-    pub(crate) fn settle(&mut self, request: u64, block: u64, levels: u64) {
+    pub(super) fn settle(&mut self, request: u64, block: u64, levels: u64) {
         self.settle_above(request, block.saturating_mul(2), levels);
     }
 
     /// The same for a request for what lies below any node.
-    pub(crate) fn settle_above(&mut self, request: u64, index: u64, levels: u64) {
+    pub(super) fn settle_above(&mut self, request: u64, index: u64, levels: u64) {
         for index in brought(index, levels) {
             if self.nodes.get(&index) == Some(&request) {
                 self.nodes.remove(&index);

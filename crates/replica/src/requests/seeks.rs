@@ -2,51 +2,63 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::time::Instant;
 
 use multibee_log::{Error, Proof, Request, RequestHash, RequestSeek, Seek};
 
+use super::Requests;
+use super::asked::{Kind, Patience, Terms};
+use super::in_flight::{InFlight, Load};
 use crate::channel::{Cx, Remote};
 use crate::event::{ConnectionId, Event, Fault};
 use crate::limits::SEEKS_PER_REMOTE_MAX;
 use crate::log_state::{Blame, Effect, LogState};
 use crate::message::Message;
+use crate::options::ReplicatorOptions;
 
 /// The bytes of one log whose blocks are looked for, by offset, and who is asked.
 pub(crate) type Sought = BTreeMap<u64, Option<ConnectionId>>;
 
-/// What one remote is asked.
+/// What is remembered of what one remote knows of places.
 #[derive(Debug, Default)]
-pub(crate) struct Seeks {
-    asked: BTreeMap<u64, Asked>,
+pub(super) struct Seeks {
     /// Offsets about which it could not, or would not, say anything.
     refused: BTreeSet<u64>,
 }
 
+/// The way to a byte that was asked for.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
+pub(super) struct Place {
     offset: u64,
     hash: RequestHash,
-    at: Instant,
 }
 
 impl Seeks {
-    /// When the oldest request under way was sent.
-    pub(crate) fn asked_at(&self) -> Option<Instant> {
-        self.asked.first_key_value().map(|(_, asked)| asked.at)
+    /// Finds blocks by the bytes they hold, or asks the remote where they are.
+    pub(super) fn ask(
+        &mut self,
+        in_flight: &mut InFlight,
+        remote: &Remote,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Error> {
+        if cx.state.sought.is_empty() {
+            return Ok(());
+        }
+        cx.state.find_sought()?.into_iter().for_each(|event| cx.effect(event));
+        while self.ask_one(in_flight, remote, cx)? {}
+        Ok(())
     }
 
-    /// Whether `id` is a request under way.
-    pub(crate) fn is_asked(&self, id: u64) -> bool {
-        self.asked.contains_key(&id)
-    }
-
-    /// Asks the remote about one of the bytes that are looked for, by the request number `id`.
-    /// Returns whether there is something to ask it.
-    pub(crate) fn ask(&mut self, id: u64, remote: &Remote, cx: &mut Cx<'_>) -> Result<bool, Error> {
+    /// Asks about one of the bytes that are looked for. Returns whether there was one.
+    fn ask_one(
+        &mut self,
+        in_flight: &mut InFlight,
+        remote: &Remote,
+        cx: &mut Cx<'_>,
+    ) -> Result<bool, Error> {
         let len = cx.state.log.len();
         let can_prove = remote.sync.fork == cx.state.log.fork() && remote.sync.length >= len;
-        if cx.state.sought.is_empty() || self.asked.len() >= SEEKS_PER_REMOTE_MAX || !can_prove {
+        let is_full = in_flight.tally(Kind::Place).requests >= SEEKS_PER_REMOTE_MAX;
+        if cx.state.sought.is_empty() || is_full || !can_prove {
             return Ok(false);
         }
         let open = cx.state.sought.iter().filter(|(_, asked)| asked.is_none());
@@ -66,39 +78,48 @@ impl Seeks {
             let hash = RequestHash { index: leaf.saturating_mul(2), nodes };
             let seek = remote.seeks.then_some(RequestSeek { bytes: offset, padding: 0 });
             let request = Request { hash: Some(hash), seek, ..Request::default() };
-            self.asked.insert(id, Asked { offset, hash, at: cx.now });
             cx.state.sought.insert(offset, Some(cx.connection));
-            cx.out.push(Message::Request { id, fork: remote.sync.fork, priority: 1, request });
+            let fork = remote.sync.fork;
+            in_flight.send(Place { offset, hash }, Load::default(), cx, |id| Message::Request {
+                id,
+                fork,
+                priority: 1,
+                request,
+            });
             return Ok(true);
         }
         Ok(false)
     }
+}
 
-    /// Takes an answer.
-    ///
-    /// # Errors
-    ///
-    /// What the remote did wrong.
-    pub(crate) fn handle_data(
-        &mut self,
-        id: u64,
-        proof: &Proof,
+impl Terms for Place {
+    type Answer = Proof;
+
+    fn patience(options: &ReplicatorOptions) -> Patience {
+        Patience { timeout: options.upgrade_timeout, extended_to: None }
+    }
+
+    fn answered(
+        self,
+        _: u64,
+        proof: Proof,
+        requests: &mut Requests,
+        remote: &mut Remote,
         cx: &mut Cx<'_>,
     ) -> Result<(), Fault> {
-        let Some(asked) = self.asked.remove(&id) else { return Ok(()) };
-        free(asked.offset, cx.state);
-        let is_it = proof.hash.as_ref().is_some_and(|hash| hash.index == asked.hash.index);
+        free(self.offset, cx.state);
+        let is_it = proof.hash.as_ref().is_some_and(|hash| hash.index == self.hash.index);
         if !is_it || proof.fork != cx.state.log.fork() {
-            self.refused.insert(asked.offset);
+            requests.seeks.refused.insert(self.offset);
             return Ok(());
         }
         if proof.block.is_some() || proof.upgrade.is_some() {
             return Err(Fault::WrongData { what: "seek" });
         }
-        match cx.state.log.apply(proof) {
+        match cx.state.log.apply(&proof) {
             Ok(_) => Ok(()),
             Err(error) => match Blame::of(&error) {
-                Blame::Peer | Blame::Writer => Err(Fault::BadData(error)),
+                Blame::Peer | Blame::Writer => requests.doubt(error, remote, cx),
                 Blame::Nobody => Ok(()),
                 Blame::Machine => {
                     cx.effects.push(Effect::Failed(error));
@@ -108,26 +129,24 @@ impl Seeks {
         }
     }
 
-    /// The remote refused.
-    pub(crate) fn fail(&mut self, id: u64, cx: &mut Cx<'_>) {
-        if let Some(asked) = self.asked.remove(&id) {
-            self.refused.insert(asked.offset);
-            free(asked.offset, cx.state);
-            cx.effects.push(Effect::Freed);
-        }
+    fn refused(
+        self,
+        _: u64,
+        requests: &mut Requests,
+        _: &mut Remote,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Fault> {
+        requests.seeks.refused.insert(self.offset);
+        free(self.offset, cx.state);
+        cx.effects.push(Effect::Freed);
+        Ok(())
     }
 
-    /// Asks nothing more: others may be asked. Returns the numbers of the requests under way.
-    pub(crate) fn give_up(&mut self, cx: &mut Cx<'_>) -> Vec<u64> {
-        self.refused.clear();
-        let asked = std::mem::take(&mut self.asked);
-        for asked in asked.values() {
-            free(asked.offset, cx.state);
-        }
-        if !asked.is_empty() {
-            cx.effects.push(Effect::Freed);
-        }
-        asked.into_keys().collect()
+    fn given_up(self, _: u64, requests: &mut Requests, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        requests.seeks.refused.clear();
+        free(self.offset, cx.state);
+        cx.effects.push(Effect::Freed);
+        Ok(())
     }
 }
 

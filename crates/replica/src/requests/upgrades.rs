@@ -1,80 +1,76 @@
 //! Asking one remote for a longer head of one log.
 
-use std::time::Instant;
-
 use multibee_log::{Error, Proof, Request, RequestUpgrade};
 
+use super::Requests;
+use super::asked::{Patience, Terms};
+use super::in_flight::{InFlight, Load};
 use crate::channel::{Cx, Remote};
 use crate::event::{Event, Fault};
+use crate::limits::REQUEST_AGE_MAX;
 use crate::log_state::{Blame, Effect};
 use crate::message::Message;
+use crate::options::ReplicatorOptions;
 
-/// The request for a new length that is under way, and what was tried before.
+/// What is remembered of one remote's heads.
 #[derive(Debug, Default)]
-pub(crate) struct Upgrades {
-    asked: Option<UpgradeAsked>,
+pub(super) struct Upgrades {
     /// What was tried for nothing, so that it is not tried again before something changes.
     tried: Option<Tried>,
 }
 
-/// A length that was asked for.
+/// A length that was asked for. Of all remotes of a log one at a time is.
 #[derive(Clone, Copy, Debug)]
-struct UpgradeAsked {
-    id: u64,
+#[cfg_attr(test, derive(Default))]
+pub(super) struct Upgrade {
     /// The length that the proof is to start from.
     from: u64,
-    /// Our length and the remote's at that time.
+    /// Our length, and the remote's fork and length, at that time.
     ours: u64,
+    fork: u64,
     theirs: u64,
-    at: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tried {
     ours: u64,
+    /// The remote's fork and length.
+    fork: u64,
     theirs: u64,
     /// Whether an older length than ours was tried too.
     older: bool,
 }
 
 impl Upgrades {
-    /// When the request under way was sent.
-    pub(crate) fn asked_at(&self) -> Option<Instant> {
-        self.asked.map(|asked| asked.at)
-    }
-
-    /// Whether `id` is the request under way.
-    pub(crate) fn is_asked(&self, id: u64) -> bool {
-        self.asked.is_some_and(|asked| asked.id == id)
-    }
-
-    /// Asks for a new length, by the request number `id`, if the remote has one to give and
-    /// nobody else is asked. Returns whether it did.
-    pub(crate) fn ask(&mut self, id: u64, remote: &Remote, cx: &mut Cx<'_>) -> bool {
+    /// Asks for a new length if the remote has one to give and nobody else is asked.
+    pub(super) fn ask(&self, in_flight: &mut InFlight, remote: &Remote, cx: &mut Cx<'_>) {
         let (ours, theirs) = (cx.state.log.len(), remote.sync.length);
         if !cx.state.follows()
             || cx.state.is_disputed
             || cx.state.upgrade_asked_of.is_some()
             || theirs <= ours
         {
-            return false;
+            return;
         }
         // What it says of our length must be about the length that we have now. (An empty log
         // has no fork yet; it takes that of its first head.)
         let knows_us = remote.sync.fork == cx.state.log.fork() && remote.sync.remote_length == ours;
         if !knows_us && ours > 0 {
-            return false;
+            return;
         }
-        let tried = self.tried.filter(|tried| (tried.ours, tried.theirs) == (ours, theirs));
+        let fork = remote.sync.fork;
+        let is_still =
+            |tried: &Tried| (tried.ours, tried.fork, tried.theirs) == (ours, fork, theirs);
+        let tried = self.tried.filter(is_still);
         let from = match tried {
             // From nothing everybody can.
             None if remote.sync.can_upgrade || ours == 0 => ours,
             // Only a Multibee peer says no where a Hypercore 11 would hang up.
             None | Some(Tried { older: false, .. }) if remote.is_kin => {
-                let Some(older) = older_end(cx) else { return false };
+                let Some(older) = older_end(cx) else { return };
                 older
             }
-            _ => return false,
+            _ => return,
         };
         let lacks_manifest = cx.state.log.manifest().is_none();
         let request = Request {
@@ -82,24 +78,47 @@ impl Upgrades {
             manifest: lacks_manifest && remote.sync.has_manifest,
             ..Request::default()
         };
-        self.asked = Some(UpgradeAsked { id, from, ours, theirs, at: cx.now });
         cx.state.upgrade_asked_of = Some(cx.connection);
-        cx.out.push(Message::Request { id, fork: remote.sync.fork, priority: 0, request });
-        true
+        in_flight.send(Upgrade { from, ours, fork, theirs }, Load::default(), cx, |id| {
+            Message::Request { id, fork, priority: 0, request }
+        });
+    }
+}
+
+impl Upgrade {
+    /// It was for nothing: others may be asked.
+    fn fail(self, requests: &mut Requests, cx: &mut Cx<'_>) {
+        let Self { from, ours, fork, theirs } = self;
+        requests.upgrades.tried = Some(Tried { ours, fork, theirs, older: from != ours });
+        cx.state.upgrade_asked_of = None;
+        cx.effects.push(Effect::Freed);
+    }
+}
+
+impl Terms for Upgrade {
+    type Answer = Proof;
+
+    fn patience(options: &ReplicatorOptions) -> Patience {
+        Patience { timeout: options.upgrade_timeout, extended_to: Some(REQUEST_AGE_MAX) }
     }
 
-    /// Takes the answer.
-    pub(crate) fn handle_data(&mut self, proof: &Proof, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        let Some(asked) = self.asked.filter(|_| proof.upgrade.is_some()) else {
-            self.fail(cx);
+    fn answered(
+        self,
+        _: u64,
+        proof: Proof,
+        requests: &mut Requests,
+        remote: &mut Remote,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Fault> {
+        if proof.upgrade.is_none() {
+            self.fail(requests, cx);
             return Ok(());
-        };
-        let error = match cx.state.log.apply(proof) {
+        }
+        let error = match cx.state.log.apply(&proof) {
             Ok(applied) => {
-                self.asked = None;
                 cx.state.upgrade_asked_of = None;
                 if let Some((old, new)) = applied.upgraded {
-                    self.tried = None;
+                    requests.upgrades.tried = None;
                     let (key, from) = (cx.key(), cx.connection);
                     cx.effect(Event::Upgraded { key, old, new, from });
                     cx.effects.push(Effect::Upgraded);
@@ -111,13 +130,13 @@ impl Upgrades {
             }
             Err(error) => error,
         };
-        self.fail(cx);
+        self.fail(requests, cx);
         match Blame::of(&error) {
             // The remote could only guess that we hold the roots of that older length.
-            Blame::Peer if asked.from != asked.ours && matches!(error, Error::BadProof { .. }) => {
+            Blame::Peer if self.from != self.ours && matches!(error, Error::BadProof { .. }) => {
                 Ok(())
             }
-            Blame::Peer | Blame::Writer => Err(Fault::BadData(error)),
+            Blame::Peer | Blame::Writer => requests.doubt(error, remote, cx),
             Blame::Nobody => Ok(()),
             Blame::Machine => {
                 cx.effects.push(Effect::Failed(error));
@@ -126,20 +145,20 @@ impl Upgrades {
         }
     }
 
-    /// The remote refused, or let the time run out: others may be asked.
-    pub(crate) fn fail(&mut self, cx: &mut Cx<'_>) {
-        if let Some(UpgradeAsked { from, ours, theirs, .. }) = self.asked.take() {
-            self.tried = Some(Tried { ours, theirs, older: from != ours });
-            cx.state.upgrade_asked_of = None;
-            cx.effects.push(Effect::Freed);
-        }
+    fn refused(
+        self,
+        _: u64,
+        requests: &mut Requests,
+        _: &mut Remote,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Fault> {
+        self.fail(requests, cx);
+        Ok(())
     }
 
-    /// As [`fail`](Self::fail). Returns the number of the request.
-    pub(crate) fn give_up(&mut self, cx: &mut Cx<'_>) -> Option<u64> {
-        let id = self.asked.map(|asked| asked.id);
-        self.fail(cx);
-        id
+    fn given_up(self, _: u64, requests: &mut Requests, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        self.fail(requests, cx);
+        Ok(())
     }
 }
 

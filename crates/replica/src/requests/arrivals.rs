@@ -1,35 +1,25 @@
 //! Answers in the order in which they can be stored.
 
-use multibee_log::Proof;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::limits::{PARKED_LEN_MAX, STORE_BATCH_BLOCKS, STORE_BATCH_LEN};
-use crate::pace::Mark;
+use multibee_log::Proof;
 
-/// A block that was asked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked {
-    pub(crate) block: u64,
-    /// Siblings that were asked for with it.
-    pub(crate) levels: u64,
-    /// The earlier request whose answer makes this one's verifiable.
-    pub(crate) after: Option<u64>,
-    pub(crate) mark: Mark,
-}
+use super::blocks::Block;
+use crate::limits::{PARKED_LEN_MAX, STORE_BATCH_BLOCKS, STORE_BATCH_LEN};
 
 /// A block that came.
 #[derive(Debug)]
-pub(crate) struct Arrival {
+pub(super) struct Arrival {
     /// The request that it answers.
-    pub(crate) id: u64,
-    pub(crate) asked: Asked,
-    pub(crate) proof: Proof,
+    pub(super) id: u64,
+    pub(super) asked: Block,
+    pub(super) proof: Proof,
 }
 
 /// Answers that wait to be stored: together, for the sake of the disk, and none before the one
 /// on whose tree nodes it builds.
 #[derive(Debug, Default)]
-pub(crate) struct Arrivals {
+pub(super) struct Arrivals {
     ready: Vec<Arrival>,
     ready_len: usize,
     /// By the request whose answer they wait for.
@@ -43,7 +33,7 @@ impl Arrivals {
     /// Lines an answer up, or gives it back if it would have to wait and there is no room.
     /// `is_in_flight` says of a request whether its answer is still to come.
     #[must_use]
-    pub(crate) fn push(
+    pub(super) fn push(
         &mut self,
         arrival: Arrival,
         is_in_flight: impl Fn(u64) -> bool,
@@ -67,7 +57,10 @@ impl Arrivals {
     }
 
     /// What waited for the answer to a request waits no longer: it is lined up, or will not come.
-    pub(crate) fn release(&mut self, id: u64) {
+    pub(super) fn release(&mut self, id: u64) {
+        if self.parked.is_empty() {
+            return;
+        }
         let mut settled = vec![id];
         while let Some(id) = settled.pop() {
             for arrival in self.parked.remove(&id).unwrap_or_default() {
@@ -80,18 +73,18 @@ impl Arrivals {
     }
 
     /// Whether so much is ready that it should be stored before more is taken.
-    pub(crate) fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.ready.len() >= STORE_BATCH_BLOCKS || self.ready_len >= STORE_BATCH_LEN
     }
 
     /// Takes what can be stored, in order.
-    pub(crate) fn take_ready(&mut self) -> Vec<Arrival> {
+    pub(super) fn take_ready(&mut self) -> Vec<Arrival> {
         self.ready_len = 0;
         std::mem::take(&mut self.ready)
     }
 
     /// Takes everything, whether it can be stored or not.
-    pub(crate) fn take_all(&mut self) -> Vec<Arrival> {
+    pub(super) fn take_all(&mut self) -> Vec<Arrival> {
         let mut all = self.take_ready();
         all.extend(std::mem::take(&mut self.parked).into_values().flatten());
         self.parked_ids.clear();
@@ -107,21 +100,18 @@ impl Arrivals {
 
 impl Arrival {
     /// Bytes of the block.
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.proof.block.as_ref().map_or(0, |block| block.value.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use bytes::Bytes;
     use multibee_log::{Proof, ProofBlock};
 
-    use super::{Arrival, Arrivals, Asked};
+    use super::{Arrival, Arrivals, Block};
     use crate::limits::PARKED_LEN_MAX;
-    use crate::pace::Pace;
 
     fn arrival(id: u64, after: Option<u64>, len: usize) -> Arrival {
         let block = ProofBlock { index: id, value: Bytes::from(vec![0; len]), nodes: Vec::new() };
@@ -133,8 +123,7 @@ mod tests {
             upgrade: None,
             manifest: None,
         };
-        let mark = Pace::default().asked(1, Instant::now());
-        Arrival { id, asked: Asked { block: id, levels: 0, after, mark }, proof }
+        Arrival { id, asked: Block { block: id, levels: 0, after }, proof }
     }
 
     fn ids(arrivals: &[Arrival]) -> Vec<u64> {

@@ -1,24 +1,34 @@
 //! Following one remote to a higher fork of one log (docs/spec/wire.md section 8.6).
 
-use std::time::Instant;
-
 use multibee_log::{Error, Proof, Reorg, Request, RequestUpgrade};
 
+use super::Requests;
+use super::asked::{Asked, Kind, Patience, Terms};
+use super::in_flight::{InFlight, Load};
 use crate::channel::{Cx, Remote};
 use crate::event::{Event, Fault};
 use crate::log_state::{Blame, Effect};
 use crate::message::Message;
+use crate::options::ReplicatorOptions;
 
-/// The way over to a remote's fork: its head is asked for from the start, then the point at which
-/// the two histories part, by one hash for each level of the tree at most. The log stays as it is
-/// until that is known.
+/// What is remembered of one remote's forks.
+#[derive(Debug, Default)]
+pub(super) struct Reorgs {
+    tried: Option<Tried>,
+}
+
+/// A step on the way over to a remote's fork: its head is asked for from the start, then the point
+/// at which the two histories part, by one hash for each level of the tree at most. The log stays
+/// as it is until that is known.
 ///
 /// Each remote is searched for itself, so that one which stalls or lies holds up nobody else; the
 /// first that is done takes the log along.
-#[derive(Debug, Default)]
-pub(crate) struct Reorgs {
-    asked: Option<Asked>,
-    tried: Option<Tried>,
+#[derive(Debug)]
+pub(super) struct Fork {
+    fork: u64,
+    length: u64,
+    /// Once the head is here.
+    search: Option<Box<Reorg>>,
 }
 
 /// The fork and length that was tried for in vain, so that it is not tried again before the remote
@@ -39,37 +49,18 @@ impl Tried {
     }
 }
 
-#[derive(Debug)]
-struct Asked {
-    id: u64,
-    at: Instant,
-    fork: u64,
-    length: u64,
-    /// Once the head is here.
-    search: Option<Box<Reorg>>,
-}
-
 impl Reorgs {
-    /// When the request under way was sent.
-    pub(crate) fn asked_at(&self) -> Option<Instant> {
-        self.asked.as_ref().map(|asked| asked.at)
-    }
-
-    /// Whether `id` is the request under way.
-    pub(crate) fn is_asked(&self, id: u64) -> bool {
-        self.asked.as_ref().is_some_and(|asked| asked.id == id)
-    }
-
-    /// Asks for the head of a higher fork, by the request number `id`, if the remote has one.
-    /// Returns whether it did.
-    pub(crate) fn ask(&mut self, id: u64, remote: &Remote, cx: &mut Cx<'_>) -> bool {
+    /// Asks for the head of a higher fork if the remote has one.
+    pub(super) fn ask(&self, in_flight: &mut InFlight, remote: &Remote, cx: &mut Cx<'_>) {
         let (fork, length) = (remote.sync.fork, remote.sync.length);
-        if self.asked.as_ref().is_some_and(|asked| asked.fork == fork) {
-            return false;
+        if in_flight.tally(Kind::Fork).requests > 0 {
+            let is_it = |asked: &Asked| matches!(asked, Asked::Fork(asked) if asked.fork == fork);
+            if in_flight.find(is_it).is_some() {
+                return;
+            }
+            // It has moved on, or we have.
+            take_back(in_flight, cx);
         }
-        // It has moved on, or we have.
-        let before = self.give_up();
-        cx.out.extend(before.map(|request| Message::Cancel { request }));
         let is_ahead = fork > cx.state.log.fork() && length > 0;
         // An empty copy takes any head as its first.
         let is_ours_to_cut = !cx.state.log.is_empty() || !cx.state.follows();
@@ -77,7 +68,7 @@ impl Reorgs {
         let was_in_vain = self.tried.is_some_and(|tried| tried.is_still(remote));
         let is_news = may_follow && !was_in_vain;
         if !(is_ahead && is_ours_to_cut && is_news) || cx.state.is_disputed {
-            return false;
+            return;
         }
         let lacks_manifest = cx.state.log.manifest().is_none();
         let request = Request {
@@ -85,62 +76,91 @@ impl Reorgs {
             manifest: lacks_manifest && remote.sync.has_manifest,
             ..Request::default()
         };
-        self.asked = Some(Asked { id, at: cx.now, fork, length, search: None });
-        cx.out.push(Message::Request { id, fork, priority: 0, request });
-        true
+        Fork { fork, length, search: None }.send(request, in_flight, cx);
+    }
+}
+
+/// The search is not gone on with.
+pub(super) fn take_back(in_flight: &mut InFlight, cx: &mut Cx<'_>) {
+    for request in in_flight.ids_of(|kind| kind == Kind::Fork) {
+        in_flight.remove(request, cx.pace);
+        cx.out.push(Message::Cancel { request });
+    }
+}
+
+impl Fork {
+    fn send(self, request: Request, in_flight: &mut InFlight, cx: &mut Cx<'_>) {
+        let fork = self.fork;
+        in_flight.send(self, Load::default(), cx, |id| Message::Request {
+            id,
+            fork,
+            priority: 0,
+            request,
+        });
+    }
+}
+
+impl Terms for Fork {
+    type Answer = Proof;
+
+    const IS_SEARCH: bool = true;
+
+    fn patience(options: &ReplicatorOptions) -> Patience {
+        Patience { timeout: options.upgrade_timeout, extended_to: None }
     }
 
-    /// Takes the answer. The next request gets the number `next_id`; returns whether there is one.
-    ///
-    /// # Errors
-    ///
-    /// What the remote did wrong: hang up.
-    pub(crate) fn handle_data(
-        &mut self,
-        proof: &Proof,
-        next_id: u64,
-        remote: &Remote,
+    fn answered(
+        self,
+        _: u64,
+        proof: Proof,
+        requests: &mut Requests,
+        remote: &mut Remote,
         cx: &mut Cx<'_>,
-    ) -> Result<bool, Fault> {
-        let Some(Asked { fork, length, search, .. }) = self.asked.take() else { return Ok(false) };
+    ) -> Result<(), Fault> {
+        let Self { fork, length, search } = self;
+        let Requests { in_flight, reorgs, .. } = requests;
         // Until it is done it counts as tried in vain.
-        self.tried = Some(Tried { fork, length, lacked: None });
+        reorgs.tried = Some(Tried { fork, length, lacked: None });
         if proof.fork != fork || (search.is_none() && proof.upgrade.is_none()) {
-            return Ok(false);
+            return Ok(());
         }
         let found = match search {
-            None => cx.state.log.start_reorg(proof).map(Box::new),
-            Some(mut search) => search.add(proof).map(|()| search),
+            None => cx.state.log.start_reorg(&proof).map(Box::new),
+            Some(mut search) => search.add(&proof).map(|()| search),
         };
         let search = match found {
             Ok(search) => search,
-            Err(error) => return fail(error, cx).map(|()| false),
+            Err(error) => return fail(error, cx),
         };
         let Some(request) = search.request() else {
-            self.tried = None;
-            return apply(*search, cx).map(|()| false);
+            reorgs.tried = None;
+            return apply(*search, cx);
         };
         if !remote.may_be_asked_for(&request) {
             // It may still be downloading.
             let lacked = Some(remote.holdings.version());
-            self.tried = Some(Tried { fork, length, lacked });
-            return Ok(false);
+            reorgs.tried = Some(Tried { fork, length, lacked });
+            return Ok(());
         }
-        cx.out.push(Message::Request { id: next_id, fork, priority: 0, request });
-        self.asked = Some(Asked { id: next_id, at: cx.now, fork, length, search: Some(search) });
-        self.tried = None;
-        Ok(true)
+        reorgs.tried = None;
+        Self { fork, length, search: Some(search) }.send(request, in_flight, cx);
+        Ok(())
     }
 
-    /// The remote refused.
-    pub(crate) fn fail(&mut self) {
-        let tried = |Asked { fork, length, .. }| Tried { fork, length, lacked: None };
-        self.tried = self.asked.take().map(tried);
+    fn refused(
+        self,
+        _: u64,
+        requests: &mut Requests,
+        _: &mut Remote,
+        _: &mut Cx<'_>,
+    ) -> Result<(), Fault> {
+        let Self { fork, length, .. } = self;
+        requests.reorgs.tried = Some(Tried { fork, length, lacked: None });
+        Ok(())
     }
 
-    /// Asks nothing more. Returns the number of the request under way.
-    pub(crate) fn give_up(&mut self) -> Option<u64> {
-        self.asked.take().map(|asked| asked.id)
+    fn given_up(self, _: u64, _: &mut Requests, _: &mut Cx<'_>) -> Result<(), Fault> {
+        Ok(())
     }
 }
 
@@ -157,6 +177,9 @@ fn apply(search: Reorg, cx: &mut Cx<'_>) -> Result<(), Fault> {
         shared_len: reorged.shared_len,
         from,
     });
+    if cx.state.notice_cut() {
+        cx.effects.push(Effect::Cut);
+    }
     Ok(())
 }
 
