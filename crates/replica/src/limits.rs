@@ -40,7 +40,7 @@ pub(crate) const EXTENSION_NAME_LEN_MAX: usize = 128;
 
 /// Requests of one remote that wait for an answer, for each log; beyond it they get noData. Twice
 /// what a remote like us asks for, since a refused block is not asked for again.
-pub(crate) const PENDING_REQUESTS_MAX: usize = 1024;
+pub(crate) const PENDING_REQUESTS_MAX: usize = 4096;
 /// The same for all logs of a connection together.
 pub(crate) const PENDING_REQUESTS_PER_CONNECTION_MAX: usize = 16_384;
 /// Stretches of a log that a remote has asked to be told about and that wait for an answer.
@@ -98,7 +98,7 @@ pub(crate) const IN_FLIGHT_LEN: u64 = 16 * 1024 * 1024;
 pub(crate) const PARKED_LEN_MAX: usize = 32 * 1024 * 1024;
 /// Block requests under way to one remote for one log, at most. Requests for new lengths and seeks
 /// come on top.
-pub(crate) const WINDOW_MAX: usize = 512;
+pub(crate) const WINDOW_MAX: usize = 2048;
 /// Requests that a connection may always have under way, however large the blocks are.
 pub(crate) const WINDOW_FLOOR: usize = 4;
 /// Blocks that a remote is asked for at once as long as nothing is known of it, at most.

@@ -34,7 +34,8 @@ pub struct ReplicatorOptions {
     pub follow_cuts: bool,
     /// How long what is queued may take to leave when a connection is closed.
     pub close_timeout: Duration,
-    /// Block requests under way to one Multibee peer for one log (at most 512).
+    /// Block requests under way to one Multibee peer for one log (at most 2048), but for blocks that
+    /// readers wait for, of which there may be as many.
     pub window: usize,
     /// The same to any other peer.
     pub foreign_window: usize,

@@ -58,6 +58,15 @@ enum Filled {
     All { look_again: Option<Instant> },
 }
 
+/// How many requests may be under way.
+#[derive(Clone, Copy, Debug)]
+struct Windows {
+    /// Of whichever blocks.
+    any: usize,
+    /// If a reader waits for those that are asked for next.
+    urgent: usize,
+}
+
 impl Download {
     /// Asks for blocks until the window is full or nothing is left to ask of this remote. For what
     /// readers wait for the window is as wide as it may ever be.
@@ -86,37 +95,39 @@ impl Download {
         let (round_trip, patience) = (cx.pace.round_trip(), cx.pace.patience());
         let (connection, known) = (cx.connection, (&remote.holdings, limit));
         cx.state.wants.roster().enter(connection, round_trip, patience, known, cx.now);
-        let most = self.window_max(in_flight, remote, cx);
-        if let Filled::All { look_again } = self.fill((most, limit), in_flight, remote, cx)? {
+        let windows = self.windows(in_flight, remote, cx);
+        if let Filled::All { look_again } = self.fill(windows, limit, in_flight, remote, cx)? {
             self.idle = Some(Idle { seen, look_again });
             self.ask_where(remote, limit, cx);
         }
-        let has_room = in_flight.tally(Kind::Block).requests < most;
+        let has_room = in_flight.tally(Kind::Block).requests < windows.any;
         if cx.state.wants.looked(connection, has_room) {
             cx.effects.push(Effect::Freed);
         }
         Ok(())
     }
 
-    /// Asks for blocks below `limit` while fewer than `most` are asked for one by one, and while
-    /// that is not too much for the remote's pace.
+    /// Asks for blocks below `limit` until the windows are full, and while that is not too much for the
+    /// remote's pace.
     fn fill(
         &mut self,
-        (most, limit): (usize, u64),
+        windows: Windows,
+        limit: u64,
         in_flight: &mut InFlight,
         remote: &Remote,
         cx: &mut Cx<'_>,
     ) -> Result<Filled, Error> {
         let (connection, now, holdings) = (cx.connection, cx.now, &remote.holdings);
-        while in_flight.tally(Kind::Block).requests < most {
+        while in_flight.tally(Kind::Block).requests < windows.urgent {
             let runs = usize::from(in_flight.tally(Kind::Run).requests > 0);
             let own = in_flight.tally(Kind::Block).requests + runs;
-            let is_full = cx.pace.room(own, self.mean(cx)) == 0;
+            let has_room = in_flight.tally(Kind::Block).requests < windows.any;
+            let is_full = !has_room || cx.pace.room(own, self.mean(cx)) == 0;
             let seeker = Seeker { connection, holdings, limit, now, is_full };
             match self.ask_run(in_flight, remote, seeker, cx)? {
                 Attempt::Asked => continue,
                 Attempt::Full => {
-                    cx.pace.note_full();
+                    note_full(has_room, cx);
                     break;
                 }
                 Attempt::NoRun => {}
@@ -130,7 +141,7 @@ impl Download {
                     self.ask_block((block, priority), in_flight, cx)?;
                 }
                 Next::Nothing { .. } if is_full => {
-                    cx.pace.note_full();
+                    note_full(has_room, cx);
                     break;
                 }
                 Next::Nothing { look_again } => {
@@ -220,16 +231,23 @@ impl Download {
 
     /// How many requests may be under way at the very most: fewer when blocks are large, one when
     /// the remote has left requests unanswered.
-    fn window_max(&self, in_flight: &InFlight, remote: &Remote, cx: &Cx<'_>) -> usize {
+    fn windows(&self, in_flight: &InFlight, remote: &Remote, cx: &Cx<'_>) -> Windows {
         if in_flight.is_silent() {
-            return 1;
+            return Windows { any: 1, urgent: 1 };
         }
-        let most = if remote.is_kin { cx.options.window } else { cx.options.foreign_window };
         let by_len = usize::try_from(IN_FLIGHT_LEN / self.mean(cx)).unwrap_or(usize::MAX);
-        let by_len = by_len.clamp(WINDOW_FLOOR, WINDOW_MAX);
         // No more than comes in a second: what waits for the limit would look like silence.
         let by_rate = cx.options.download_limit.map_or(u64::MAX, |rate| rate / self.mean(cx));
-        by_len.min(most).min(usize::try_from(by_rate).unwrap_or(usize::MAX)).max(1)
+        let by_rate = usize::try_from(by_rate).unwrap_or(usize::MAX);
+        let at_most =
+            |most: usize| by_len.clamp(WINDOW_FLOOR, WINDOW_MAX).min(most).min(by_rate).max(1);
+        match remote.is_kin {
+            true => Windows { any: at_most(cx.options.window), urgent: at_most(WINDOW_MAX) },
+            false => {
+                let any = at_most(cx.options.foreign_window);
+                Windows { any, urgent: any }
+            }
+        }
     }
 
     /// Asks to be told which blocks the remote has where we know of none that we want.
@@ -246,6 +264,13 @@ impl Download {
             }
             from = (piece + 1) * WANT_BLOCKS_MAX;
         }
+    }
+}
+
+/// Notes that the remote's pace is what keeps us from asking for more, if it is.
+fn note_full(has_room: bool, cx: &mut Cx<'_>) {
+    if has_room {
+        cx.pace.note_full();
     }
 }
 
