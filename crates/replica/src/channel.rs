@@ -176,6 +176,9 @@ impl Channel {
         }
         self.announcements.send(self.takes_pushes(cx), &self.remote, cx);
         self.requests.ask(&self.remote, cx);
+        if let Some(lacked) = self.requests.lacked() {
+            self.announcements.withdraw(lacked, cx);
+        }
         self.upload.serve(cx, room)
     }
 
@@ -186,7 +189,7 @@ impl Channel {
 
     /// A block was stored that another connection brought.
     pub(crate) fn note_stored(&mut self, blocks: Range<u64>) {
-        self.announcements.note_stored(blocks, &self.remote);
+        self.announcements.note_stored(blocks, self.fork, &self.remote);
     }
 
     /// Blocks are no longer here.

@@ -20,4 +20,5 @@ mod pushes;
 mod relaying;
 mod requested;
 mod runs;
+mod searches;
 mod trouble;
