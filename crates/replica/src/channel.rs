@@ -164,7 +164,7 @@ impl Channel {
         }
     }
 
-    /// Sends what is due: news, answers worth about `room` bytes, requests.
+    /// Sends what is due: news, pushes worth about `room` bytes, requests.
     ///
     /// # Errors
     ///
@@ -179,6 +179,15 @@ impl Channel {
         if let Some(lacked) = self.requests.lacked() {
             self.announcements.withdraw(lacked, cx);
         }
+        Ok(())
+    }
+
+    /// Sends answers worth about `room` bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the remote did wrong: hang up.
+    pub(crate) fn serve(&mut self, room: &mut usize, cx: &mut Cx<'_>) -> Result<(), Fault> {
         self.upload.serve(cx, room)
     }
 

@@ -21,4 +21,5 @@ mod relaying;
 mod requested;
 mod runs;
 mod searches;
+mod serving;
 mod trouble;
