@@ -141,7 +141,7 @@ fn a_remote_on_a_lower_fork_is_told_of_all() {
     hand.heard();
     hand.net.nodes[0].replicator.want(&ours.key(), 30..33, 0);
     hand.net.run();
-    assert_eq!(theirs.held(0..50), [30..33]);
+    assert!(theirs.held(0..50).into_iter().flatten().eq(30..33));
     let told = hand.heard();
     assert!(told.contains(&Message::Range { drop: false, start: 30, length: 3 }), "{told:?}");
 }
