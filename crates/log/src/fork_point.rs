@@ -6,7 +6,7 @@
 //! one, until nodes are missing. Then a path to any leaf below is asked for, which brings the
 //! children of at least one level; so there are never more answers than levels in the tree.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use crate::{
     error::{Error, Result},
@@ -76,7 +76,22 @@ impl ForkPoint {
         hash.map(|hash| Request { hash: Some(hash), ..Request::default() })
     }
 
-    /// Takes the answer to [`request`](Self::request).
+    /// Returns the blocks below the node that is looked into; `None` when all is known.
+    pub(crate) fn blocks(&self) -> Option<Range<u64>> {
+        let open = self.open?;
+        Some(flat_tree::left_span(open) / 2..flat_tree::right_span(open) / 2 + 1)
+    }
+
+    /// Returns the same question as [`request`](Self::request), by the path to another of the
+    /// [`blocks`](Self::blocks). The path to any of them brings the next level.
+    pub(crate) fn request_by(&self, block: u64) -> Option<Request> {
+        let open = self.open.filter(|_| self.blocks().is_some_and(|all| all.contains(&block)))?;
+        let nodes = u64::from(flat_tree::depth(open));
+        let hash = Some(RequestHash { index: 2 * block, nodes });
+        Some(Request { hash, ..Request::default() })
+    }
+
+    /// Takes the answer to [`request`](Self::request) or [`request_by`](Self::request_by).
     ///
     /// # Errors
     ///
@@ -88,7 +103,9 @@ impl ForkPoint {
         }
         let index = proof.hash.as_ref().map_or(u64::MAX, |hash| hash.index);
         let bad = |what| Error::BadProof { index, what };
-        let Some(open) = self.open.filter(|open| self.wanted(*open).index == index) else {
+        let leaves = self.blocks().map_or(0..0, |blocks| 2 * blocks.start..2 * blocks.end);
+        let is_leaf_below = leaves.contains(&index) && index.is_multiple_of(2);
+        let Some(open) = self.open.filter(|_| is_leaf_below) else {
             return Err(bad("was not asked for"));
         };
         if proof.block.is_some() || proof.seek.is_some() || proof.upgrade.is_some() {

@@ -1,5 +1,6 @@
 //! Following a log that its writer has cut (docs/spec/log.md section 7.3).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::commit::Commit;
@@ -116,8 +117,19 @@ impl Reorg {
         self.search.request()
     }
 
-    /// Takes the answer to [`request`](Self::request). If it is not valid, nothing changes, and
-    /// another peer may be asked.
+    /// Returns the blocks among which the two histories part; `None` when the reorg can be applied.
+    pub fn blocks(&self) -> Option<Range<u64>> {
+        self.search.blocks()
+    }
+
+    /// Returns what to ask a peer that holds another one of the [`blocks`](Self::blocks) than that
+    /// which [`request`](Self::request) is about; `None` if the block is none of them.
+    pub fn request_by(&self, block: u64) -> Option<Request> {
+        self.search.request_by(block)
+    }
+
+    /// Takes the answer to [`request`](Self::request) or [`request_by`](Self::request_by). If it is
+    /// not valid, nothing changes, and another peer may be asked.
     ///
     /// # Errors
     ///

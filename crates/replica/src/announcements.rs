@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::channel::{Cx, Remote};
+use crate::limits::{LACKED_PIECES_MAX, WANT_BLOCKS_MAX};
 use crate::log_state::Effect;
 use crate::message::{Message, Sync};
 use crate::ranges::RangeSet;
@@ -18,6 +19,9 @@ pub(crate) struct Announcements {
     said_contiguous: u64,
     /// Blocks stored since the last [`send`](Self::send) that the remote has not announced.
     news: RangeSet,
+    /// From this block on the remote was told that nothing is here: its fork is above ours, and
+    /// what we have may not be of its fork.
+    withdrawn: Option<u64>,
     /// Our state may differ from what was said.
     is_sync_due: bool,
 }
@@ -31,8 +35,12 @@ impl Announcements {
 
     /// Sends what is due. `allow_push` is whether blocks may come unasked.
     pub(crate) fn send(&mut self, allow_push: bool, remote: &Remote, cx: &mut Cx<'_>) {
-        self.send_contiguous(remote, cx);
-        self.send_news(cx);
+        if remote.sync.fork <= cx.state.cuts.fork() {
+            self.tell_again(cx);
+            self.send_contiguous(remote, cx);
+            self.send_news(cx);
+        }
+        // Else it has no use for what is here.
         self.is_sync_due |= self.said.is_some_and(|said| said.allow_push != allow_push);
         if std::mem::take(&mut self.is_sync_due) {
             self.send_sync(allow_push, remote, cx);
@@ -44,10 +52,36 @@ impl Announcements {
         self.is_sync_due = true;
     }
 
-    /// Blocks were stored that the remote has not sent.
-    pub(crate) fn note_stored(&mut self, blocks: Range<u64>, remote: &Remote) {
-        for block in blocks.filter(|block| !remote.holdings.contains(*block)) {
-            self.news.insert(block..block + 1);
+    /// Blocks of our fork were stored that the remote has not sent.
+    pub(crate) fn note_stored(&mut self, blocks: Range<u64>, fork: u64, remote: &Remote) {
+        for block in blocks {
+            // What it has of another fork may be another block.
+            if remote.sync.fork != fork || !remote.holdings.contains(block) {
+                self.news.insert(block..block + 1);
+            }
+        }
+    }
+
+    /// The search for where the remote's fork parts from ours rests until the remote tells that it
+    /// has one of these blocks: has it tell.
+    ///
+    /// A Hypercore tells of no block that we have told it of ourselves, and what we have told is
+    /// still of our own fork. So that is taken back first, and then asked for.
+    pub(crate) fn withdraw(&mut self, lacked: Range<u64>, cx: &mut Cx<'_>) {
+        let start = lacked.start;
+        if self.withdrawn.is_some_and(|from| from <= start) {
+            return;
+        }
+        self.withdrawn = Some(start);
+        let told_len = self.said.map_or(0, |said| said.length).max(self.said_contiguous);
+        if told_len > start {
+            cx.out.push(Message::Range { drop: true, start, length: told_len - start });
+        }
+        let end = lacked.end.div_ceil(WANT_BLOCKS_MAX);
+        let first = (start / WANT_BLOCKS_MAX).max(end.saturating_sub(LACKED_PIECES_MAX));
+        for piece in first..end {
+            let (start, length) = (piece.saturating_mul(WANT_BLOCKS_MAX), WANT_BLOCKS_MAX);
+            cx.out.push(Message::Want { start, length, any: false });
         }
     }
 
@@ -126,6 +160,14 @@ impl Announcements {
         }
         self.said = Some(sync);
         cx.out.push(Message::Sync(sync));
+    }
+
+    /// Tells of what was withdrawn and is here on the fork that both have now.
+    fn tell_again(&mut self, cx: &mut Cx<'_>) {
+        let Some(from) = self.withdrawn.take() else { return };
+        self.said_contiguous = self.said_contiguous.min(from);
+        let len = cx.state.announced_len();
+        cx.state.log.held(from..len).into_iter().for_each(|held| self.news.insert(held));
     }
 
     fn send_news(&mut self, cx: &mut Cx<'_>) {

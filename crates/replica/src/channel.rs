@@ -164,7 +164,7 @@ impl Channel {
         }
     }
 
-    /// Sends what is due: news, answers worth about `room` bytes, requests.
+    /// Sends what is due: news, pushes worth about `room` bytes, requests.
     ///
     /// # Errors
     ///
@@ -176,6 +176,18 @@ impl Channel {
         }
         self.announcements.send(self.takes_pushes(cx), &self.remote, cx);
         self.requests.ask(&self.remote, cx);
+        if let Some(lacked) = self.requests.lacked() {
+            self.announcements.withdraw(lacked, cx);
+        }
+        Ok(())
+    }
+
+    /// Sends answers worth about `room` bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the remote did wrong: hang up.
+    pub(crate) fn serve(&mut self, room: &mut usize, cx: &mut Cx<'_>) -> Result<(), Fault> {
         self.upload.serve(cx, room)
     }
 
@@ -186,7 +198,7 @@ impl Channel {
 
     /// A block was stored that another connection brought.
     pub(crate) fn note_stored(&mut self, blocks: Range<u64>) {
-        self.announcements.note_stored(blocks, &self.remote);
+        self.announcements.note_stored(blocks, self.fork, &self.remote);
     }
 
     /// Blocks are no longer here.

@@ -85,8 +85,9 @@ pub(crate) struct Connection {
     pace: Pace,
     /// Requests that wait, of all logs.
     pending_count: usize,
-    /// Where the next round of serving starts, so that no log starves another.
-    serve_first: Option<LogKey>,
+    /// The log whose answers filled the last round of serving: the next one starts behind it, so
+    /// that no log starves another.
+    served_last: Option<LogKey>,
     last_in: Instant,
     last_out: Instant,
     /// Since when something waits and the remote has taken none of it.
@@ -157,7 +158,7 @@ impl Connection {
             budget: PageBudget::default(),
             pace: Pace::default(),
             pending_count: 0,
-            serve_first: None,
+            served_last: None,
             last_in: shared.now(),
             last_out: shared.now(),
             stalled_since: None,
@@ -433,23 +434,37 @@ impl Connection {
         room = room.min(shared.upload.room(now).saturating_sub(self.mux.queued_len()));
         let channels = self.logs.values().filter_map(|log| log.channel.as_ref());
         self.pace.share_among(channels.filter(|channel| channel.is_hungry()).count());
-        let first = self.serve_first.take();
-        let (before, after): (Vec<LogKey>, Vec<LogKey>) =
-            self.logs.keys().partition(|&key| first.is_some_and(|first| *key < first));
-        let mut order: Vec<LogKey> = after.into_iter().chain(before).collect();
-        // What readers wait for goes before the downloads of other logs, and of these the one first
-        // that has least under way.
-        order.sort_by_key(|key| {
-            self.channel(key).map(|channel| (!channel.has_urgent(), channel.in_flight_count()))
-        });
+        let mut order: Vec<LogKey> = self.logs.keys().copied().collect();
+        // The log asks first that has least under way.
+        order.sort_by_key(|key| self.channel(key).map(Channel::in_flight_count));
         for key in order {
             self.with_channel(&key, shared, |channel, cx| channel.pump(&mut room, cx));
-            if room == 0 && self.serve_first.is_none() {
-                self.serve_first = self.logs.range(key..).nth(1).map(|(&next, _)| next);
-                self.is_dirty = true;
-            }
         }
+        self.serve(&mut room, shared);
+        self.is_dirty |= room == 0;
         self.throttled_until = shared.upload.ready_at(now).filter(|_| self.pending_count > 0);
+    }
+
+    /// Answers what waits: for each log as much as there is room for, one after the other. What
+    /// readers wait for goes first.
+    fn serve(&mut self, room: &mut usize, shared: &mut Shared) {
+        let has_pending =
+            |key: &&LogKey| self.channel(key).is_some_and(|channel| channel.pending_count() > 0);
+        let last = self.served_last;
+        let (before, after): (Vec<LogKey>, Vec<LogKey>) = self
+            .logs
+            .keys()
+            .filter(has_pending)
+            .partition(|&key| last.is_some_and(|last| *key <= last));
+        let mut order: Vec<LogKey> = after.into_iter().chain(before).collect();
+        order.sort_by_key(|key| !self.channel(key).is_some_and(Channel::has_urgent));
+        for key in order {
+            if *room == 0 {
+                break;
+            }
+            self.with_channel(&key, shared, |channel, cx| channel.serve(room, cx));
+            self.served_last = Some(key);
+        }
     }
 
     /// Ends the connection because of what the remote did.

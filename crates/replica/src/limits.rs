@@ -55,6 +55,9 @@ pub(crate) const PUSHED_BLOCKS_MAX: u64 = 64;
 pub(crate) const PUSHED_LEN_MAX: usize = 256 * 1024;
 /// Pushed blocks that do not verify before one remote's pushes are not taken any more.
 pub(crate) const BAD_PUSHES_MAX: u32 = 8;
+/// Stretches that a remote is asked about whose blocks would tell where its fork parts from ours, at
+/// most; the last ones, since most logs are cut near their end.
+pub(crate) const LACKED_PIECES_MAX: u64 = 16;
 /// Longest stretch of blocks that one want may name; longer ones are not answered.
 pub(crate) const WANT_BLOCKS_MAX: u64 = BITFIELD_WORDS_MAX * 32;
 /// Answers are made while less than this waits to be sent: the socket's pace is the pace of

@@ -12,6 +12,7 @@ mod runs;
 mod seeks;
 mod upgrades;
 
+use std::ops::Range;
 use std::time::Instant;
 
 use multibee_log::{Error, Proof};
@@ -196,7 +197,7 @@ impl Requests {
 
     /// Our log was cut: what was asked for is of a history that it has left.
     pub(crate) fn handle_cut(&mut self, cx: &mut Cx<'_>) {
-        reorgs::take_back(&mut self.in_flight, cx);
+        self.reorgs.give_up(&mut self.in_flight, cx);
         self.abandon(cx);
     }
 
@@ -239,6 +240,12 @@ impl Requests {
     pub(crate) fn end(&mut self, cx: &mut Cx<'_>) {
         self.abandon(cx);
         self.give_up(|_| true, cx);
+    }
+
+    /// The blocks of which the remote must have one before the search on its fork goes on, if it has
+    /// none.
+    pub(crate) fn lacked(&self) -> Option<Range<u64>> {
+        self.reorgs.lacked().filter(|_| self.is_in_good_standing())
     }
 
     /// Whether there may be something to ask of this remote, or blocks are under way.

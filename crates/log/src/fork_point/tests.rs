@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use proptest::{collection::vec, prelude::*, sample::Index};
+use proptest::{collection::vec, option, prelude::*, sample::Index};
 
 use super::*;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     verify::tests::parties::{Replica, Source},
 };
 
-fn blocks(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Bytes>> {
+fn blocks(count: Range<usize>) -> impl Strategy<Value = Vec<Bytes>> {
     vec(vec(any::<u8>(), 0..12).prop_map(Bytes::from), count)
 }
 
@@ -42,12 +42,23 @@ fn search(
     source: &Source,
     replica: &Replica,
     proof: &Proof,
+    on_answer: impl FnMut(&ForkPoint, &Proof),
+) -> ForkPoint {
+    search_by(source, replica, proof, ForkPoint::request, on_answer)
+}
+
+/// The same, asking what `ask` says.
+fn search_by(
+    source: &Source,
+    replica: &Replica,
+    proof: &Proof,
+    mut ask: impl FnMut(&ForkPoint) -> Option<Request>,
     mut on_answer: impl FnMut(&ForkPoint, &Proof),
 ) -> ForkPoint {
     let mut search = start(replica, proof).unwrap();
     let depth_max = source.roots.nodes().iter().map(|root| flat_tree::depth(root.index)).max();
     for _ in 0..=depth_max.unwrap_or(0) {
-        let Some(request) = search.request() else {
+        let Some(request) = ask(&search) else {
             return search;
         };
         let answer = source.prove(&request).unwrap();
@@ -68,13 +79,13 @@ fn common_len(ours: &[Bytes], theirs: &[Bytes]) -> u64 {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Whatever a sparse replica holds: what is found to be shared is shared, all nodes found are
-    /// true, sizes included, and together with the nodes kept they give each block that is kept its
-    /// place. One that holds all finds exactly what is shared.
+    /// Whatever a sparse replica holds, and whichever paths it asks for: what is found to be shared
+    /// is shared, all nodes found are true, sizes included, and together with the nodes kept they
+    /// give each block that is kept its place. One that holds all finds exactly what is shared.
     #[test]
     fn shared_blocks_are_found(
         first in blocks(1..60), second in blocks(0..60), cut: Index, held in vec(any::<Index>(), 0..40),
-        holds_all: bool, later in blocks(0..10),
+        holds_all: bool, later in blocks(0..10), by in option::of(vec(any::<Index>(), 8)),
     ) {
         let old = Source::with_blocks(1, &first);
         let mut new = old.clone();
@@ -87,7 +98,16 @@ proptest! {
         if holds_all {
             replica.tree = old.tree.clone();
         }
-        let found = search(&new, &replica, &head(&new, asked), |_, _| {});
+        let mut by = by.map(|by| by.into_iter().cycle());
+        let ask = |search: &ForkPoint| match &mut by {
+            None => search.request(),
+            Some(by) => {
+                let blocks = search.blocks()?;
+                let pick = by.next().unwrap().index((blocks.end - blocks.start) as usize);
+                search.request_by(blocks.start + pick as u64)
+            }
+        };
+        let found = search_by(&new, &replica, &head(&new, asked), ask, |_, _| {});
         let common = common_len(&first, &new.blocks);
         let shared_len = found.shared_len();
         prop_assert!(shared_len <= common);
@@ -164,7 +184,7 @@ fn bent(proof: &Proof) -> Vec<Proof> {
     (0..8 * wire.len()).filter_map(flipped).filter(|bent| bent != proof).collect()
 }
 
-fn numbered(range: std::ops::Range<u8>) -> Vec<Bytes> {
+fn numbered(range: Range<u8>) -> Vec<Bytes> {
     range.map(|number| Bytes::from(vec![number; usize::from(number) + 1])).collect()
 }
 

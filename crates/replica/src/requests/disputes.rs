@@ -247,7 +247,10 @@ fn check_head(
             search(error.is_some(), in_flight, remote, cx);
             Ok(())
         }
-        Ok(None) | Err(Error::NotAvailable { .. }) => error.map_or(Ok(()), accuse),
+        Ok(None) => error.map_or(Ok(()), accuse),
+        // A sparse copy holds too little to tell, so it may be the writer as well. Nothing more is
+        // asked of the remote.
+        Err(Error::NotAvailable { .. }) => Ok(()),
         // A copy that is only read keeps no evidence.
         Err(Error::ReadOnly | Error::BatchTooLarge { .. }) => Ok(()),
         Err(found) => match Blame::of(&found) {

@@ -1,5 +1,7 @@
 //! Following one remote to a higher fork of one log (docs/spec/wire.md section 8.6).
 
+use std::ops::Range;
+
 use multibee_log::{Error, Proof, Reorg, Request, RequestUpgrade};
 
 use super::Requests;
@@ -14,7 +16,26 @@ use crate::options::ReplicatorOptions;
 /// What is remembered of one remote's forks.
 #[derive(Debug, Default)]
 pub(super) struct Reorgs {
-    tried: Option<Tried>,
+    /// What was tried for in vain, so that it is not tried again before the remote tells something
+    /// else.
+    tried: Option<Head>,
+    waiting: Option<Waiting>,
+}
+
+/// A search that has come to blocks of which the remote has none. It may still be downloading.
+#[derive(Debug)]
+struct Waiting {
+    to: Head,
+    search: Box<Reorg>,
+    /// The version of what the remote had.
+    version: u64,
+}
+
+/// Where a remote is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Head {
+    fork: u64,
+    length: u64,
 }
 
 /// A step on the way over to a remote's fork: its head is asked for from the start, then the point
@@ -25,72 +46,116 @@ pub(super) struct Reorgs {
 /// first that is done takes the log along.
 #[derive(Debug)]
 pub(super) struct Fork {
-    fork: u64,
-    length: u64,
+    to: Head,
     /// Once the head is here.
     search: Option<Box<Reorg>>,
 }
 
-/// The fork and length that was tried for in vain, so that it is not tried again before the remote
-/// tells something else.
-#[derive(Clone, Copy, Debug)]
-struct Tried {
-    fork: u64,
-    length: u64,
-    /// The version of the remote's blocks, if that ended because it lacked one.
-    lacked: Option<u64>,
-}
-
-impl Tried {
-    /// Whether a try would come to the same end.
-    fn is_still(self, remote: &Remote) -> bool {
-        let is_same = (self.fork, self.length) == (remote.sync.fork, remote.sync.length);
-        is_same && self.lacked.is_none_or(|version| version == remote.holdings.version())
-    }
-}
-
 impl Reorgs {
-    /// Asks for the head of a higher fork if the remote has one.
-    pub(super) fn ask(&self, in_flight: &mut InFlight, remote: &Remote, cx: &mut Cx<'_>) {
-        let (fork, length) = (remote.sync.fork, remote.sync.length);
+    /// The blocks of which the remote must have one before the search goes on, if it has none.
+    pub(super) fn lacked(&self) -> Option<Range<u64>> {
+        self.waiting.as_ref().and_then(|waiting| waiting.search.blocks())
+    }
+
+    /// Asks for the head of a higher fork if the remote has one, or goes on with a search that has
+    /// waited.
+    pub(super) fn ask(&mut self, in_flight: &mut InFlight, remote: &Remote, cx: &mut Cx<'_>) {
+        let to = Head { fork: remote.sync.fork, length: remote.sync.length };
         if in_flight.tally(Kind::Fork).requests > 0 {
-            let is_it = |asked: &Asked| matches!(asked, Asked::Fork(asked) if asked.fork == fork);
+            let is_it =
+                |asked: &Asked| matches!(asked, Asked::Fork(asked) if asked.to.fork == to.fork);
             if in_flight.find(is_it).is_some() {
                 return;
             }
             // It has moved on, or we have.
-            take_back(in_flight, cx);
+            self.give_up(in_flight, cx);
         }
-        let is_ahead = fork > cx.state.log.fork() && length > 0;
+        let waiting = self.waiting.take();
+        let is_ahead = to.fork > cx.state.log.fork() && to.length > 0;
         // An empty copy takes any head as its first.
         let is_ours_to_cut = !cx.state.log.is_empty() || !cx.state.follows();
         let may_follow = cx.options.follow_cuts || !cx.state.follows();
-        let was_in_vain = self.tried.is_some_and(|tried| tried.is_still(remote));
-        let is_news = may_follow && !was_in_vain;
+        let is_news = may_follow && self.tried != Some(to);
         if !(is_ahead && is_ours_to_cut && is_news) || cx.state.is_disputed {
+            return;
+        }
+        if let Some(waiting) = waiting.filter(|waiting| waiting.to == to) {
+            self.resume(waiting, in_flight, remote, cx);
             return;
         }
         let lacks_manifest = cx.state.log.manifest().is_none();
         let request = Request {
-            upgrade: Some(RequestUpgrade { start: 0, length }),
+            upgrade: Some(RequestUpgrade { start: 0, length: to.length }),
             manifest: lacks_manifest && remote.sync.has_manifest,
             ..Request::default()
         };
-        Fork { fork, length, search: None }.send(request, in_flight, cx);
+        Fork { to, search: None }.send(request, in_flight, cx);
+    }
+
+    /// The search is not gone on with.
+    pub(super) fn give_up(&mut self, in_flight: &mut InFlight, cx: &mut Cx<'_>) {
+        self.waiting = None;
+        for request in in_flight.ids_of(|kind| kind == Kind::Fork) {
+            in_flight.remove(request, cx.pace);
+            cx.out.push(Message::Cancel { request });
+        }
+    }
+
+    /// Goes on if the remote has told of blocks that help.
+    fn resume(
+        &mut self,
+        waiting: Waiting,
+        in_flight: &mut InFlight,
+        remote: &Remote,
+        cx: &mut Cx<'_>,
+    ) {
+        let Waiting { to, search, version } = waiting;
+        let now = remote.holdings.version();
+        let held = || search.blocks().and_then(|blocks| remote.holdings.next_within(blocks));
+        if version == now || held().is_none() {
+            self.waiting = Some(Waiting { to, search, version: now });
+        } else {
+            self.look_further(to, search, in_flight, remote, cx);
+        }
+    }
+
+    /// Asks for the next hashes, by a path to a block that the remote has.
+    fn look_further(
+        &mut self,
+        to: Head,
+        search: Box<Reorg>,
+        in_flight: &mut InFlight,
+        remote: &Remote,
+        cx: &mut Cx<'_>,
+    ) {
+        match next_request(&search, remote) {
+            Some(request) => Fork { to, search: Some(search) }.send(request, in_flight, cx),
+            None => {
+                let version = remote.holdings.version();
+                self.waiting = Some(Waiting { to, search, version });
+            }
+        }
     }
 }
 
-/// The search is not gone on with.
-pub(super) fn take_back(in_flight: &mut InFlight, cx: &mut Cx<'_>) {
-    for request in in_flight.ids_of(|kind| kind == Kind::Fork) {
-        in_flight.remove(request, cx.pace);
-        cx.out.push(Message::Cancel { request });
+/// The path that tells most, if the remote has the block; else one to any block that it has.
+fn next_request(search: &Reorg, remote: &Remote) -> Option<Request> {
+    let best = search.request();
+    let has_best = |request: &Request| {
+        request.hash.is_some_and(|hash| remote.holdings.contains(hash.index / 2))
+    };
+    if best.as_ref().is_some_and(has_best) {
+        return best;
     }
+    let held = remote.holdings.next_within(search.blocks()?);
+    let by_held = held.and_then(|block| search.request_by(block));
+    // A Multibee peer may have the hashes without the block.
+    by_held.or(best.filter(|_| remote.is_kin))
 }
 
 impl Fork {
     fn send(self, request: Request, in_flight: &mut InFlight, cx: &mut Cx<'_>) {
-        let fork = self.fork;
+        let fork = self.to.fork;
         in_flight.send(self, Load::default(), cx, |id| Message::Request {
             id,
             fork,
@@ -117,11 +182,11 @@ impl Terms for Fork {
         remote: &mut Remote,
         cx: &mut Cx<'_>,
     ) -> Result<(), Fault> {
-        let Self { fork, length, search } = self;
+        let Self { to, search } = self;
         let Requests { in_flight, reorgs, .. } = requests;
         // Until it is done it counts as tried in vain.
-        reorgs.tried = Some(Tried { fork, length, lacked: None });
-        if proof.fork != fork || (search.is_none() && proof.upgrade.is_none()) {
+        reorgs.tried = Some(to);
+        if proof.fork != to.fork || (search.is_none() && proof.upgrade.is_none()) {
             return Ok(());
         }
         let found = match search {
@@ -132,30 +197,29 @@ impl Terms for Fork {
             Ok(search) => search,
             Err(error) => return fail(error, cx),
         };
-        let Some(request) = search.request() else {
-            reorgs.tried = None;
-            return apply(*search, cx);
-        };
-        if !remote.may_be_asked_for(&request) {
-            // It may still be downloading.
-            let lacked = Some(remote.holdings.version());
-            reorgs.tried = Some(Tried { fork, length, lacked });
-            return Ok(());
-        }
         reorgs.tried = None;
-        Self { fork, length, search: Some(search) }.send(request, in_flight, cx);
+        if search.blocks().is_none() {
+            return apply(*search, cx);
+        }
+        reorgs.look_further(to, search, in_flight, remote, cx);
         Ok(())
     }
 
+    /// If it lacks a block of its fork it may get it.
     fn refused(
         self,
         _: u64,
         requests: &mut Requests,
-        _: &mut Remote,
+        remote: &mut Remote,
         _: &mut Cx<'_>,
     ) -> Result<(), Fault> {
-        let Self { fork, length, .. } = self;
-        requests.reorgs.tried = Some(Tried { fork, length, lacked: None });
+        let Self { to, search } = self;
+        let reorgs = &mut requests.reorgs;
+        let version = remote.holdings.version();
+        reorgs.waiting = search.map(|search| Waiting { to, search, version });
+        if reorgs.waiting.is_none() {
+            reorgs.tried = Some(to);
+        }
         Ok(())
     }
 

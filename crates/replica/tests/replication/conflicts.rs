@@ -220,3 +220,35 @@ fn questions_for_our_head_are_answered() {
     let [Message::Data { request: 0, proof }] = heard.as_slice() else { panic!("{heard:?}") };
     assert_eq!(writer(1, 6).check_conflict(proof).unwrap(), None);
 }
+
+/// A sparse copy that holds too few nodes to compare the head of a remote that contradicts it blames
+/// nobody, since it may be the writer's doing. It asks nothing more of that remote, and gets from
+/// another one what it wants.
+#[test]
+fn what_cannot_be_told_blames_nobody() {
+    let (ours, other) = two_histories((40, 21), 5);
+    let key = ours.key();
+    let theirs = replica(key);
+    let mut net = Network::new(3);
+    for (node, log) in [&ours, &other, &theirs].into_iter().enumerate() {
+        net.nodes[node].replicator.add_log(log.clone());
+    }
+    // The path to block 31 brings the root of the first 16, and none of those for 21.
+    net.nodes[2].replicator.want(&key, 31..32, 0);
+    let wire = link(&mut net, 2, 0, &key);
+    net.run();
+    assert_holds(&theirs, [31]);
+    net.cut(wire);
+    let wire = link(&mut net, 2, 1, &key);
+    net.nodes[2].replicator.want(&key, 10..12, 0);
+    net.run();
+    net.nodes[2].assert_no_faults();
+    assert!(!net.nodes[2].replicator.is_closed(net.id(wire, 2)));
+    assert_holds(&theirs, [31]);
+    assert!(theirs.conflict().is_none());
+    assert!(net.nodes[1].replicator.stats().logs[&key].blocks_out > 0, "one was asked for");
+    link(&mut net, 2, 0, &key);
+    net.run();
+    assert_holds(&theirs, [10, 11, 31]);
+    net.nodes[2].assert_no_faults();
+}

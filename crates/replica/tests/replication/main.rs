@@ -20,4 +20,6 @@ mod pushes;
 mod relaying;
 mod requested;
 mod runs;
+mod searches;
+mod serving;
 mod trouble;
