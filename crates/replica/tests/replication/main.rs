@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod admission;
+mod boundaries;
 mod cloning;
 mod conflicts;
 mod cuts;
