@@ -11,6 +11,7 @@ mod extensions;
 mod flow;
 mod hand;
 mod lasting;
+mod latencies;
 mod linking;
 mod losses;
 mod lying;
