@@ -13,6 +13,7 @@ mod lies;
 #[path = "../replication/network.rs"]
 mod network;
 mod recording;
+mod referee;
 mod stage;
 mod stalls;
 mod wires;
@@ -25,6 +26,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 /// Nobody has thrown cases away: there are at least 150 with names of their own.
 #[test]
 fn there_are_many_cases() {
+    let _alone = case::alone();
     let tables = [
         bits::cases(),
         fields::cases(),

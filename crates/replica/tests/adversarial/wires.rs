@@ -7,7 +7,7 @@ use multibee_replica::{
     CloseReason, ConnectionId, Event, Link, Replicator, ReplicatorOptions, Role,
 };
 
-use crate::case::one_by_one;
+use crate::case::{alone, one_by_one};
 use crate::network::{replica, writer};
 
 /// Pieces that each side sends of a sync, about; what is after them is not spoilt.
@@ -97,6 +97,7 @@ pub(crate) fn names() -> Vec<String> {
 /// late, which the handshake may allow. A stream of another connection is no better than noise.
 #[test]
 fn no_spoilt_stream_goes_on() {
+    let _alone = alone();
     let (own, other) = (pieces(1), pieces(3));
     assert!(own.len() >= PIECES, "{} pieces", own.len());
     let names = names();

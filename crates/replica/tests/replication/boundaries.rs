@@ -146,10 +146,8 @@ const SCENARIOS: [Scenario; 9] = [
 
 impl Pair {
     fn new(scenario: &Scenario, is_encrypted: bool) -> Self {
-        let options = ReplicatorOptions {
-            ask_for_runs: scenario.by_runs,
-            ..ReplicatorOptions::default()
-        };
+        let options =
+            ReplicatorOptions { ask_for_runs: scenario.by_runs, ..ReplicatorOptions::default() };
         let ours = writer(1, scenario.blocks);
         let logs = [ours.clone(), replica(ours.key())];
         let mut net = Network::with_options(2, &options);
@@ -171,11 +169,8 @@ impl Pair {
     }
 
     fn join(&mut self) {
-        let wire = if self.is_encrypted {
-            self.net.connect(1, 0)
-        } else {
-            self.net.connect_singly(1, 0)
-        };
+        let wire =
+            if self.is_encrypted { self.net.connect(1, 0) } else { self.net.connect_singly(1, 0) };
         let id = self.net.id(wire, 1);
         self.net.nodes[1].replicator.offer(id, &self.logs[0].key());
         self.wire = Some(wire);

@@ -158,7 +158,9 @@ impl Sim {
                     let jitter = Duration::from_micros(self.below(500));
                     let Some(wire) = &mut self.wires[number] else { break };
                     let node = [PAIRS[number].0, PAIRS[number].1][from];
-                    let Some(bytes) = self.nodes[node].poll_transmit(wire.ends[from]) else { break };
+                    let Some(bytes) = self.nodes[node].poll_transmit(wire.ends[from]) else {
+                        break;
+                    };
                     let at = (self.now + wire.latency[from] + jitter).max(wire.last[from]);
                     wire.last[from] = at;
                     self.sent += 1;
