@@ -205,7 +205,7 @@ fn of_proof(request: &Request, proof: &Proof, ours: &Log) -> Finding {
     // A manifest does no harm where nobody has asked for it, nor does another head that is signed.
     let upgrade = proof.upgrade.as_ref();
     let upgrade = upgrade.map(|up| RequestUpgrade { start: up.start, length: up.length });
-    let wishes = [false, true].map(|manifest| Request { manifest, upgrade, ..*request });
+    let wishes = [request.manifest, true].map(|manifest| Request { manifest, upgrade, ..*request });
     let is_right = wishes.iter().any(|wish| ours.prove(wish).is_ok_and(|right| right == *proof));
     if is_right { Right } else { Wrong(UNVERIFIABLE) }
 }
