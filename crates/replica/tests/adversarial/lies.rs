@@ -156,7 +156,8 @@ fn block(index: u64) -> Request {
     Request { block: Some(RequestBlock { index, nodes: 0 }), ..Request::default() }
 }
 
-fn head(log: &Log) -> Proof {
+/// A log's head, with its manifest.
+pub(crate) fn head(log: &Log) -> Proof {
     let upgrade = Some(RequestUpgrade { start: 0, length: log.len() });
     log.prove(&Request { upgrade, manifest: true, ..Request::default() }).unwrap()
 }

@@ -9,11 +9,13 @@ mod fields;
 mod floods;
 mod keys;
 mod lies;
+mod manifests;
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 #[path = "../replication/network.rs"]
 mod network;
 mod recording;
 mod referee;
+mod runs;
 mod stage;
 mod stalls;
 mod wires;
@@ -33,6 +35,8 @@ fn there_are_many_cases() {
         floods::cases(),
         keys::cases(),
         lies::cases(),
+        manifests::cases(),
+        runs::cases(),
         stalls::cases(),
     ];
     let names: Vec<String> =
