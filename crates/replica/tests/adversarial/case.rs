@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use multibee_replica::{CloseReason, Event};
+use multibee_replica::CloseReason;
 
 use crate::MEMORY;
-use crate::referee::{Referee, told};
-use crate::stage::{Stage, Start};
+use crate::referee::Referee;
+use crate::stage::{Outcome, Stage, Start};
 
 /// No case may take more memory than this, by far.
 const MEMORY_MAX: usize = 64 << 20;
@@ -40,6 +40,9 @@ pub(crate) enum Verdict {
     Closed,
     /// What the [`Referee`](crate::referee::Referee) says of what was said, fault by fault.
     Judged,
+    /// Its connection ends, since it says nothing at all; or, if that was noticed before, since it
+    /// answers nothing.
+    Gone,
     /// For each input the text of the fault for which it is hung up on; nothing if it is ignored;
     /// [`CLOSED`] if it goes on without the log.
     Each([&'static str; 14]),
@@ -84,22 +87,7 @@ impl Case {
     }
 
     fn judge(&self, stage: &Stage, input: usize) {
-        let (mut faults, mut log_closed, mut reason) = (Vec::new(), false, None);
-        for event in &stage.net.nodes[0].events {
-            match event {
-                Event::Fault { id, fault, .. } if *id == stage.peer => faults.push(told(fault)),
-                Event::LogClosed { id, .. } | Event::LogRejected { id, .. }
-                    if *id == stage.peer =>
-                {
-                    log_closed = true
-                }
-                Event::Closed { id, reason: r } if *id == stage.peer => reason = Some(*r),
-                Event::Fault { .. } | Event::LogFailed { .. } | Event::ReadFailed { .. } => {
-                    panic!("somebody else is named: {event:?}")
-                }
-                _ => {}
-            }
-        }
+        let Outcome { faults, log_closed, reason } = stage.outcome();
         let names = |text: &str| faults.iter().any(|fault| fault.contains(text));
         let is_hung_up_on = reason == Some(CloseReason::Fault);
         let is_right = match self.verdict {
@@ -107,6 +95,11 @@ impl Case {
             Verdict::Named(text) => names(text) && reason.is_none(),
             Verdict::Ignored => faults.is_empty() && reason.is_none() && !log_closed,
             Verdict::Closed => faults.is_empty() && reason.is_none(),
+            Verdict::Gone => match &faults[..] {
+                [] => reason == Some(CloseReason::Silence),
+                [fault] => is_hung_up_on && fault.starts_with("no answer to 4 rounds"),
+                _ => false,
+            },
             Verdict::Each(texts) => match (texts[input], &faults[..]) {
                 ("", []) => reason.is_none() && !log_closed,
                 (CLOSED, []) => reason.is_none() && log_closed,

@@ -103,7 +103,12 @@ impl Referee {
     /// Whether it has let so many requests run out of time that it may be hung up on for that.
     pub(crate) fn may_be_silent(&self) -> bool {
         // The last ones are not taken back any more.
-        self.unanswered >= 3 && !self.asked.is_empty()
+        self.unanswered >= 3 && self.awaits_answers()
+    }
+
+    /// Whether something is asked of it that it has not answered.
+    pub(crate) fn awaits_answers(&self) -> bool {
+        !self.asked.is_empty()
     }
 
     fn judge(&mut self, message: Message, ours: &Log) {

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use multibee_log::compact::put_uint;
 use multibee_log::{Log, LogOptions, MemoryStorage, Part, Storage};
 use multibee_replica::{
-    ChannelHandshake, ConnectionId, Handshake, Link, LocalId, Message, Mux, MuxEvent, PROTOCOL,
-    ReplicatorOptions, Role, capability,
+    ChannelHandshake, CloseReason, ConnectionId, Event, Handshake, Link, LocalId, Message, Mux,
+    MuxEvent, PROTOCOL, ReplicatorOptions, Role, capability,
 };
 
 use crate::MEMORY;
 use crate::network::{Network, append, assert_whole_copy, replica, writer};
-use crate::referee::Referee;
+use crate::referee::{Referee, told};
 
 /// What one message may take beside three times its own length: as it arrives, as it is read, and
 /// as it is kept or checked.
@@ -49,6 +49,15 @@ pub(crate) struct Stage {
     /// The log, at who writes it, who copies it, and who copies that.
     pub(crate) logs: [Log; 3],
     is_linked: bool,
+}
+
+/// What was told of the faulty peer.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// In order, with what lies behind each.
+    pub(crate) faults: Vec<String>,
+    pub(crate) log_closed: bool,
+    pub(crate) reason: Option<CloseReason>,
 }
 
 /// The hash that the faulty peer's connection goes by.
@@ -191,6 +200,38 @@ impl Stage {
             }
             self.net.now = until;
         }
+    }
+
+    /// Lets time pass, in which not even a keepalive comes of the faulty peer.
+    pub(crate) fn pass_in_silence(&mut self, time: Duration) {
+        let until = self.net.now + time;
+        while self.net.now < until {
+            self.net.now += Duration::from_secs(1);
+            let now = self.net.now;
+            self.net.nodes.iter_mut().for_each(|node| node.replicator.handle_timeout(now));
+            self.run();
+        }
+    }
+
+    /// What was told of the faulty peer.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let mut outcome = Outcome::default();
+        for event in &self.net.nodes[0].events {
+            match event {
+                Event::Fault { id, fault, .. } if *id == self.peer => {
+                    outcome.faults.push(told(fault));
+                }
+                Event::LogClosed { id, .. } | Event::LogRejected { id, .. } if *id == self.peer => {
+                    outcome.log_closed = true
+                }
+                Event::Closed { id, reason } if *id == self.peer => outcome.reason = Some(*reason),
+                Event::Fault { .. } | Event::LogFailed { .. } | Event::ReadFailed { .. } => {
+                    panic!("somebody else is named: {event:?}")
+                }
+                _ => {}
+            }
+        }
+        outcome
     }
 
     /// What is stored is what was signed; and all who are honest have all there is in the end, also of
