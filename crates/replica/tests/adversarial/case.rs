@@ -10,7 +10,7 @@ use crate::referee::Referee;
 use crate::stage::{Outcome, Stage, Start};
 
 /// No case may take more memory than this, by far.
-const MEMORY_MAX: usize = 64 << 20;
+pub(crate) const MEMORY_MAX: usize = 64 << 20;
 
 pub(crate) struct Case {
     pub(crate) name: String,

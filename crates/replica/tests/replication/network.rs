@@ -39,7 +39,12 @@ struct Wire {
     is_deaf: [bool; 2],
     /// Each message goes alone; what each end has sent and did not go yet.
     single: Option<[VecDeque<Bytes>; 2]>,
+    /// Makes other pieces of each.
+    spoil: Option<Spoil>,
 }
+
+/// What somebody on the way makes of a piece that one of the two ends has sent.
+pub(crate) type Spoil = Box<dyn FnMut(usize, Bytes) -> Vec<Bytes>>;
 
 impl Network {
     /// Nodes 0, 1, .. without wires.
@@ -79,19 +84,30 @@ impl Network {
         let now = self.now;
         let ends = [from, to]
             .map(|(node, link)| (node, self.nodes[node].replicator.connect_link(link, now)));
-        self.wires.push(Wire { ends, is_cut: false, is_deaf: [false; 2], single: None });
+        self.wires.push(Wire {
+            ends,
+            is_cut: false,
+            is_deaf: [false; 2],
+            single: None,
+            spoil: None,
+        });
         WireId(self.wires.len() - 1)
     }
 
-    /// A wire without encryption, over which each message goes alone, also those that are sent
-    /// together.
-    pub(crate) fn connect_singly(&mut self, from: usize, to: usize) -> WireId {
+    /// A wire without encryption.
+    pub(crate) fn connect_framed(&mut self, from: usize, to: usize) -> WireId {
         let mut hash = [0; 64];
         hash[..8].copy_from_slice(&(self.wires.len() as u64).to_le_bytes());
         let handshake = |of| Handshake { hash, remote_static: [of as u8; 32] };
         let near = Link::framed(Role::Initiator, handshake(to));
         let far = Link::framed(Role::Responder, handshake(from));
-        let wire = self.connect_links((from, near), (to, far));
+        self.connect_links((from, near), (to, far))
+    }
+
+    /// A wire without encryption, over which each message goes alone, also those that are sent
+    /// together.
+    pub(crate) fn connect_singly(&mut self, from: usize, to: usize) -> WireId {
+        let wire = self.connect_framed(from, to);
         self.wires[wire.0].single = Some([VecDeque::new(), VecDeque::new()]);
         wire
     }
@@ -99,6 +115,11 @@ impl Network {
     /// The connection of a wire's end at a node.
     pub(crate) fn id(&self, wire: WireId, node: usize) -> ConnectionId {
         self.wires[wire.0].ends.iter().find(|end| end.0 == node).unwrap().1
+    }
+
+    /// From now on somebody on the way makes other pieces of what goes over a wire.
+    pub(crate) fn spoil(&mut self, wire: WireId, spoil: Spoil) {
+        self.wires[wire.0].spoil = Some(spoil);
     }
 
     /// Both ends learn that the wire is gone; what was under way is lost.
@@ -140,10 +161,16 @@ impl Network {
                     self.turn = number + 1;
                     self.delivered_len += bytes.len();
                     self.delivered_count += 1;
-                    let wire = &self.wires[number];
+                    let wire = &mut self.wires[number];
+                    let pieces = match &mut wire.spoil {
+                        Some(spoil) => spoil(end, bytes),
+                        None => vec![bytes],
+                    };
                     if !wire.is_cut && !wire.is_deaf[end] {
                         let (node, id) = wire.ends[1 - end];
-                        self.nodes[node].replicator.handle_bytes(id, &bytes, self.now);
+                        for piece in pieces {
+                            self.nodes[node].replicator.handle_bytes(id, &piece, self.now);
+                        }
                     }
                     self.take_events();
                     return true;
