@@ -29,6 +29,7 @@ type Act = Box<dyn Fn(&mut Stage, usize)>;
 
 /// What happens to the faulty peer, by docs/spec/wire.md sections 9 and 13.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are a few hundred")]
 pub(crate) enum Verdict {
     /// A fault with this text names it, and its connection ends.
     HungUpOn(&'static str),

@@ -67,6 +67,15 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
+const UNANSWERED: Verdict = HungUpOn("no answer to 4 rounds");
+
+/// It has not heard our length, so that it is asked for its own by those only who have none.
+fn claim_far_too_much(stage: &mut Stage) {
+    let length = (1 << 53) - 1;
+    stage.say(&sync(0, length));
+    stage.say(&Message::Range { drop: false, start: 0, length });
+}
+
 fn claims() -> Vec<Case> {
     let case = |name, start, verdict, act: fn(&mut Stage)| {
         Case::new(name, start, verdict, move |stage| {
@@ -75,15 +84,16 @@ fn claims() -> Vec<Case> {
         })
     };
     vec![
-        case("a length that nobody has", Start::Half, Verdict::Judged, |stage| {
-            stage.say(&sync(0, (1 << 53) - 1));
-            stage.say(&Message::Range { drop: false, start: 0, length: (1 << 53) - 1 });
+        case("a length that nobody has", Start::Half, Ignored, claim_far_too_much),
+        case("a length that nobody has, to all it meets", Start::Empty, UNANSWERED, |stage| {
+            claim_far_too_much(stage);
+            stage.pass(150);
         }),
         case("a length that shrinks", Start::Half, Named("fell from 100 to 2"), |stage| {
             stage.say(&sync(0, 100));
             stage.say(&sync(0, 2));
         }),
-        case("a fork that is never shown", Start::Half, Verdict::Judged, |stage| {
+        case("a fork that is never shown", Start::Half, UNANSWERED, |stage| {
             stage.say(&sync(7, 100));
         }),
         case("blocks that it does not have", Start::Empty, Ignored, |stage| {
@@ -98,7 +108,7 @@ fn claims() -> Vec<Case> {
             let proof = stage.logs[0].prove(&block(1)).unwrap();
             stage.say(&Message::Data { request: 999, proof });
         }),
-        case("forged blocks unasked", Start::Half, Verdict::Judged, |stage| {
+        case("forged blocks unasked", Start::Half, Ignored, |stage| {
             let other = writer(2, BLOCKS + 1);
             stage.say(&sync(0, BLOCKS + 1));
             for index in 0..50 {
@@ -107,7 +117,7 @@ fn claims() -> Vec<Case> {
                 stage.say(&Message::Data { request: 0, proof });
             }
         }),
-        case("100 forged heads unasked", Start::Half, Verdict::Judged, |stage| {
+        case("100 forged heads unasked", Start::Half, Ignored, |stage| {
             let other = writer(2, BLOCKS);
             stage.say(&sync(0, BLOCKS));
             for _ in 0..100 {

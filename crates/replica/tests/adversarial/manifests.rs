@@ -41,7 +41,7 @@ pub(crate) fn cases() -> Vec<Case> {
             change(head, |signers| signers.insert(0, other()));
         }),
         ("a manifest with the same signer twice", OF_ANOTHER, |head| {
-            change(head, |signers| signers.push(signers[0].clone()));
+            change(head, |signers| signers.push(signers[0]));
         }),
         ("a manifest with 1,000 signers", OF_ANOTHER, |head| {
             change(head, |signers| signers.extend(vec![other(); 1000]));
@@ -191,7 +191,7 @@ fn change(head: &mut Proof, act: impl Fn(&mut Vec<Signer>)) {
 fn other() -> Signer {
     let keys = KeyPair::from_seed([2; 32]);
     let log = Log::create(MemoryStorage::default(), keys, LogOptions::default()).unwrap();
-    log.manifest().unwrap().signers()[0].clone()
+    log.manifest().unwrap().signers()[0]
 }
 
 /// Whatever comes instead of the log's manifest: it is not taken, and who sent it is named.

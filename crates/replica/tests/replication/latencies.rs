@@ -68,8 +68,10 @@ impl Sim {
     fn new(seed: u64) -> Self {
         let ours = writer(1, 30);
         let logs = [ours.clone(), replica(ours.key()), replica(ours.key())];
-        let options =
-            ReplicatorOptions { ask_for_runs: seed % 2 == 0, ..ReplicatorOptions::default() };
+        let options = ReplicatorOptions {
+            ask_for_runs: seed.is_multiple_of(2),
+            ..ReplicatorOptions::default()
+        };
         let nodes = [1, 2, 3].map(|number| Replicator::new(options.clone(), [number; 32]));
         let start = Instant::now();
         let mut sim = Self {
@@ -152,12 +154,11 @@ impl Sim {
 
     /// Takes what all ends have to send.
     fn send(&mut self) {
-        for number in 0..3 {
-            for from in [0, 1] {
+        for (number, pair) in PAIRS.into_iter().enumerate() {
+            for (from, node) in [pair.0, pair.1].into_iter().enumerate() {
                 loop {
                     let jitter = Duration::from_micros(self.below(500));
                     let Some(wire) = &mut self.wires[number] else { break };
-                    let node = [PAIRS[number].0, PAIRS[number].1][from];
                     let Some(bytes) = self.nodes[node].poll_transmit(wire.ends[from]) else {
                         break;
                     };
@@ -282,7 +283,7 @@ fn three_peers_become_equal_at_any_latency() {
     for seed in 0..40 {
         let (trace, count) = Sim::run(seed);
         overtaken += count;
-        if seed % 10 == 0 {
+        if seed.is_multiple_of(10) {
             assert_eq!(Sim::run(seed).0, trace, "seed {seed} takes two courses");
         }
     }

@@ -118,6 +118,7 @@ impl Network {
     }
 
     /// From now on somebody on the way makes other pieces of what goes over a wire.
+    #[allow(dead_code, reason = "for tests of another binary")]
     pub(crate) fn spoil(&mut self, wire: WireId, spoil: Spoil) {
         self.wires[wire.0].spoil = Some(spoil);
     }
