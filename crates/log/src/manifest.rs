@@ -127,7 +127,10 @@ impl Manifest {
     /// The canonical bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(70);
+        // Growing step by step would take up to three times as much.
+        let lists = SIGNER_LEN * self.signers.len() + 32 * self.linked.as_ref().map_or(0, Vec::len);
+        let user_data = self.user_data.as_ref().map_or(0, Vec::len);
+        let mut out = Vec::with_capacity(70 + lists + user_data);
         self.put(&mut out);
         out
     }

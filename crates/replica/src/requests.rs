@@ -215,6 +215,7 @@ impl Requests {
         if self.download.look_again().is_some_and(|at| at <= cx.now) {
             self.download.wake();
         }
+        self.upgrades.end_rest(cx.now);
         let late = self.in_flight.late(cx.now, cx.options);
         if late.is_empty() {
             return Ok(());
@@ -233,7 +234,8 @@ impl Requests {
 
     /// When there is something to do for the time alone.
     pub(crate) fn deadline(&self, options: &ReplicatorOptions) -> Option<Instant> {
-        self.in_flight.deadline(options).into_iter().chain(self.download.look_again()).min()
+        let own = [self.download.look_again(), self.upgrades.rests_until()];
+        self.in_flight.deadline(options).into_iter().chain(own.into_iter().flatten()).min()
     }
 
     /// Ends all requests: what was asked of this remote may be asked of others.

@@ -1,5 +1,7 @@
 //! Asking one remote for a longer head of one log.
 
+use std::time::Instant;
+
 use multibee_log::{Error, Proof, Request, RequestUpgrade};
 
 use super::Requests;
@@ -17,6 +19,8 @@ use crate::options::ReplicatorOptions;
 pub(super) struct Upgrades {
     /// What was tried for nothing, so that it is not tried again before something changes.
     tried: Option<Tried>,
+    /// The remote has let a request run out of time: others may be asked until then.
+    rests_until: Option<Instant>,
 }
 
 /// A length that was asked for. Of all remotes of a log one at a time is.
@@ -42,6 +46,16 @@ struct Tried {
 }
 
 impl Upgrades {
+    /// When the remote may be asked again that has let a request run out of time.
+    pub(super) fn rests_until(&self) -> Option<Instant> {
+        self.rests_until
+    }
+
+    /// A rest is over, if there was one.
+    pub(super) fn end_rest(&mut self, now: Instant) {
+        self.rests_until = self.rests_until.filter(|&until| now < until);
+    }
+
     /// Asks for a new length if the remote has one to give and nobody else is asked.
     pub(super) fn ask(&self, in_flight: &mut InFlight, remote: &Remote, cx: &mut Cx<'_>) {
         let (ours, theirs) = (cx.state.log.len(), remote.sync.length);
@@ -49,6 +63,7 @@ impl Upgrades {
             || cx.state.is_disputed
             || cx.state.upgrade_asked_of.is_some()
             || theirs <= ours
+            || self.rests_until.is_some_and(|until| cx.now < until)
         {
             return;
         }
@@ -90,8 +105,7 @@ impl Upgrade {
     fn fail(self, requests: &mut Requests, cx: &mut Cx<'_>) {
         let Self { from, ours, fork, theirs } = self;
         requests.upgrades.tried = Some(Tried { ours, fork, theirs, older: from != ours });
-        cx.state.upgrade_asked_of = None;
-        cx.effects.push(Effect::Freed);
+        free(cx);
     }
 }
 
@@ -157,9 +171,17 @@ impl Terms for Upgrade {
     }
 
     fn given_up(self, _: u64, requests: &mut Requests, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        self.fail(requests, cx);
+        // It has not said no, so it is asked again; others come first.
+        requests.upgrades.rests_until = Some(cx.now + cx.options.upgrade_timeout);
+        free(cx);
         Ok(())
     }
+}
+
+/// Others may be asked.
+fn free(cx: &mut Cx<'_>) {
+    cx.state.upgrade_asked_of = None;
+    cx.effects.push(Effect::Freed);
 }
 
 /// The end of the last block that we hold below our length, if that is an older length.

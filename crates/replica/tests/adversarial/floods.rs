@@ -213,5 +213,5 @@ fn extension(name: &str, len: usize) -> Message {
 /// However much of anything comes: memory and time are bounded, and the others go on.
 #[test]
 fn no_flood_does_harm() {
-    check(&cases());
+    check(cases);
 }

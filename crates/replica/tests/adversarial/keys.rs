@@ -82,5 +82,5 @@ fn shows(capability: [u8; 32]) -> Vec<u8> {
 /// Who does not show that it knows the key learns nothing, and gets nothing.
 #[test]
 fn strangers_learn_nothing() {
-    check(&cases());
+    check(cases);
 }

@@ -3,14 +3,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use multibee_log::Log;
 use multibee_log::compact::put_uint;
+use multibee_log::{Log, LogOptions, MemoryStorage, Part, Storage};
 use multibee_replica::{
-    ChannelHandshake, ConnectionId, Handshake, Link, LocalId, Message, Mux, MuxEvent, PROTOCOL,
-    ReplicatorOptions, Role, capability,
+    ChannelHandshake, CloseReason, ConnectionId, Event, Handshake, Link, LocalId, Message, Mux,
+    MuxEvent, PROTOCOL, ReplicatorOptions, Role, capability,
 };
 
+use crate::MEMORY;
 use crate::network::{Network, append, assert_whole_copy, replica, writer};
+use crate::referee::{Referee, told};
+
+/// What one message may take beside three times its own length: as it arrives, as it is read, and
+/// as it is kept or checked.
+const LITTLE: usize = 64 << 10;
 
 /// More steps than any case takes.
 const STEPS_MAX: usize = 20_000;
@@ -34,10 +40,24 @@ pub(crate) struct Stage {
     /// What it says on the log's channel, and in proper frames.
     mux: Mux,
     channel: Option<LocalId>,
-    heard: Vec<(u64, Bytes)>,
+    heard: Vec<Message>,
+    pub(crate) referee: Referee,
+    /// The most memory that was in use, before it was looked at anew.
+    pub(crate) peak_max: usize,
+    /// What the copy has stored.
+    storage: MemoryStorage,
     /// The log, at who writes it, who copies it, and who copies that.
     pub(crate) logs: [Log; 3],
     is_linked: bool,
+}
+
+/// What was told of the faulty peer.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// In order, with what lies behind each.
+    pub(crate) faults: Vec<String>,
+    pub(crate) log_closed: bool,
+    pub(crate) reason: Option<CloseReason>,
 }
 
 /// The hash that the faulty peer's connection goes by.
@@ -52,7 +72,9 @@ impl Stage {
         let options = ReplicatorOptions { ask_for_runs, ..ReplicatorOptions::default() };
         let mut net = Network::with_options(3, &options);
         let ours = writer(1, BLOCKS);
-        let logs = [ours.clone(), replica(ours.key()), replica(ours.key())];
+        let storage = MemoryStorage::default();
+        let copy = Log::create_replica(storage.clone(), ours.key(), LogOptions::default()).unwrap();
+        let logs = [ours.clone(), copy, replica(ours.key())];
         for (node, log) in [(1, &logs[0]), (0, &logs[1]), (2, &logs[2])] {
             net.nodes[node].replicator.add_log(log.clone());
             net.nodes[node].replicator.want_all(&log.key());
@@ -67,6 +89,9 @@ impl Stage {
             mux: Mux::new(),
             channel: None,
             heard: Vec::new(),
+            referee: Referee::default(),
+            peak_max: 0,
+            storage,
             logs,
             is_linked: false,
         };
@@ -96,16 +121,33 @@ impl Stage {
         self.say_raw(message.ty(), message.encode());
     }
 
-    /// Says anything on the channel that was opened.
+    /// Says anything on the channel that was opened. However long it says it is, the memory that it takes
+    /// is bounded by how long it is; and what it is hung up on for changes nothing that is stored.
     pub(crate) fn say_raw(&mut self, ty: u64, payload: Vec<u8>) {
+        let payload = Bytes::from(payload);
+        let is_fatal = self.referee.says(ty, &payload, &self.logs[0]);
+        let before = is_fatal.then(|| self.image());
         self.mux.send(self.channel.unwrap(), ty, payload).unwrap();
-        self.send_frames();
+        while let Some(frame) = self.mux.poll_frame(1 << 16) {
+            self.peak_max = self.peak_max.max(MEMORY.peak_usage());
+            MEMORY.reset_peak_usage();
+            let (before, now) = (MEMORY.current_usage(), self.net.now);
+            self.net.nodes[0].replicator.handle_bytes(self.peer, &frame, now);
+            let growth = MEMORY.peak_usage().saturating_sub(before);
+            assert!(growth <= 3 * frame.len() + LITTLE, "{growth} bytes for {}", frame.len());
+        }
+        self.run();
+        if let Some(before) = before {
+            assert!(self.image() == before, "what was refused has changed what is stored");
+        }
     }
 
     /// Says many things in few frames, so that nothing is answered in between.
     pub(crate) fn say_all(&mut self, messages: impl IntoIterator<Item = Message>) {
         for message in messages {
-            self.mux.send(self.channel.unwrap(), message.ty(), message.encode()).unwrap();
+            let payload = Bytes::from(message.encode());
+            self.referee.says(message.ty(), &payload, &self.logs[0]);
+            self.mux.send(self.channel.unwrap(), message.ty(), payload).unwrap();
         }
         let now = self.net.now;
         while let Some(frame) = self.mux.poll_frame(1 << 16) {
@@ -130,8 +172,17 @@ impl Stage {
 
     /// What node 0 has said to the faulty peer since the last call.
     pub(crate) fn heard(&mut self) -> Vec<Message> {
-        let heard = std::mem::take(&mut self.heard).into_iter();
-        heard.filter_map(|(ty, payload)| Message::decode(ty, &payload).unwrap()).collect()
+        std::mem::take(&mut self.heard)
+    }
+
+    /// All bytes that the copy has stored.
+    fn image(&self) -> Vec<Vec<u8>> {
+        let part = |part| {
+            let mut bytes = vec![0; self.storage.len(part).unwrap() as usize];
+            self.storage.read_at(part, 0, &mut bytes).unwrap();
+            bytes
+        };
+        Part::ALL.map(part).into()
     }
 
     /// Lets time pass, in which the faulty peer does nothing but keep its connection.
@@ -149,6 +200,38 @@ impl Stage {
             }
             self.net.now = until;
         }
+    }
+
+    /// Lets time pass, in which not even a keepalive comes of the faulty peer.
+    pub(crate) fn pass_in_silence(&mut self, time: Duration) {
+        let until = self.net.now + time;
+        while self.net.now < until {
+            self.net.now += Duration::from_secs(1);
+            let now = self.net.now;
+            self.net.nodes.iter_mut().for_each(|node| node.replicator.handle_timeout(now));
+            self.run();
+        }
+    }
+
+    /// What was told of the faulty peer.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let mut outcome = Outcome::default();
+        for event in &self.net.nodes[0].events {
+            match event {
+                Event::Fault { id, fault, .. } if *id == self.peer => {
+                    outcome.faults.push(told(fault));
+                }
+                Event::LogClosed { id, .. } | Event::LogRejected { id, .. } if *id == self.peer => {
+                    outcome.log_closed = true
+                }
+                Event::Closed { id, reason } if *id == self.peer => outcome.reason = Some(*reason),
+                Event::Fault { .. } | Event::LogFailed { .. } | Event::ReadFailed { .. } => {
+                    panic!("somebody else is named: {event:?}")
+                }
+                _ => {}
+            }
+        }
+        outcome
     }
 
     /// What is stored is what was signed; and all who are honest have all there is in the end, also of
@@ -182,8 +265,11 @@ impl Stage {
             if let Some(bytes) = bytes {
                 self.mux.handle_frame(bytes);
                 while let Ok(Some(event)) = self.mux.poll_event() {
-                    if let MuxEvent::Message { ty, payload, .. } = event {
-                        self.heard.push((ty, payload));
+                    if let MuxEvent::Message { ty, payload, .. } = event
+                        && let Some(message) = Message::decode(ty, &payload).unwrap()
+                    {
+                        self.referee.heard(&message, &self.logs[1]);
+                        self.heard.push(message);
                     }
                 }
             }

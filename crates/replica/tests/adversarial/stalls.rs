@@ -1,7 +1,11 @@
 //! Peers that stop, repeat themselves, or mix up the order.
 
+use std::time::Duration;
+
+use multibee_replica::CloseReason;
+
 use crate::case::{Case, Verdict, check};
-use crate::recording::sync;
+use crate::recording::{Said, sync};
 use crate::stage::{Stage, Start};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -12,10 +16,15 @@ pub(crate) fn cases() -> Vec<Case> {
             .zip(sync(by_runs))
             .map(|((side, start), said)| (side, start, said))
         {
+            let name = format!("a {side}, runs {by_runs}");
+            for number in 0..=said.len() {
+                cases.push(stops(&name, start, &said[..number]));
+                cases.push(falls_silent(&name, start, &said[..number]));
+            }
             let mut add = |name: String, order: Vec<usize>| {
                 let said = said.clone();
                 let name = format!("a {side} {name}, runs {by_runs}");
-                cases.push(Case::new(name, start, Verdict::Any, move |stage: &mut Stage| {
+                cases.push(Case::new(name, start, Verdict::Judged, move |stage: &mut Stage| {
                     stage.open();
                     for &number in &order {
                         let (ty, payload) = said[number].clone();
@@ -42,8 +51,39 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
+/// One that keeps its connection and says nothing more, beside nobody else. If anything is asked of it, it
+/// is hung up on; and if nothing is, nobody complains.
+fn stops(name: &str, start: Start, said: &[Said]) -> Case {
+    let name = format!("{name}, that stops for ever after {} messages", said.len());
+    let said = said.to_vec();
+    Case::new(name, start, Verdict::Judged, move |stage| {
+        stage.open();
+        said.iter().for_each(|(ty, payload)| stage.say_raw(*ty, payload.clone()));
+        let is_awaited = stage.referee.awaits_answers();
+        stage.pass(150);
+        let outcome = stage.outcome();
+        let is_named =
+            outcome.faults.iter().any(|fault| fault.starts_with("no answer to 4 rounds"));
+        assert_eq!(is_named, is_awaited, "{outcome:?}");
+    })
+}
+
+/// One that does not even keep its connection, beside nobody else: it is closed, for that or for what it
+/// has left unanswered before.
+fn falls_silent(name: &str, start: Start, said: &[Said]) -> Case {
+    let name = format!("{name}, that falls silent after {} messages", said.len());
+    let said = said.to_vec();
+    Case::new(name, start, Verdict::Gone, move |stage| {
+        stage.open();
+        said.iter().for_each(|(ty, payload)| stage.say_raw(*ty, payload.clone()));
+        stage.pass_in_silence(Duration::from_secs(61));
+        let reason = stage.outcome().reason;
+        assert!(matches!(reason, Some(CloseReason::Silence | CloseReason::Fault)), "{reason:?}");
+    })
+}
+
 /// Wherever a peer stops, and whatever it leaves out or repeats: the others go on.
 #[test]
 fn nobody_waits_for_ever() {
-    check(&cases());
+    check(cases);
 }

@@ -306,6 +306,31 @@ fn newest_fork_of_a_remote_is_asked_for() {
     assert_eq!((asked.collect::<Vec<_>>(), theirs.fork()), (vec![2], 0));
 }
 
+/// An empty copy that was refused the head of one fork asks for that of the next, also when it is as
+/// long as the other was.
+#[test]
+fn refused_head_of_one_fork_says_nothing_of_the_next() {
+    let ours = writer(1, 1);
+    let theirs = replica(ours.key());
+    let mut hand = Hand::new(&theirs);
+    let upgrades = |hand: &mut Hand| {
+        let heard = hand.heard().into_iter();
+        let asked = heard.filter_map(|message| match message {
+            Message::Request { id, fork, .. } => Some((id, fork)),
+            _ => None,
+        });
+        asked.collect::<Vec<_>>()
+    };
+    for fork in [0, 1, 3] {
+        hand.say(&Message::Sync(Sync { fork, length: 1, can_upgrade: true, ..Sync::default() }));
+        let asked = upgrades(&mut hand);
+        assert_eq!(asked.iter().map(|(_, fork)| *fork).collect::<Vec<_>>(), [fork]);
+        let reason = NoDataReason::NOT_AVAILABLE;
+        hand.say(&Message::NoData { request: asked[0].0, reason });
+        assert_eq!(upgrades(&mut hand), [], "it has said no");
+    }
+}
+
 /// A remote that stalls in the midst of a search is asked again a few times and then hung up on;
 /// meanwhile another remote is followed.
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod admission;
+mod boundaries;
 mod cloning;
 mod conflicts;
 mod cuts;
@@ -10,6 +11,7 @@ mod extensions;
 mod flow;
 mod hand;
 mod lasting;
+mod latencies;
 mod linking;
 mod losses;
 mod lying;

@@ -1,11 +1,13 @@
 //! Nodes, wires between them, and a clock.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use multibee_log::compact::{Reader, put_uint};
 use multibee_log::{KeyPair, Log, LogKey, LogOptions, MemoryStorage};
 use multibee_replica::{
-    CloseReason, ConnectionId, Event, Link, Replicator, ReplicatorOptions, Role,
+    CloseReason, ConnectionId, Event, Handshake, Link, Replicator, ReplicatorOptions, Role,
 };
 
 /// Some replicators and the wires between them.
@@ -35,7 +37,14 @@ struct Wire {
     is_cut: bool,
     /// Ends whose bytes go nowhere.
     is_deaf: [bool; 2],
+    /// Each message goes alone; what each end has sent and did not go yet.
+    single: Option<[VecDeque<Bytes>; 2]>,
+    /// Makes other pieces of each.
+    spoil: Option<Spoil>,
 }
+
+/// What somebody on the way makes of a piece that one of the two ends has sent.
+pub(crate) type Spoil = Box<dyn FnMut(usize, Bytes) -> Vec<Bytes>>;
 
 impl Network {
     /// Nodes 0, 1, .. without wires.
@@ -75,13 +84,43 @@ impl Network {
         let now = self.now;
         let ends = [from, to]
             .map(|(node, link)| (node, self.nodes[node].replicator.connect_link(link, now)));
-        self.wires.push(Wire { ends, is_cut: false, is_deaf: [false; 2] });
+        self.wires.push(Wire {
+            ends,
+            is_cut: false,
+            is_deaf: [false; 2],
+            single: None,
+            spoil: None,
+        });
         WireId(self.wires.len() - 1)
+    }
+
+    /// A wire without encryption.
+    pub(crate) fn connect_framed(&mut self, from: usize, to: usize) -> WireId {
+        let mut hash = [0; 64];
+        hash[..8].copy_from_slice(&(self.wires.len() as u64).to_le_bytes());
+        let handshake = |of| Handshake { hash, remote_static: [of as u8; 32] };
+        let near = Link::framed(Role::Initiator, handshake(to));
+        let far = Link::framed(Role::Responder, handshake(from));
+        self.connect_links((from, near), (to, far))
+    }
+
+    /// A wire without encryption, over which each message goes alone, also those that are sent
+    /// together.
+    pub(crate) fn connect_singly(&mut self, from: usize, to: usize) -> WireId {
+        let wire = self.connect_framed(from, to);
+        self.wires[wire.0].single = Some([VecDeque::new(), VecDeque::new()]);
+        wire
     }
 
     /// The connection of a wire's end at a node.
     pub(crate) fn id(&self, wire: WireId, node: usize) -> ConnectionId {
         self.wires[wire.0].ends.iter().find(|end| end.0 == node).unwrap().1
+    }
+
+    /// From now on somebody on the way makes other pieces of what goes over a wire.
+    #[allow(dead_code, reason = "for tests of another binary")]
+    pub(crate) fn spoil(&mut self, wire: WireId, spoil: Spoil) {
+        self.wires[wire.0].spoil = Some(spoil);
     }
 
     /// Both ends learn that the wire is gone; what was under way is lost.
@@ -90,6 +129,13 @@ impl Network {
         for (node, id) in self.wires[wire.0].ends {
             self.nodes[node].replicator.handle_end(id, CloseReason::Remote, self.now);
         }
+    }
+
+    /// Loses what a node has to send on a wire: it has left the node, and does not arrive.
+    pub(crate) fn lose(&mut self, wire: WireId, node: usize) {
+        let end = self.wires[wire.0].ends.iter().position(|end| end.0 == node).unwrap();
+        while self.take_bytes(wire.0, end).is_some() {}
+        self.take_events();
     }
 
     /// From now on nothing that a node sends on a wire arrives, and nobody notices.
@@ -116,10 +162,16 @@ impl Network {
                     self.turn = number + 1;
                     self.delivered_len += bytes.len();
                     self.delivered_count += 1;
-                    let wire = &self.wires[number];
+                    let wire = &mut self.wires[number];
+                    let pieces = match &mut wire.spoil {
+                        Some(spoil) => spoil(end, bytes),
+                        None => vec![bytes],
+                    };
                     if !wire.is_cut && !wire.is_deaf[end] {
                         let (node, id) = wire.ends[1 - end];
-                        self.nodes[node].replicator.handle_bytes(id, &bytes, self.now);
+                        for piece in pieces {
+                            self.nodes[node].replicator.handle_bytes(id, &piece, self.now);
+                        }
                     }
                     self.take_events();
                     return true;
@@ -179,8 +231,14 @@ impl Network {
         if !far.is_closed(far_id) && !far.wants_read(far_id) {
             return None;
         }
-        let (node, id) = self.wires[wire].ends[end];
-        self.nodes[node].replicator.poll_transmit(id)
+        let Wire { ends, single, .. } = &mut self.wires[wire];
+        let (node, id) = ends[end];
+        let Some(waiting) = single else { return self.nodes[node].replicator.poll_transmit(id) };
+        while waiting[end].is_empty() {
+            let frame = self.nodes[node].replicator.poll_transmit(id)?;
+            waiting[end].extend(messages_of(&frame));
+        }
+        waiting[end].pop_front()
     }
 
     /// A connection that one side has closed ends on the other.
@@ -226,6 +284,25 @@ impl Node {
         };
         assert!(self.events.iter().find(bad).is_none(), "{:?}", self.events.iter().find(bad));
     }
+}
+
+/// The messages of a frame (docs/spec/wire.md section 3.1), each in a frame of its own.
+fn messages_of(frame: &Bytes) -> Vec<Bytes> {
+    let Some(batch) = frame.strip_prefix(&[0, 0]) else { return vec![frame.clone()] };
+    let mut messages = Vec::new();
+    let mut reader = Reader::new(batch);
+    let mut channel = reader.uint().unwrap();
+    while let Ok(len) = reader.uint() {
+        if len == 0 {
+            channel = reader.uint().unwrap();
+            continue;
+        }
+        let mut message = Vec::new();
+        put_uint(&mut message, channel);
+        message.extend_from_slice(reader.raw(len as usize).unwrap());
+        messages.push(message.into());
+    }
+    messages
 }
 
 /// A log of our own with blocks `block-0`, `block-1`, ..

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use multibee_log::{Log, LogKey};
-use multibee_replica::{CloseReason, ConnectionId, Event, Fault, ReplicatorOptions};
+use multibee_replica::{CloseReason, ConnectionId, Event, Fault, Message, ReplicatorOptions};
 
+use crate::hand::Hand;
 use crate::network::{Network, WireId, assert_holds, replica, writer};
 
 fn link(net: &mut Network, from: usize, to: usize, key: &LogKey) -> (WireId, ConnectionId) {
@@ -195,4 +196,50 @@ fn unwanted_blocks_do_not_come() {
     assert!(theirs.contiguous_len() < 2000);
     let progress = net.nodes[1].replicator.progress(&key);
     assert_eq!((progress.remaining, progress.in_flight), (0, 0));
+}
+
+/// A remote that is slow to prove its head is asked for it again, after a while in which others may be
+/// asked first; it is not given up before it has let four requests run out of time.
+#[test]
+fn slow_heads_are_asked_for_again() {
+    let ours = writer(1, 10);
+    for answered in 1..=4 {
+        let theirs = replica(ours.key());
+        let mut hand = Hand::new(&theirs);
+        hand.announce(&ours);
+        for round in 0..answered {
+            let asked = hand.requests();
+            assert_eq!(asked.len(), 1, "round {round}");
+            hand.net.pass(Duration::from_secs(11));
+            assert_eq!(hand.requests(), [], "it rests");
+            // Too late: that request was taken back.
+            let (request, wish) = asked[0];
+            hand.say(&Message::Data { request, proof: ours.prove(&wish).unwrap() });
+            assert_eq!(theirs.len(), 0);
+            hand.net.pass(Duration::from_secs(10));
+        }
+        assert_eq!(hand.is_hung_up_on(), answered == 4);
+        if answered < 4 {
+            let (request, proof) = hand.requests_answered(&ours).remove(0);
+            hand.say(&Message::Data { request, proof });
+            assert_eq!(theirs.len(), 10);
+        }
+    }
+}
+
+/// While one who let a request for its head run out of time rests, another is asked at once.
+#[test]
+fn others_are_asked_for_their_head_meanwhile() {
+    let ours = writer(1, 10);
+    let theirs = replica(ours.key());
+    let mut hand = Hand::new(&theirs);
+    hand.announce(&ours);
+    let other = hand.net.add_node(9);
+    hand.net.nodes[other].replicator.add_log(ours.clone());
+    link(&mut hand.net, other, 0, &ours.key());
+    hand.net.run();
+    assert_eq!(theirs.len(), 0, "one is asked at a time");
+    hand.net.pass(Duration::from_secs(11));
+    assert_eq!(theirs.len(), 10);
+    assert!(!hand.is_hung_up_on());
 }
