@@ -159,9 +159,7 @@ impl Shared {
     }
 
     fn write_data(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.disk.write_at(Part::Data, offset, bytes)?;
-        self.tree.pages().forget_data(offset..offset.saturating_add(bytes.len() as u64));
-        Ok(())
+        self.disk.write_at(Part::Data, offset, bytes)
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
+use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Items;
 
@@ -89,7 +90,7 @@ pub(crate) enum Kind {
     Group,
     GroupOffset,
     Region,
-    Data,
+    Block,
 }
 
 /// Bytes that are read by many at once.
@@ -97,10 +98,12 @@ pub(crate) type Page = Arc<Vec<u8>>;
 
 #[derive(Clone)]
 pub(crate) enum Item {
-    /// A page of the part `Tree` or `Data`, shorter where the part ended.
+    /// A page of the part `Tree`, shorter where the part ended.
     Page(Page),
     Leaves(Arc<Leaves>),
     Group(Arc<Group>),
+    /// A block of a group that is not whole, or not all here.
+    Block(Bytes),
     /// Where the data of a group of blocks begins.
     Offset(u64),
     /// Where the groups of a region begin, as many of them as are known.
@@ -123,6 +126,7 @@ impl Weighter<Key, Item> for Weight {
             Item::Page(bytes) => bytes.len(),
             Item::Leaves(leaves) => size_of_val(leaves.as_ref()),
             Item::Group(group) => group.weight(),
+            Item::Block(bytes) => bytes.len(),
             Item::Offset(_) => 0,
             Item::Offsets(offsets) => size_of_val(offsets.as_slice()),
         };

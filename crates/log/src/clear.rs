@@ -91,7 +91,6 @@ impl Shared {
         let from = offset(hole.start).or_else(|_| offset(blocks.start));
         let to = offset(hole.end).or_else(|_| end_of(blocks.end - 1));
         if let (Ok(from), Ok(to)) = (from, to) {
-            self.tree.pages().forget_data(from..to);
             self.tree.forget_blocks(blocks);
             if let Err(error) = self.disk.discard(Part::Data, from, to.saturating_sub(from)) {
                 tracing::warn!(key = %self.key, %error, "no room was given back for cleared blocks");

@@ -132,10 +132,7 @@ impl Shared {
 
     fn discard(&self, from: Option<u64>, to: Option<u64>) -> Result<()> {
         match (from, to) {
-            (Some(from), Some(to)) if from < to => {
-                self.tree.pages().forget_data(from..to);
-                self.disk.discard(Part::Data, from, to - from)
-            }
+            (Some(from), Some(to)) if from < to => self.disk.discard(Part::Data, from, to - from),
             _ => Ok(()),
         }
     }

@@ -64,8 +64,8 @@ pub(crate) const CACHE_ITEM_BYTES: u64 = 4096;
 /// Most bytes of 64 neighbouring blocks that are read and cached together.
 pub(crate) const GROUP_DATA_BYTES_MAX: u64 = 32 * 1024;
 
-/// Blocks up to this many bytes are read by way of the cache; for larger ones a read of their own
-/// costs little more than copying them.
+/// Most bytes of a block that is cached alone: for a larger one a read of its own costs little more
+/// than its checking.
 pub(crate) const CACHED_BLOCK_BYTES_MAX: u64 = 4096;
 
 /// Most bytes of neighbouring blocks that are joined into one write when proofs are applied.

@@ -1,18 +1,12 @@
-//! Pages of a log's tree and data, read by way of the cache.
+//! What of a log is read by way of the cache.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use bytes::{Bytes, BytesMut};
 
 use crate::cache::{Cache, Item, Key, Kind, Page, new_owner};
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::storage::Part;
-
-/// Bytes of a page of the part `Data`.
-const DATA_PAGE_LEN: u64 = 4096;
 
 /// What one log has in the cache.
 pub(crate) struct Pages {
@@ -67,48 +61,6 @@ impl Pages {
         let count = self.disk.read_at(part, offset, &mut bytes)?;
         bytes.truncate(count);
         Ok(bytes)
-    }
-
-    /// Reads a few bytes of the part `Data`. `None` if they are not all in their pages, which may be
-    /// older than they are.
-    pub(crate) fn read_data(&self, offset: u64, len: usize) -> Result<Option<Bytes>> {
-        let mut number = offset / DATA_PAGE_LEN;
-        let mut at = (offset % DATA_PAGE_LEN) as usize;
-        let read = |number| self.read(Kind::Data, number, Part::Data, DATA_PAGE_LEN as usize);
-        let first = read(number)?;
-        if let Some(bytes) = first.get(at..at.saturating_add(len)) {
-            return Ok(Some(Bytes::copy_from_slice(bytes)));
-        }
-        let mut joined = BytesMut::with_capacity(len);
-        let mut page = first;
-        loop {
-            let Some(rest) = page.get(at..) else {
-                return Ok(None);
-            };
-            let wanted = len - joined.len();
-            joined.extend_from_slice(rest.get(..wanted).unwrap_or(rest));
-            if joined.len() == len {
-                return Ok(Some(joined.freeze()));
-            }
-            if (page.len() as u64) < DATA_PAGE_LEN {
-                return Ok(None);
-            }
-            number += 1;
-            at = 0;
-            page = read(number)?;
-        }
-    }
-
-    /// Forgets the pages that touch these bytes of the part `Data`.
-    pub(crate) fn forget_data(&self, range: Range<u64>) {
-        if range.is_empty() {
-            return;
-        }
-        let pages = range.start / DATA_PAGE_LEN..=(range.end - 1) / DATA_PAGE_LEN;
-        if pages.end() - pages.start() > 4096 {
-            return self.forget_all();
-        }
-        pages.for_each(|number| self.forget(Kind::Data, number));
     }
 
     fn key(&self, kind: Kind, number: u64) -> Key {

@@ -5,6 +5,7 @@ use std::iter;
 use bytes::Bytes;
 
 use crate::block_bytes::BlockBytes;
+use crate::cache::{Item, Kind};
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::hash;
@@ -131,6 +132,11 @@ impl Shared {
         {
             return Ok(data.into());
         }
+        // What was found to be right once is right as long as the log is on one fork.
+        let spot = self.tree.pages().spot(Kind::Block, block);
+        if let Some(Item::Block(data)) = spot.get() {
+            return Ok(data.into());
+        }
         let place = match self.tree.place(&commit.roots, block) {
             Err(Error::NotAvailable { index }) => {
                 let (part, what) = (Part::Tree, "a node above a held block is missing");
@@ -138,16 +144,11 @@ impl Shared {
             }
             found => found?,
         };
+        let data = self.read_past_cache(&place)?;
         if place.size <= CACHED_BLOCK_BYTES_MAX {
-            let pages = self.tree.pages();
-            let data = pages.read_data(place.offset, place.size as usize)?;
-            if let Some(data) = data.filter(|data| hash::leaf(data) == place.hash) {
-                return Ok(data.into());
-            }
-            // The pages may be older than the block.
-            pages.forget_data(place.offset..place.offset.saturating_add(place.size));
+            spot.insert(Item::Block(data.clone()));
         }
-        self.read_past_cache(&place).map(BlockBytes::from)
+        Ok(data.into())
     }
 
     /// Reads a block from storage, and checks it.
