@@ -5,21 +5,17 @@ use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
-use blake2b_simd::Params;
 use blake2b_simd::many::{HashManyJob, hash_many};
 use multibee_log::KeyPair;
 
 use super::data;
 use super::disk::DiskUse;
 use super::job::{Durability, Task};
+use super::merkle::{LEAF_PREFIX_LEN, PARENT_INPUT_LEN, params};
 use super::record::{Record, Title};
 use super::store::SEED;
 use super::usage::Meter;
 
-/// Bytes of a parent node's hash input: kind, size, two hashes.
-const PARENT_INPUT_LEN: usize = 73;
-/// Bytes before a block in its leaf's hash input.
-const LEAF_PREFIX_LEN: usize = 9;
 /// Bytes of an entry without its nodes, and of one node in it, about.
 const ENTRY_LEN: usize = 110;
 const NODE_LEN: usize = 36;
@@ -34,11 +30,7 @@ pub(super) fn append(task: &Task, batch: u32, durability: Durability) -> Result<
     std::fs::create_dir_all(task.folder())?;
     let (data, entries) = (create(task, "data")?, create(task, "entries")?);
     let (mut data_end, mut entries_end) = (0, 0);
-    let params = {
-        let mut params = Params::new();
-        params.hash_length(32);
-        params
-    };
+    let params = params();
     let parent = [7; PARENT_INPUT_LEN];
     let mut inputs = Vec::new();
     let mut joined = Vec::new();
@@ -96,8 +88,7 @@ pub(super) fn read(task: &Task) -> Result<Record> {
 
 /// The floor of checking `n` blocks: so many hashes of a block, or of a parent.
 pub(super) fn hashes(leaves: u64, parents: u64) -> u8 {
-    let mut params = Params::new();
-    params.hash_length(32);
+    let params = params();
     let (mut sum, mut leaf) = (0_u8, [7; LEAF_PREFIX_LEN + data::BLOCK_LEN]);
     let mut parent = [7; PARENT_INPUT_LEN];
     for number in 0..leaves {

@@ -141,6 +141,8 @@ pub(super) enum Job {
     LoadLarge { order: Order },
     /// L3.
     OpenLarge { order: Order },
+    /// The least that W8 can cost on one core.
+    CloneFloor,
     /// W8, the client's side.
     Clone,
     /// W8 and W9, the server's side: started by the client.
@@ -153,6 +155,8 @@ pub(super) enum Job {
     Sparse { round_trip_ms: u32, is_hinted: bool },
     /// N2 and N3, the client's side: blocks of so many bytes, of which the data is kept or not.
     CloneLarge { len: u32, keeps: bool },
+    /// The least that N3 can cost on one core.
+    CloneLargeFloor { len: u32 },
     /// N2 and N3, the server's side: started by the client.
     ServeLarge { len: u32, keeps: bool },
     /// L1's data.
@@ -196,13 +200,14 @@ impl Job {
         }
         jobs.extend(layers.map(|layer| Self::Get { layer }));
         jobs.extend(layers.map(|layer| Self::Scan { layer }));
-        jobs.extend([Self::Overwrite, Self::Diff, Self::Clone, Self::Idle]);
+        jobs.extend([Self::Overwrite, Self::Diff, Self::CloneFloor, Self::Clone, Self::Idle]);
         for round_trip_ms in [0, 20] {
             let sparse = |is_hinted| Self::Sparse { round_trip_ms, is_hinted };
             jobs.extend([false, true].map(sparse));
         }
         jobs.extend([4096, 1 << 20].map(|len| Self::CloneLarge { len, keeps: false }));
-        jobs.push(Self::CloneLarge { len: 4096, keeps: true });
+        let len = 4096;
+        jobs.extend([Self::CloneLargeFloor { len }, Self::CloneLarge { len, keeps: true }]);
         jobs.extend([Self::OpenLong, Self::Verify]);
         for order in [Order::Ascending, Order::Random] {
             jobs.extend([Self::LoadLarge { order }, Self::OpenLarge { order }]);
@@ -218,7 +223,8 @@ impl Job {
             Self::PutBatch { .. } => Workload::W4,
             Self::Get { .. } => Workload::W5,
             Self::Scan { .. } => Workload::W6,
-            Self::Clone | Self::Serve => Workload::W8,
+            Self::CloneFloor | Self::Clone | Self::Serve => Workload::W8,
+            Self::CloneLargeFloor { .. } => Workload::N3,
             Self::Idle | Self::IdleServe => Workload::N1,
             Self::Sparse { .. } => Workload::W9,
             Self::CloneLarge { keeps, .. } | Self::ServeLarge { keeps, .. } => {
@@ -248,6 +254,7 @@ impl Job {
             | Self::Idle
             | Self::IdleServe
             | Self::CloneLarge { .. }
+            | Self::CloneLargeFloor { .. }
             | Self::ServeLarge { .. }
             | Self::Verify => None,
             Self::Diff => Some(Self::Overwrite),
@@ -259,9 +266,11 @@ impl Job {
             Self::Get { layer } | Self::Scan { layer } => {
                 Some(Self::PutBatch { layer, durability })
             }
-            Self::Overwrite | Self::Clone | Self::Serve | Self::Sparse { .. } => {
-                Some(Self::PutBatch { layer: Layer::Tree, durability })
-            }
+            Self::Overwrite
+            | Self::CloneFloor
+            | Self::Clone
+            | Self::Serve
+            | Self::Sparse { .. } => Some(Self::PutBatch { layer: Layer::Tree, durability }),
         }
     }
 
@@ -279,7 +288,9 @@ impl Job {
             Self::CloneLarge { len, keeps: false } | Self::ServeLarge { len, keeps: false } => {
                 u32::try_from((10_u64 << 30) / u64::from(len)).unwrap_or(u32::MAX)
             }
-            Self::CloneLarge { .. } | Self::ServeLarge { .. } => 131_072,
+            Self::CloneLarge { .. } | Self::CloneLargeFloor { .. } | Self::ServeLarge { .. } => {
+                131_072
+            }
             Self::Overwrite | Self::Diff | Self::Idle | Self::IdleServe => 1_000,
             Self::Append { batch: 1, durability: Durability::Immediate }
             | Self::AppendFloor { batch: 1, durability: Durability::Immediate }
@@ -293,6 +304,7 @@ impl Job {
             | Self::Verify
             | Self::PutBatch { .. }
             | Self::Scan { .. }
+            | Self::CloneFloor
             | Self::Clone
             | Self::Serve => 100_000,
         }
@@ -323,6 +335,8 @@ impl fmt::Display for Job {
             Self::LoadLarge { order } => write!(f, "{workload:?}-load-{order}"),
             Self::OpenLarge { order } => write!(f, "{workload:?}-open-{order}"),
             Self::Clone => write!(f, "{workload:?}-clone"),
+            Self::CloneFloor => write!(f, "{workload:?}-floor"),
+            Self::CloneLargeFloor { len } => write!(f, "{workload:?}-floor-{len}"),
             Self::CloneLarge { len, .. } => write!(f, "{workload:?}-clone-{len}"),
             Self::ServeLarge { len, .. } => write!(f, "{workload:?}-serve-{len}"),
             Self::Sparse { round_trip_ms, is_hinted } => {

@@ -22,7 +22,8 @@ use super::usage::{Meter, peak_rss_kib, rss_kib};
 /// Bytes that one append writes, about.
 const APPEND_LEN: usize = 4 << 20;
 
-fn block(len: u32) -> Vec<u8> {
+/// Each block of the log.
+pub(super) fn block(len: u32) -> Vec<u8> {
     data::blocks(len.div_ceil(data::BLOCK_LEN as u32)).iter().flatten().copied().collect()
 }
 

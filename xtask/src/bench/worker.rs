@@ -8,7 +8,7 @@ use multibee_btree::Bee;
 
 use super::job::{Job, Layer, Task};
 use super::record::Record;
-use super::{blocks, clone, entries, floor, idle, large, logs, sparse, trees};
+use super::{blocks, clone, entries, floor, idle, large, logs, sparse, transfer, trees};
 
 /// Does a job in this process and prints its results, one on each line.
 pub(super) fn run(task: &Task) -> Result<()> {
@@ -50,6 +50,8 @@ fn measure(task: &Task) -> Result<Vec<Record>> {
         Job::LoadLarge { order } => trees::load(task, order),
         Job::OpenLarge { order } => trees::open(task, order),
         Job::Clone => clone::run(task),
+        Job::CloneFloor => transfer::of_tree(task),
+        Job::CloneLargeFloor { len } => transfer::of_large(task, len),
         Job::Idle => idle::run(task),
         Job::IdleServe => idle::serve(task).map(|()| Vec::new()),
         Job::Sparse { round_trip_ms, is_hinted } => sparse::run(task, round_trip_ms, is_hinted),
