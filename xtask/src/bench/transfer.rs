@@ -1,62 +1,26 @@
-//! The floors of W8 and N3: what the machine takes to get the blocks of a log from one process to
-//! another, encrypted and checked, if one thread does it all.
+//! What the machine takes to get blocks from one process to another, encrypted and checked, if one
+//! thread does it all.
 
 use std::io::{self, Read as _, Write as _};
 use std::iter;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use bytes::BytesMut;
-use multibee_log::{FileStorage, Log, LogOptions};
 use multibee_replica::{Pull, Push, Tag};
 
-use super::data;
-use super::disk::DiskUse;
-use super::job::Task;
-use super::large;
 use super::merkle::Tree;
-use super::record::{Record, Title};
+use super::record::Record;
 use super::usage::{Meter, Span};
 
-/// Bytes of the messages that a server sends while it has enough to send: as many whole blocks as
-/// fit.
-const MESSAGE_LEN: usize = 64 * 1024;
-
-/// The floor of W8, for the very log that is cloned.
-pub(super) fn of_tree(task: &Task) -> Result<Vec<Record>> {
-    let log = Log::open(FileStorage::open(task.source_folder())?, LogOptions::default())?;
-    let head = log.head().context("there is nothing to clone")?;
-    let blocks: Vec<_> = (0..head.length)
-        .map(|seq| log.get(seq)?.context("a block is missing"))
-        .collect::<Result<_>>()?;
-    drop(log);
-    let messages = Message::gather(blocks.iter().map(|block| &block[..]));
-    let costs = Costs::measure(&messages)?;
-    ensure!(costs.tree_hash == *head.tree_hash.as_bytes(), "other blocks have arrived");
-    let title = Title { variant: "btree FLOOR", durability: "read", unit: "entries/s" };
-    let record = Record::new(task, &title, costs.span, DiskUse::default());
-    Ok(vec![costs.tell(record).and_mb_per_s("payloadMbPerS", data::KEY_LEN + data::VALUE_LEN)])
-}
-
-/// The floor of N3, with blocks of `len` bytes.
-pub(super) fn of_large(task: &Task, len: u32) -> Result<Vec<Record>> {
-    let block = large::block(len);
-    // The same memory for all messages but the last: the server does not read them from a disk either.
-    let count = task.n() as usize;
-    let whole_count = (MESSAGE_LEN / block.len()).max(1);
-    let of = |count| Message::gather(iter::repeat_n(block.as_slice(), count));
-    let (whole, rest) = (of(whole_count), of(count % whole_count));
-    let wholes = whole.iter().cycle().take(count / whole_count);
-    let costs = Costs::measure(wholes.chain(&rest))?;
-    let variant = format!("blocks of {len} B FLOOR");
-    let title = Title { variant: &variant, durability: "read", unit: "blocks/s" };
-    let record = Record::new(task, &title, costs.span, DiskUse::default());
-    Ok(vec![costs.tell(record).and_mb_per_s("payloadMbPerS", len as usize)])
-}
+/// Bytes and blocks of one message, at most: blocks are asked for in runs of so many, and the answer
+/// to that is one message.
+const MESSAGE_LEN: usize = 128 * 1024;
+const MESSAGE_BLOCKS: usize = 512;
 
 /// Blocks that are sent together.
-struct Message {
+pub(super) struct Message {
     bytes: Vec<u8>,
     /// Of each block in it, in bytes.
     lens: Vec<usize>,
@@ -64,10 +28,12 @@ struct Message {
 
 impl Message {
     /// All blocks in order, in messages that are as long as they may be.
-    fn gather<'a>(blocks: impl Iterator<Item = &'a [u8]>) -> Vec<Self> {
+    pub(super) fn gather<'a>(blocks: impl Iterator<Item = &'a [u8]>) -> Vec<Self> {
         let mut messages: Vec<Self> = Vec::new();
         for block in blocks {
-            let fits = |last: &Self| last.bytes.len() + block.len() <= MESSAGE_LEN;
+            let fits = |last: &Self| {
+                last.bytes.len() + block.len() <= MESSAGE_LEN && last.lens.len() < MESSAGE_BLOCKS
+            };
             if !messages.last().is_some_and(fits) {
                 messages.push(Self { bytes: Vec::new(), lens: Vec::new() });
             }
@@ -80,10 +46,32 @@ impl Message {
     }
 }
 
+/// The messages of a log whose blocks are all the same.
+pub(super) struct Repeated {
+    /// As long as they get.
+    whole: Option<Message>,
+    whole_count: usize,
+    rest: Vec<Message>,
+}
+
+impl Repeated {
+    /// Of a log of `count` such blocks.
+    pub(super) fn new(block: &[u8], count: usize) -> Self {
+        let of = |count| Message::gather(iter::repeat_n(block, count));
+        let whole = of(MESSAGE_BLOCKS).into_iter().next();
+        let len = whole.as_ref().map_or(1, |whole| whole.lens.len());
+        Self { whole, whole_count: count / len, rest: of(count % len) }
+    }
+
+    pub(super) fn messages(&self) -> impl Iterator<Item = &Message> {
+        self.whole.iter().cycle().take(self.whole_count).chain(&self.rest)
+    }
+}
+
 /// What the parts of a transfer take, one after the other.
-struct Costs {
+pub(super) struct Costs {
     /// All of them together.
-    span: Span,
+    pub(super) span: Span,
     hash: Duration,
     seal: Duration,
     copy: Duration,
@@ -91,13 +79,13 @@ struct Costs {
     messages: u64,
     bytes: u64,
     /// Of what has arrived.
-    tree_hash: [u8; 32],
+    pub(super) tree_hash: [u8; 32],
 }
 
 impl Costs {
     /// Encrypts each message, copies it through a socket, decrypts it, and hashes the blocks in it;
     /// then hashes the tree above them.
-    fn measure<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Result<Self> {
+    pub(super) fn measure<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Result<Self> {
         let (key, header) = ([4; 32], [5; 24]);
         let (mut push, mut pull) = (Push::new(&key, &header), Pull::new(&key, &header));
         let mut wire = Wire::new()?;
@@ -127,7 +115,7 @@ impl Costs {
     }
 
     /// Adds the parts to the record of the whole.
-    fn tell(&self, record: Record) -> Record {
+    pub(super) fn tell(&self, record: Record) -> Record {
         let ms = |part: Duration| (part.as_secs_f64() * 1e6).round() / 1e3;
         record
             .and("hashMs", ms(self.hash))
@@ -203,21 +191,36 @@ mod tests {
     /// Messages hold all blocks in their order, and none has room for the block after it.
     #[test]
     fn messages_are_as_long_as_they_may_be() {
-        let blocks: Vec<Vec<u8>> =
-            (0..300_u32).map(|number| vec![number as u8; (number * 977 % 9000) as usize]).collect();
-        let long = [vec![1; 10], vec![2; MESSAGE_LEN + 1], vec![3; 10]];
-        let blocks = [&blocks[..], &long].concat();
+        let block = |len| vec![len as u8; len];
+        let mut blocks: Vec<Vec<u8>> = (0..300).map(|number| block(number * 977 % 9000)).collect();
+        blocks.extend([block(10), block(MESSAGE_LEN + 1)]);
+        blocks.extend((0..1200).map(|number| block(number % 3)));
         let messages = Message::gather(blocks.iter().map(Vec::as_slice));
         let bytes: Vec<u8> = messages.iter().flat_map(|message| message.bytes.clone()).collect();
         let lens: Vec<usize> = messages.iter().flat_map(|message| message.lens.clone()).collect();
         assert_eq!(bytes, blocks.concat());
         assert!(lens.iter().copied().eq(blocks.iter().map(Vec::len)));
         for message in &messages {
-            assert_eq!(message.bytes.len(), message.lens.iter().sum());
+            assert_eq!(message.bytes.len(), message.lens.iter().sum::<usize>());
             assert!(message.bytes.len() <= MESSAGE_LEN || message.lens.len() == 1);
+            assert!(message.lens.len() <= MESSAGE_BLOCKS);
         }
         for pair in messages.windows(2) {
-            assert!(pair[0].bytes.len() + pair[1].lens[0] > MESSAGE_LEN);
+            let is_long = pair[0].bytes.len() + pair[1].lens[0] > MESSAGE_LEN;
+            assert!(is_long || pair[0].lens.len() == MESSAGE_BLOCKS);
+        }
+    }
+
+    /// A log of equal blocks takes the same messages as any other, without taking their memory.
+    #[test]
+    fn equal_blocks_share_messages() {
+        for (len, count) in [(4096, 100), (4096, 96), (4096, 5), (100, 1300), (1 << 20, 3)] {
+            let block = vec![7; len];
+            let repeated = Repeated::new(&block, count);
+            let told: Vec<_> = repeated.messages().map(|message| message.lens.clone()).collect();
+            let gathered = Message::gather(iter::repeat_n(block.as_slice(), count));
+            let expected: Vec<_> = gathered.into_iter().map(|message| message.lens).collect();
+            assert_eq!(told, expected, "{count} blocks of {len}");
         }
     }
 
@@ -227,7 +230,7 @@ mod tests {
         let blocks: Vec<[u8; 100]> = (0..5000_u32).map(|number| [number as u8; 100]).collect();
         let messages = Message::gather(blocks.iter().map(<[u8; 100]>::as_slice));
         let costs = Costs::measure(&messages).unwrap();
-        assert_eq!((costs.bytes, costs.messages), (500_000, 8));
+        assert_eq!((costs.bytes, costs.messages), (500_000, 10));
         let mut tree = Tree::default();
         tree.add(&blocks.concat(), &[100; 5000]);
         assert_eq!(costs.tree_hash, tree.finish());
