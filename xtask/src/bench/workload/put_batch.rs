@@ -46,7 +46,7 @@ impl Kind for PutBatch {
 
     fn on_node(&self) -> Option<Work> {
         let theirs = Self { layer: Layer::Tree, durability: Durability::Buffered };
-        (*self == theirs).then_some(Work { job: "W4", size: PutBatch::OPS })
+        (*self == theirs).then_some(Work { job: "W4", size: Self::OPS })
     }
 
     fn run(&self, task: &Task) -> Result<Vec<Record>> {
