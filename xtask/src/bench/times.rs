@@ -76,6 +76,11 @@ mod tests {
         let large = "blocks of 4096 B";
         assert!(has_floor(Workload::N3, (large, "buffered"), (&format!("{large} FLOOR"), "read")));
         assert!(!has_floor(Workload::N2, (large, "buffered"), (&format!("{large} FLOOR"), "read")));
+        let of = |workload, variant: &str| {
+            let (variant, durability) = (variant.to_owned(), "read".to_owned());
+            Measurement { workload, variant, durability }
+        };
+        assert!(!of(Workload::W8, "btree").has_floor(&of(Workload::N3, "btree FLOOR")));
         let hashing = ("hashing FLOOR", "read");
         assert!(has_floor(Workload::L2, ("verify and store", "buffered"), hashing));
         assert!(!has_floor(Workload::L2, ("prove", "read"), hashing));
