@@ -4,29 +4,26 @@
 //! on. Results are lines of JSON on the standard output; a table for people follows on the standard
 //! error.
 
-mod blocks;
-mod clone;
 mod data;
 mod disk;
 mod distance;
 mod entries;
-mod floor;
-mod idle;
 mod invented;
 mod job;
-mod large;
-mod logs;
+mod merkle;
 mod node;
 mod peer;
 mod record;
 mod runner;
-mod sparse;
+mod server;
 mod store;
 mod table;
+mod task;
 mod times;
-mod trees;
+mod transfer;
 mod usage;
 mod worker;
+mod workload;
 
 use std::fs;
 use std::path::PathBuf;
@@ -36,10 +33,12 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use tempfile::TempDir;
 
-use job::{Job, Task, Workload};
+use job::Job;
 use peer::{Peer, Peers};
 use record::Record;
 use runner::Runner;
+use task::Task;
+use workload::Workload;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -69,7 +68,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     if let Some(task) = &options.worker {
         return worker::run(task).map(|()| true);
     }
-    let jobs: Vec<Job> = Job::all().into_iter().filter(|job| options.chooses(*job)).collect();
+    let jobs: Vec<Job> = Workload::jobs().into_iter().filter(|job| options.chooses(*job)).collect();
     let (peers, absent) = options.peers.present(&jobs, Peer::obstacle);
     let absent: String = absent
         .iter()
@@ -106,8 +105,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 
 impl Options {
     fn chooses(&self, job: Job) -> bool {
-        let workload = job.workload();
-        self.only.contains(&workload) || (self.only.is_empty() && !workload.is_large())
+        let workload = job.kind().workload();
+        self.only.contains(&workload) || (self.only.is_empty() && !workload.plan().is_large)
     }
 }
 
@@ -154,10 +153,12 @@ fn legend(options: &Options) -> String {
          again. n-threads: blocking gets on that many threads, groups of 64 shared out."
             .to_owned(),
         "FLOOR: what the machine takes for the least of it. W1: hashing, signing, writing (and \
-         syncing, for immediate) of the same blocks; W2: one pread each; L2: the hashing alone."
+         syncing, for immediate) of the same blocks; W2: one pread each; L2: the hashing alone; W8, \
+         N3: encrypting, copying over loopback, decrypting, and hashing the same blocks, on one \
+         thread: the sum of sealMs, copyMs, openMs, hashMs."
             .to_owned(),
-        "times: our rate by that of a peer for the same, if both or neither wait for the disk \
-         (CPU times: per processor second, from 20 ms on). W2's sequential by sequential-await, \
+        "times: our rate by that of the floor, and by that of a peer for the same, if both or neither \
+         wait for the disk (CPU times: per processor second, with that of the server, from 20 ms on). W2's sequential by sequential-await, \
          8-threads by 64-in-flight (64 gets begun before the first is awaited), the first pass of \
          each; `multibee` rows by Hyperbee's, which knows but one writer."
             .to_owned(),

@@ -1,12 +1,14 @@
 //! Reads some blocks of a log from a peer without downloading the rest.
 //!
 //! ```text
-//! cargo run -p multibee-replica --example sparse_reader -- KEY HOST:PORT [BLOCK]...
+//! cargo run -p multibee-replica --example sparse_reader -- KEY HOST:PORT [BLOCK|@BYTE]...
 //! ```
 //!
 //! See `--help`.
 
 use std::error::Error;
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use multibee_log::{Log, LogKey, LogOptions, MemoryStorage};
@@ -17,12 +19,13 @@ use multibee_replica::{
 const HELP: &str = "\
 Reads some blocks of a log from a peer without downloading the rest.
 
-usage: sparse_reader KEY HOST:PORT [BLOCK]...
+usage: sparse_reader KEY HOST:PORT [BLOCK|@BYTE]...
 
 KEY        the log's key: 52 characters, or 64 hex digits
 HOST:PORT  a peer that has the log: the example `mirror`, Multibee, or a Hypercore 10 or 11 that
            listens on plain TCP
-BLOCK      numbers of blocks, from 0; the last one if none is given
+BLOCK      number of a block, from 0; the last one if nothing is given
+@BYTE      offset of a byte from the start of the log: the block that holds it
 
 Prints the log's length, as its writer has signed it, and each block as text, after its proof.";
 
@@ -32,16 +35,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let (key, source, blocks) = match args.as_slice() {
+    let (key, source, places) = match args.as_slice() {
         [help] if help == "--help" || help == "-h" => {
             println!("{HELP}");
             return Ok(());
         }
-        [key, source, blocks @ ..] => (key, source, blocks),
+        [key, source, places @ ..] => (key, source, places),
         _ => return Err(HELP.into()),
     };
     let key: LogKey = key.parse()?;
-    let blocks: Vec<u64> = blocks.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let places: Vec<Place> = places.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
 
     // A copy in memory: what is read is gone at the end.
     let log = Log::create_replica(MemoryStorage::default(), key, LogOptions::default())?;
@@ -61,14 +64,59 @@ async fn main() -> Result<(), Box<dyn Error>> {
         next(&mut events).await?;
     }
     println!("{} blocks", log.len());
-    let blocks = if blocks.is_empty() { vec![log.len() - 1] } else { blocks };
-    for block in blocks {
+    let places = if places.is_empty() { vec![Place::Block(log.len() - 1)] } else { places };
+    for place in places {
+        let block = match place {
+            Place::Block(block) => block,
+            Place::Byte(byte) => seek(&endpoint, &mut events, &log, byte).await?,
+        };
         println!("{block}: {}", read(&endpoint, &mut events, &log, block).await?);
     }
     endpoint.shutdown(Instant::now() + PATIENCE).await?;
     let total = endpoint.with(|replicator| replicator.stats().total);
     println!("{} bytes received, {} sent", total.bytes_in, total.bytes_out);
     Ok(())
+}
+
+/// What is to be read.
+enum Place {
+    /// The block of this number.
+    Block(u64),
+    /// The block with the byte at this offset.
+    Byte(u64),
+}
+
+impl FromStr for Place {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        match text.strip_prefix('@') {
+            Some(byte) => byte.parse().map(Self::Byte),
+            None => text.parse().map(Self::Block),
+        }
+    }
+}
+
+/// Finds the block that holds a byte, without reading the blocks before it.
+async fn seek(
+    endpoint: &Endpoint,
+    events: &mut EventReceiver,
+    log: &Log,
+    offset: u64,
+) -> Result<u64, Box<dyn Error>> {
+    if offset >= log.byte_len() {
+        return Err(format!("the log has no byte {offset}").into());
+    }
+    endpoint.with(|replicator| replicator.seek(&log.key(), offset));
+    loop {
+        match next(events).await? {
+            Event::Sought { byte, seq, within, .. } if byte == offset => {
+                println!("byte {offset} is byte {within} of block {seq}");
+                return Ok(seq);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Waits for a block, and gives it as text.
@@ -92,14 +140,14 @@ async fn read(
 }
 
 /// Waits until something happens, unless it is the end.
-async fn next(events: &mut EventReceiver) -> Result<(), Box<dyn Error>> {
+async fn next(events: &mut EventReceiver) -> Result<Event, Box<dyn Error>> {
     let event = tokio::time::timeout(PATIENCE, events.recv()).await;
     match event.map_err(|_| "the peer does not have it")? {
         Some(Event::LogRejected { .. }) => Err("the peer does not have the log".into()),
         Some(Event::Fault { fault, .. }) => Err(fault.into()),
         Some(Event::Closed { reason, .. }) => Err(format!("the connection ended: {reason}").into()),
         Some(Event::LogFailed { error, .. }) => Err(error.into()),
-        Some(_) => Ok(()),
+        Some(event) => Ok(event),
         None => Err("the endpoint is gone".into()),
     }
 }

@@ -1,51 +1,31 @@
-//! Workloads on entries, W3 to W6, the same for the tree and for the database.
+//! What the workloads on entries share, W3 to W6, the same for the tree and for the database.
 
 use anyhow::{Context, Result, ensure};
 
-use super::data::{self, Entry};
+use super::data::Entry;
 use super::disk::DiskUse;
-use super::job::{BATCH_OPS, Durability, Layer, Task};
 use super::record::{Record, Title};
-use super::store::Store;
-use super::usage::{Meter, Span};
+use super::store::{Durability, Layer, Store};
+use super::task::Task;
+use super::usage::Span;
 
 /// The two passes of those who read: over freshly opened data, and over the same once more.
 pub(super) const PASSES: [&str; 2] = ["reopened", "warm"];
 
-/// W3.
-pub(super) fn put_single<S: Store>(
-    task: &Task,
-    layer: Layer,
-    durability: Durability,
-) -> Result<Vec<Record>> {
-    let (keys, values) = (data::keys(task.n()), data::values(task.n()));
-    let store = S::create(&task.folder(), durability)?;
-    let meter = Meter::start();
-    for (key, index) in keys.iter().zip(0..) {
-        store.put(key, values.share(index))?;
-    }
-    let span = meter.stop();
-    finish_writing(task, store, span, layer, durability)
+/// What peers call a variant of those who write.
+pub(super) fn theirs_written(variant: &str, durability: &str) -> Option<String> {
+    let is_layer = Layer::BOTH.iter().any(|layer| layer.to_string() == variant);
+    let is_buffered = durability == Durability::Buffered.to_string();
+    (is_layer && is_buffered).then(|| "hyperbee".to_owned())
 }
 
-/// W4.
-pub(super) fn put_batch<S: Store>(
-    task: &Task,
-    layer: Layer,
-    durability: Durability,
-) -> Result<Vec<Record>> {
-    let (keys, values) = (data::keys(task.n()), data::values(task.n()));
-    let store = S::create(&task.folder(), durability)?;
-    let meter = Meter::start();
-    for start in (0..task.n()).step_by(BATCH_OPS as usize) {
-        let batch = start..start + BATCH_OPS;
-        store.put_all(batch.map(|index| (keys.get(index), values.share(index))))?;
-    }
-    let span = meter.stop();
-    finish_writing(task, store, span, layer, durability)
+/// What peers call a variant of those who read.
+pub(super) fn theirs_read(variant: &str, _: &str) -> Option<String> {
+    variant.strip_prefix(&format!("{}-", Layer::Database)).map(str::to_owned)
 }
 
-fn finish_writing(
+/// The record of those who write, once their store is closed.
+pub(super) fn finish_writing(
     task: &Task,
     store: impl Store,
     span: Span,
@@ -61,33 +41,6 @@ fn finish_writing(
     Ok(vec![record.and("logBytes", log_bytes).and_bytes_per_entry()])
 }
 
-/// W5.
-pub(super) fn get<S: Store>(task: &Task, layer: Layer) -> Result<Vec<Record>> {
-    let population = task.population();
-    let (keys, values) = (data::keys(population), data::values(population));
-    let indexes = data::indexes(task.n(), population);
-    let pass = |store: &S| {
-        let meter = Meter::start();
-        for &index in &indexes {
-            let value = store.get(keys.get(index))?.context("an entry is missing")?;
-            ensure!(value == values.get(index), "an entry has the value of another");
-        }
-        Ok(meter.stop())
-    };
-    read_twice(task, layer, "gets/s", pass)
-}
-
-/// W6.
-pub(super) fn scan<S: Store>(task: &Task, layer: Layer) -> Result<Vec<Record>> {
-    let expected = data::sorted_entries(task.population());
-    let pass = |store: &S| {
-        let meter = Meter::start();
-        compare(store, &expected)?;
-        Ok(meter.stop())
-    };
-    read_twice(task, layer, "entries/s", pass)
-}
-
 /// Scans a store and fails unless it has these entries, in this order, and no others.
 pub(super) fn compare(store: &impl Store, expected: &[Entry]) -> Result<()> {
     let mut rest = expected.iter();
@@ -101,7 +54,8 @@ pub(super) fn compare(store: &impl Store, expected: &[Entry]) -> Result<()> {
     Ok(())
 }
 
-fn read_twice<S: Store>(
+/// The records of those who read, from two passes over one store.
+pub(super) fn read_twice<S: Store>(
     task: &Task,
     layer: Layer,
     unit: &str,
@@ -128,6 +82,7 @@ mod tests {
     use multibee_btree::Bee;
 
     use super::*;
+    use crate::bench::data;
 
     /// A comparison that passed whatever is there would make W6 and W8 worthless.
     fn tells_differences<S: Store>() {

@@ -6,37 +6,16 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::job::{BATCH_OPS, Durability, IN_FLIGHT, Job, Layer, Task};
+use super::task::Task;
 use crate::interop::node_program;
 
 /// What `interop/bench.mjs` is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Work {
     /// The program's own name of it.
-    job: &'static str,
+    pub(super) job: &'static str,
     /// Operations in one batch, or in flight at once.
-    size: u32,
-}
-
-impl Work {
-    /// The same as one of our jobs, if the program can do that. It never syncs, so nothing of it is
-    /// durable at once, and it has no more than a log and a tree.
-    pub(super) fn of(job: Job) -> Option<Self> {
-        let (layer, durability) = (Layer::Tree, Durability::Buffered);
-        let (name, size) = match job {
-            Job::Append { batch, durability: Durability::Buffered } => ("W1", batch),
-            Job::Read { threads: 1 } => ("W2", 1),
-            Job::Read { .. } => ("W2", IN_FLIGHT),
-            _ if job == Job::PutSingle { layer, durability } => ("W3", 1),
-            _ if job == Job::PutBatch { layer, durability } => ("W4", BATCH_OPS),
-            Job::Get { layer: Layer::Tree } => ("W5", 1),
-            Job::Scan { layer: Layer::Tree } => ("W6", 1),
-            Job::Overwrite => ("W7-overwrite", 1),
-            Job::Diff => ("W7", 1),
-            _ => return None,
-        };
-        Some(Self { job: name, size })
-    }
+    pub(super) size: u32,
 }
 
 /// The program's argument.
@@ -55,7 +34,7 @@ struct Arguments {
 /// The program, about to do a task.
 pub(super) fn command(task: &Task) -> Result<Command> {
     let arguments = Arguments {
-        work: Work::of(task.job).with_context(|| format!("Node has no {}", task.job))?,
+        work: task.job.kind().on_node().with_context(|| format!("Node has no {}", task.job))?,
         n: task.n(),
         population: task.population(),
         source: task.source_folder(),
@@ -73,7 +52,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::bench::job::Job;
     use crate::bench::peer::Peer;
+    use crate::bench::store::{Durability, Layer};
+    use crate::bench::workload::{
+        Append, AppendFloor, Get, PutBatch, PutSingle, ReadWhileWriting, Scan,
+    };
 
     /// What the program gets: sizes and folders of the same task of ours, but folders of its own.
     #[test]
@@ -99,13 +83,13 @@ mod tests {
     fn what_node_cannot_do_is_refused() {
         let (layer, durability) = (Layer::Database, Durability::Immediate);
         let refused = [
-            Job::Append { batch: 100, durability },
-            Job::AppendFloor { batch: 100, durability: Durability::Buffered },
-            Job::ReadWhileWriting { threads: 8 },
-            Job::PutSingle { layer: Layer::Tree, durability },
-            Job::PutBatch { layer, durability: Durability::Buffered },
-            Job::Get { layer },
-            Job::Scan { layer },
+            Job::Append(Append { batch: 100, durability }),
+            Job::AppendFloor(AppendFloor { batch: 100, durability: Durability::Buffered }),
+            Job::ReadWhileWriting(ReadWhileWriting { threads: 8 }),
+            Job::PutSingle(PutSingle { layer: Layer::Tree, durability }),
+            Job::PutBatch(PutBatch { layer, durability: Durability::Buffered }),
+            Job::Get(Get { layer }),
+            Job::Scan(Scan { layer }),
             Job::Clone,
             Job::Verify,
         ];
@@ -113,7 +97,7 @@ mod tests {
             let task = Task { peer: Peer::Node, job, root: PathBuf::new(), run: 1, quick: false };
             assert!(command(&task).is_err(), "{job}");
         }
-        let batch = Job::Append { batch: 100, durability: Durability::Buffered };
-        assert_eq!(Work::of(batch), Some(Work { job: "W1", size: 100 }));
+        let batch = Job::Append(Append { batch: 100, durability: Durability::Buffered });
+        assert_eq!(batch.kind().on_node(), Some(Work { job: "W1", size: 100 }));
     }
 }

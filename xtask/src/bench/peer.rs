@@ -6,7 +6,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::job::Job;
-use super::node;
 
 /// An implementation that does workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +21,7 @@ impl Peer {
     pub(super) fn does(self, job: Job) -> bool {
         match self {
             Self::Multibee => true,
-            Self::Node => node::Work::of(job).is_some(),
+            Self::Node => job.kind().on_node().is_some(),
         }
     }
 
@@ -104,6 +103,7 @@ impl FromStr for Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::workload::Workload;
 
     fn peers(text: &str) -> Peers {
         text.parse().unwrap()
@@ -123,7 +123,7 @@ mod tests {
     /// A round has all of our jobs in their order, and a peer's directly after the same one of ours.
     #[test]
     fn a_peer_has_its_turn_right_after_us() {
-        let jobs = Job::all();
+        let jobs = Workload::jobs();
         let alone = peers("none").turns(&jobs);
         assert_eq!(alone, jobs.iter().map(|job| (Peer::Multibee, *job)).collect::<Vec<_>>());
 
@@ -141,7 +141,7 @@ mod tests {
     /// A peer that cannot run is named with the reason, unless nothing is asked of it.
     #[test]
     fn who_is_absent_is_told() {
-        let jobs = Job::all();
+        let jobs = Workload::jobs();
         let here = peers("node").present(&jobs, |_| None);
         assert_eq!(here, (peers("node"), Vec::new()));
 
@@ -156,8 +156,8 @@ mod tests {
     /// A peer reads what it has written itself: who does a job does its source, too.
     #[test]
     fn peers_prepare_their_own_sources() {
-        for job in Job::all() {
-            if let Some(source) = job.source()
+        for job in Workload::jobs() {
+            if let Some(source) = job.kind().source()
                 && Peer::Node.does(job)
             {
                 assert!(Peer::Node.does(source), "{job} needs {source}");

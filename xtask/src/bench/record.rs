@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::disk::DiskUse;
-use super::job::{Task, Workload};
 use super::peer::Peer;
+use super::task::Task;
 use super::usage::{Span, load1, peak_rss_kib};
+use super::workload::Workload;
 
 /// One result. What the system does not tell is `null`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,6 +48,9 @@ pub(super) struct Record {
     pub(super) more: BTreeMap<String, Value>,
 }
 
+/// In [`Record::more`]: processor time of the other process, which is not in [`Record::cpu_ms`].
+pub(super) const SERVER_CPU_MS: &str = "serverCpuMs";
+
 /// What a result is called.
 pub(super) struct Title<'a> {
     pub(super) variant: &'a str,
@@ -63,7 +67,7 @@ impl Record {
         Self {
             peer: Peer::Multibee.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            workload: task.job.workload(),
+            workload: task.job.kind().workload(),
             variant: title.variant.to_owned(),
             durability: title.durability.to_owned(),
             n,

@@ -7,10 +7,11 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::job::{Job, Task};
+use super::job::Job;
 use super::node;
 use super::peer::Peer;
 use super::record::Record;
+use super::task::Task;
 
 /// Runs jobs, and before them those whose data they need.
 pub(super) struct Runner {
@@ -35,7 +36,7 @@ impl Runner {
 
     /// Sees to it that the data is there that a job reads, written by the same peer.
     fn prepare(&mut self, job: Job) -> Result<()> {
-        if let Some(source) = job.source()
+        if let Some(source) = job.kind().source()
             && !self.written.contains(&self.task.with(source).to_string())
         {
             self.prepare(source)?;

@@ -1,5 +1,6 @@
 //! The two things that entries are put into, seen alike.
 
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
@@ -7,8 +8,60 @@ use bytes::Bytes;
 use multibee::{Home, KeyPair, Multibee, Options, RangeSpec};
 use multibee_btree::{Bee, BeeOptions, RangeOptions};
 use multibee_log::{FileStorage, Log, LogOptions};
+use serde::{Deserialize, Serialize};
 
-use super::job::Durability;
+/// When a write is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Durability {
+    /// When it is on disk.
+    Immediate,
+    /// When the system has it.
+    Buffered,
+}
+
+impl Durability {
+    pub(super) const BOTH: [Self; 2] = [Self::Immediate, Self::Buffered];
+}
+
+impl From<Durability> for multibee::Durability {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Immediate => Self::Immediate,
+            Durability::Buffered => Self::Buffered,
+        }
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Immediate => "immediate",
+            Self::Buffered => "buffered",
+        })
+    }
+}
+
+/// What entries are put into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Layer {
+    /// The tree over a log: what Hyperbee is.
+    Tree,
+    /// The database, with what several writers take.
+    Database,
+}
+
+impl Layer {
+    pub(super) const BOTH: [Self; 2] = [Self::Tree, Self::Database];
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Tree => "btree",
+            Self::Database => "multibee",
+        })
+    }
+}
 
 /// A store of entries in a folder. Dropping it closes it.
 pub(super) trait Store: Sized {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::peer::Peer;
-use super::record::Record;
+use super::record::{Record, SERVER_CPU_MS};
 use super::times::Measurement;
 
 /// One result for each measurement of each peer: the median of all runs of it. Ours are told in
@@ -95,15 +95,19 @@ impl Row<'_> {
         self.first.peer == Peer::Multibee.to_string()
     }
 
-    /// How many times the rate of each peer our rate is, where one did the same.
+    /// How many times the rate of its floor our rate is, and that of each peer who did the same.
     fn times(&self, rows: &[Self], rate: fn(&Record) -> Option<f64>) -> String {
         let wanted = self.measurement.clone().of_peers();
-        let is_same = |row: &Self| !row.is_ours() && row.measurement == wanted;
-        let peers = rows.iter().filter(|row| self.is_ours() && is_same(row));
-        let times = peers.filter_map(|row| {
+        let whose = |row: &Self| match row.is_ours() {
+            true => self.measurement.has_floor(&row.measurement).then(|| "floor".to_owned()),
+            false => (row.measurement == wanted).then(|| row.first.peer.clone()),
+        };
+        let others = rows.iter().filter(|_| self.is_ours());
+        let times = others.filter_map(|row| {
+            let whose = whose(row)?;
             let times = self.median(rate)? / row.median(rate)?;
             let digits = if times < 10.0 { 2 } else { 1 };
-            Some(format!("{} {}", row.first.peer, grouped(times, digits)))
+            Some(format!("{whose} {}", grouped(times, digits)))
         });
         let times: Vec<_> = times.collect();
         if times.is_empty() { "-".to_owned() } else { times.join(", ") }
@@ -114,8 +118,11 @@ impl Row<'_> {
 /// `usage.rs`.
 const CPU_MS_MIN: f64 = 20.0;
 
+/// By the time of all our processes that took part.
 fn told_cpu_rate(run: &Record) -> Option<f64> {
-    run.cpu_rate.filter(|_| run.cpu_ms.is_some_and(|ms| ms >= CPU_MS_MIN))
+    let own_ms = run.cpu_ms.filter(|ms| *ms >= CPU_MS_MIN)?;
+    let server_ms = run.more.get(SERVER_CPU_MS).and_then(Value::as_f64).unwrap_or_default();
+    Some(run.cpu_rate? * own_ms / (own_ms + server_ms))
 }
 
 /// The number in the middle, or between the two in the middle.
@@ -185,9 +192,11 @@ mod tests {
 
     use super::*;
     use crate::bench::disk::DiskUse;
-    use crate::bench::job::{Job, Task, Workload};
+    use crate::bench::job::Job;
     use crate::bench::record::Title;
+    use crate::bench::task::Task;
     use crate::bench::usage::Span;
+    use crate::bench::workload::Workload;
 
     fn record(variant: &str, seconds: u64) -> Record {
         let (peer, root) = (Peer::Multibee, PathBuf::new());
@@ -261,6 +270,22 @@ mod tests {
                 "{without}"
             );
         }
+    }
+
+    /// What has a floor is told as a share of it, beside its peers; where a server took part, its
+    /// processor time counts.
+    #[test]
+    fn the_share_of_the_floor_is_told() {
+        let (floor, mut ours) = (record("btree FLOOR", 1), record("btree", 2));
+        let floor = Record { durability: "read".to_owned(), ..floor };
+        assert_eq!(times(&[floor.clone(), ours.clone()]), ["-", "floor 0.50"]);
+        let theirs = Record { peer: "another".to_owned(), ..record("btree", 4) };
+        let all = [floor.clone(), ours.clone(), theirs];
+        assert_eq!(times(&all), ["-", "floor 0.50, another 2.00", "-"]);
+        let floor = Record { cpu_ms: Some(100.0), cpu_rate: Some(1000.0), ..floor };
+        (ours.cpu_ms, ours.cpu_rate) = (Some(150.0), Some(600.0));
+        let table = table(&[floor, ours.and(SERVER_CPU_MS, 50.0)]);
+        assert!(table.contains("  floor 0.50        600  floor 0.45  "), "{table}");
     }
 
     /// Without the same of a peer there is nothing to tell; with that of several, each is told.

@@ -1,7 +1,7 @@
 //! Which result of a peer one of ours is compared with.
 
-use super::job::{Durability, IN_FLIGHT, Layer, Workload};
 use super::record::Record;
+use super::workload::Workload;
 
 /// What says which measurement a result is of, whoever made it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,26 +17,22 @@ impl Measurement {
         Self { workload: record.workload, variant, durability }
     }
 
+    /// Whether another one is the least that this one can take. Floors that write nothing are those of
+    /// whoever writes, too.
+    pub(super) fn has_floor(&self, other: &Self) -> bool {
+        let floor = (self.workload.plan().floor)(&self.variant);
+        other.workload == self.workload
+            && floor.as_ref() == Some(&other.variant)
+            && (other.durability == self.durability || other.durability == "read")
+    }
+
     /// The same measurement as peers call it, who know nothing of our layers and threads.
     ///
     /// What is ours alone keeps its name, which no peer has.
     pub(super) fn of_peers(mut self) -> Self {
-        let is_layer = |name: &str| {
-            [Layer::Tree, Layer::Database].iter().any(|layer| layer.to_string() == name)
-        };
-        let is_buffered = self.durability == Durability::Buffered.to_string();
-        self.variant = match (self.workload, self.variant.as_str()) {
-            (Workload::W2, "sequential") => "sequential-await".to_owned(),
-            (Workload::W2, "8-threads") => format!("{IN_FLIGHT}-in-flight"),
-            (Workload::W3 | Workload::W4, layer) if is_layer(layer) && is_buffered => {
-                "hyperbee".to_owned()
-            }
-            (Workload::W5 | Workload::W6, variant) => {
-                let database = format!("{}-", Layer::Database);
-                variant.strip_prefix(&database).unwrap_or(variant).to_owned()
-            }
-            (_, variant) => variant.to_owned(),
-        };
+        if let Some(variant) = (self.workload.plan().theirs)(&self.variant, &self.durability) {
+            self.variant = variant;
+        }
         self
     }
 }
@@ -50,6 +46,44 @@ mod tests {
         let theirs = Measurement { workload, variant, durability: durability.clone() }.of_peers();
         assert_eq!((theirs.workload, theirs.durability), (workload, durability));
         theirs.variant
+    }
+
+    fn has_floor(workload: Workload, ours: (&str, &str), floor: (&str, &str)) -> bool {
+        let of = |(variant, durability): (&str, &str)| {
+            let (variant, durability) = (variant.to_owned(), durability.to_owned());
+            Measurement { workload, variant, durability }
+        };
+        of(ours).has_floor(&of(floor))
+    }
+
+    /// What waits for the disk has a floor that does, too; what a floor does not stand for has none,
+    /// and floors have none themselves.
+    #[test]
+    fn floors_stand_for_what_they_measure() {
+        let (floor, durabilities) = ("batch100 FLOOR", ["immediate", "buffered"]);
+        for ours in durabilities {
+            for theirs in durabilities {
+                let found = has_floor(Workload::W1, ("batch100", ours), (floor, theirs));
+                assert_eq!(found, ours == theirs);
+            }
+        }
+        assert!(!has_floor(Workload::W1, ("batch1", "buffered"), (floor, "buffered")));
+        assert!(!has_floor(Workload::W1, (floor, "buffered"), (floor, "buffered")));
+        let pread = ("pread FLOOR", "read");
+        assert!(has_floor(Workload::W2, ("sequential warm", "read"), pread));
+        assert!(!has_floor(Workload::W2, ("8-threads", "read"), pread));
+        assert!(has_floor(Workload::W8, ("btree", "buffered"), ("btree FLOOR", "read")));
+        let large = "blocks of 4096 B";
+        assert!(has_floor(Workload::N3, (large, "buffered"), (&format!("{large} FLOOR"), "read")));
+        assert!(!has_floor(Workload::N2, (large, "buffered"), (&format!("{large} FLOOR"), "read")));
+        let of = |workload, variant: &str| {
+            let (variant, durability) = (variant.to_owned(), "read".to_owned());
+            Measurement { workload, variant, durability }
+        };
+        assert!(!of(Workload::W8, "btree").has_floor(&of(Workload::N3, "btree FLOOR")));
+        let hashing = ("hashing FLOOR", "read");
+        assert!(has_floor(Workload::L2, ("verify and store", "buffered"), hashing));
+        assert!(!has_floor(Workload::L2, ("prove", "read"), hashing));
     }
 
     /// Each pass is compared with the same pass, each size with the same size.

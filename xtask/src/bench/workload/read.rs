@@ -1,50 +1,117 @@
-//! Workloads on a bare log, W1 and W2.
+//! W2: reading a log at random.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
-use multibee_log::{FileStorage, KeyPair, Log, LogOptions};
+use multibee_log::{FileStorage, Log, LogOptions};
+use serde::{Deserialize, Serialize};
 
-use super::data::{self, Strings};
-use super::disk::DiskUse;
-use super::floor;
-use super::job::{Durability, IN_FLIGHT, Task};
-use super::record::{Record, Title};
-use super::store::SEED;
-use super::usage::{Meter, Span};
+use super::{Append, Plan, Workload};
+use crate::bench::data::{self, Strings};
+use crate::bench::disk::DiskUse;
+use crate::bench::job::{Job, Kind};
+use crate::bench::node::Work;
+use crate::bench::record::{Record, Title};
+use crate::bench::store::Durability;
+use crate::bench::task::Task;
+use crate::bench::usage::{Meter, Span};
 
-/// W1.
-pub(super) fn append(task: &Task, batch: u32, durability: Durability) -> Result<Vec<Record>> {
-    let blocks = data::blocks(task.n());
-    let options = LogOptions { durability: durability.into(), ..LogOptions::default() };
-    let storage = FileStorage::create(task.folder())?;
-    let log = Log::create(storage, KeyPair::from_seed(SEED), options)?;
-    let blocks: Vec<_> = blocks.iter().collect();
-    let meter = Meter::start();
-    for call in blocks.chunks(batch as usize) {
-        log.append(call)?;
-    }
-    let span = meter.stop();
-    ensure!(log.len() == u64::from(task.n()), "the log has {} blocks", log.len());
-    drop(log);
-    let disk = DiskUse::of(&task.folder())?;
-    let (variant, durability) = (format!("batch{batch}"), durability.to_string());
-    let title = Title { variant: &variant, durability: &durability, unit: "blocks/s" };
-    let record = Record::new(task, &title, span, disk);
-    Ok(vec![record.and_mb_per_s("mbPerS", data::BLOCK_LEN)])
+pub(super) const PLAN: Plan = Plan { floor, theirs, ..Plan::of(Workload::W2, jobs) };
+
+fn jobs() -> Vec<Job> {
+    let read = |threads| Job::Read(Read { threads });
+    vec![read(1), read(8), Job::ReadWhileWriting(ReadWhileWriting { threads: 8 })]
 }
 
-/// W2. Gets are plain calls that block, so that as many are in flight as there are threads. Read a
+/// The floor is of one thread.
+fn floor(variant: &str) -> Option<String> {
+    matches!(variant, "sequential" | "sequential warm").then(|| "pread FLOOR".to_owned())
+}
+
+fn theirs(variant: &str, _: &str) -> Option<String> {
+    match variant {
+        "sequential" => Some("sequential-await".to_owned()),
+        "8-threads" => Some(format!("{IN_FLIGHT}-in-flight")),
+        _ => None,
+    }
+}
+
+fn source() -> Job {
+    Job::Append(Append { batch: 1000, durability: Durability::Buffered })
+}
+
+/// Reads on so many threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::bench) struct Read {
+    pub(in crate::bench) threads: u32,
+}
+
+impl Kind for Read {
+    fn workload(&self) -> Workload {
+        Workload::W2
+    }
+
+    fn name(&self) -> String {
+        format!("threads{}", self.threads)
+    }
+
+    fn source(&self) -> Option<Job> {
+        Some(source())
+    }
+
+    fn full_n(&self) -> u32 {
+        100_000
+    }
+
+    fn on_node(&self) -> Option<Work> {
+        Some(Work { job: "W2", size: if self.threads == 1 { 1 } else { IN_FLIGHT } })
+    }
+
+    fn run(&self, task: &Task) -> Result<Vec<Record>> {
+        read(task, self.threads)
+    }
+}
+
+/// Reads on so many threads while another one appends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::bench) struct ReadWhileWriting {
+    pub(in crate::bench) threads: u32,
+}
+
+impl Kind for ReadWhileWriting {
+    fn workload(&self) -> Workload {
+        Workload::W2
+    }
+
+    fn name(&self) -> String {
+        format!("writer-threads{}", self.threads)
+    }
+
+    fn source(&self) -> Option<Job> {
+        Some(source())
+    }
+
+    fn full_n(&self) -> u32 {
+        100_000
+    }
+
+    fn run(&self, task: &Task) -> Result<Vec<Record>> {
+        read_while_writing(task, self.threads)
+    }
+}
+
+/// Gets are plain calls that block, so that as many are in flight as there are threads. Read a
 /// second time, in the same process, most blocks come from the log's own cache.
-pub(super) fn read(task: &Task, threads: u32) -> Result<Vec<Record>> {
+fn read(task: &Task, threads: u32) -> Result<Vec<Record>> {
     let blocks = data::blocks(task.population());
     let indexes = data::indexes(task.n(), task.population());
     let folder = task.source_folder();
-    let mut records = if threads == 1 { vec![floor::read(task)?] } else { Vec::new() };
+    let mut records = if threads == 1 { vec![read_floor(task)?] } else { Vec::new() };
     let log = Log::open(FileStorage::open(&folder)?, LogOptions::default())?;
     let variant = match threads {
         1 => "sequential".to_owned(),
@@ -63,8 +130,8 @@ pub(super) fn read(task: &Task, threads: u32) -> Result<Vec<Record>> {
     Ok(records)
 }
 
-/// W2 on several threads while one more appends single blocks, buffered, as fast as it can.
-pub(super) fn read_while_writing(task: &Task, threads: u32) -> Result<Vec<Record>> {
+/// On several threads while one more appends single blocks, buffered, as fast as it can.
+fn read_while_writing(task: &Task, threads: u32) -> Result<Vec<Record>> {
     let blocks = data::blocks(task.population());
     let indexes = data::indexes(task.n(), task.population());
     let folder = task.folder();
@@ -143,3 +210,24 @@ fn read_one(log: &Log, blocks: &Strings, index: u32) -> Result<()> {
     ensure!(block == blocks.get(index), "block {index} has the bytes of another");
     Ok(())
 }
+
+/// The floor of W2: one read from the system's cache for each block, from the log's own file, and the
+/// same look at what came as the log's readers take.
+fn read_floor(task: &Task) -> Result<Record> {
+    let blocks = data::blocks(task.population());
+    let indexes = data::indexes(task.n(), task.population());
+    let file = File::open(task.source_folder().join("data"))?;
+    let mut block = [0; data::BLOCK_LEN];
+    let meter = Meter::start();
+    for index in indexes {
+        file.read_exact_at(&mut block, u64::from(index) * data::BLOCK_LEN as u64)?;
+        ensure!(block == blocks.get(index), "block {index} has the bytes of another");
+    }
+    let span = meter.stop();
+    let disk = DiskUse::of(&task.source_folder())?;
+    let title = Title { variant: "pread FLOOR", durability: "read", unit: "gets/s" };
+    Ok(Record::new(task, &title, span, disk))
+}
+
+/// Gets in flight at once in the concurrent half.
+const IN_FLIGHT: u32 = 64;

@@ -7,21 +7,67 @@ use anyhow::{Context, Result, ensure};
 use multibee_btree::{Bee, BeeOptions, EXTENSION_NAME, Error, ExtensionMessage};
 use multibee_log::{FileStorage, Log, LogKey, LogOptions};
 use multibee_replica::{Endpoint, Event, EventReceiver, Role, Stats};
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use super::clone::{Account, Offer, PATIENCE, Server, endpoint, react};
-use super::data;
-use super::disk::DiskUse;
-use super::distance;
-use super::job::Task;
-use super::record::{Record, Title};
-use super::usage::{Meter, Span};
+use super::{Plan, PutBatch, Workload};
+use crate::bench::data;
+use crate::bench::disk::DiskUse;
+use crate::bench::distance;
+use crate::bench::job::{Job, Kind};
+use crate::bench::record::{Record, Title};
+use crate::bench::server::{Account, Offer, PATIENCE, Server, endpoint, react};
+use crate::bench::store::Layer;
+use crate::bench::task::Task;
+use crate::bench::usage::{Meter, Span};
 
-/// The client's process, with a round trip of so many milliseconds, with hints of the server or
+pub(super) const PLAN: Plan = Plan::of(Workload::W9, jobs);
+
+fn jobs() -> Vec<Job> {
+    let both = |round_trip_ms| {
+        [false, true].map(|is_hinted| Job::Sparse(Sparse { round_trip_ms, is_hinted }))
+    };
+    [0, 20].into_iter().flat_map(both).collect()
+}
+
+/// The client's side, with a round trip of so many milliseconds, with hints of the server or
 /// without.
-pub(super) fn run(task: &Task, round_trip_ms: u32, is_hinted: bool) -> Result<Vec<Record>> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::bench) struct Sparse {
+    pub(in crate::bench) round_trip_ms: u32,
+    pub(in crate::bench) is_hinted: bool,
+}
+
+impl Kind for Sparse {
+    fn workload(&self) -> Workload {
+        Workload::W9
+    }
+
+    fn name(&self) -> String {
+        let hints = if self.is_hinted { "-hints" } else { "" };
+        format!("{}ms{hints}", self.round_trip_ms)
+    }
+
+    fn source(&self) -> Option<Job> {
+        Some(PutBatch::source(Layer::Tree))
+    }
+
+    fn server(&self) -> Option<Job> {
+        Some(Job::Serve)
+    }
+
+    fn full_n(&self) -> u32 {
+        100
+    }
+
+    fn run(&self, task: &Task) -> Result<Vec<Record>> {
+        run(task, self.round_trip_ms, self.is_hinted)
+    }
+}
+
+fn run(task: &Task, round_trip_ms: u32, is_hinted: bool) -> Result<Vec<Record>> {
     let mut server = Server::start(task)?;
     let mut offer: Offer = server.hear()?;
     if round_trip_ms > 0 {

@@ -15,11 +15,65 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use super::clone::{Server, tell};
-use super::disk::DiskUse;
-use super::job::{Job, Task};
-use super::record::{Record, Title};
-use super::usage::{Meter, rss_kib};
+use super::{Plan, Workload};
+use crate::bench::disk::DiskUse;
+use crate::bench::job::{Job, Kind};
+use crate::bench::record::{Record, Title};
+use crate::bench::server::{Server, tell};
+use crate::bench::task::Task;
+use crate::bench::usage::{Meter, rss_kib};
+
+pub(super) const PLAN: Plan = Plan::of(Workload::N1, jobs);
+
+fn jobs() -> Vec<Job> {
+    vec![Job::Idle]
+}
+
+/// The clients' side.
+pub(in crate::bench) struct Idle;
+
+impl Kind for Idle {
+    fn workload(&self) -> Workload {
+        Workload::N1
+    }
+
+    fn name(&self) -> String {
+        "idle".to_owned()
+    }
+
+    fn server(&self) -> Option<Job> {
+        Some(Job::IdleServe)
+    }
+
+    fn full_n(&self) -> u32 {
+        1_000
+    }
+
+    fn run(&self, task: &Task) -> Result<Vec<Record>> {
+        run(task)
+    }
+}
+
+/// The server's side.
+pub(in crate::bench) struct IdleServe;
+
+impl Kind for IdleServe {
+    fn workload(&self) -> Workload {
+        Workload::N1
+    }
+
+    fn name(&self) -> String {
+        "serve".to_owned()
+    }
+
+    fn full_n(&self) -> u32 {
+        1_000
+    }
+
+    fn run(&self, task: &Task) -> Result<Vec<Record>> {
+        serve(task).map(|()| Vec::new())
+    }
+}
 
 /// Logs that are open on each connection.
 const LOGS: u8 = 10;
@@ -48,7 +102,7 @@ struct Account {
 }
 
 /// The server's process.
-pub(super) fn serve(task: &Task) -> Result<()> {
+fn serve(task: &Task) -> Result<()> {
     let logs = (1..=LOGS).map(written_log).collect::<Result<Vec<_>>>()?;
     let (endpoint, events) = endpoint(&logs, [2; 32]);
     // Nobody is to know.
@@ -75,8 +129,8 @@ pub(super) fn serve(task: &Task) -> Result<()> {
 }
 
 /// The clients' process.
-pub(super) fn run(task: &Task) -> Result<Vec<Record>> {
-    let mut server = Server::start_as(&task.with(Job::IdleServe))?;
+fn run(task: &Task) -> Result<Vec<Record>> {
+    let mut server = Server::start(task)?;
     let offer: Offer = server.hear()?;
     let logs = offer.keys.iter().map(|key| empty_log(key)).collect::<Result<Vec<_>>>()?;
     let (endpoint, events) = endpoint(&logs, [3; 32]);
