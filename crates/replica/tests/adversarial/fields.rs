@@ -210,8 +210,7 @@ const NUMBER_MAX: u64 = (1 << 53) - 1;
 
 /// Frames of the mux, which have no channel of the log about them.
 fn frames() -> Vec<Case> {
-    // Too large, and nothing else that could be wrong: it is of no channel, or of no known type.
-    let any: Told = |value| if value > NUMBER_MAX { "undecodable mux frame: number" } else { "" };
+    let any: Told = any_number;
     let open: Vec<(&str, u64, Told)> = vec![
         ("channel", 0, any),
         ("type", 1, any),
@@ -254,7 +253,25 @@ fn frames() -> Vec<Case> {
             _ => "",
         }),
     ];
-    let batch: Vec<(&str, u64, Told)> = vec![
+    let frames: Vec<Frame> = vec![
+        ("open", open, b"own\x01i".to_vec()),
+        ("open's channel id", channel_id(), b"i".to_vec()),
+        ("reject", reject, Vec::new()),
+        ("close", close, Vec::new()),
+        ("batch", batch(), vec![1, 0, 1, 1, 99]),
+    ];
+    frames.into_iter().flat_map(frame_cases).collect()
+}
+
+/// A number that may be too large, and with which nothing else can be wrong: it is of no channel, or of
+/// no known type.
+fn any_number(value: u64) -> &'static str {
+    if value > NUMBER_MAX { "undecodable mux frame: number" } else { "" }
+}
+
+/// A batch of one message.
+fn batch() -> Vec<(&'static str, u64, Told)> {
+    vec![
         ("channel", 0, |channel| match channel {
             // It is a sync with a fork that is never shown.
             1 => "no answer",
@@ -266,7 +283,7 @@ fn frames() -> Vec<Case> {
             NUMBER_MAX.. if ty > NUMBER_MAX => "undecodable mux frame: number",
             _ => "",
         }),
-        ("first channel", 1, any),
+        ("first channel", 1, any_number),
         ("entry length", 2, |len| match len {
             0 => "batch entry of 99 bytes",
             1 => "undecodable sync: input ends",
@@ -279,15 +296,7 @@ fn frames() -> Vec<Case> {
             252 => "",
             _ => "undecodable mux frame: input ends",
         }),
-    ];
-    let frames: Vec<Frame> = vec![
-        ("open", open, b"own\x01i".to_vec()),
-        ("open's channel id", channel_id(), b"i".to_vec()),
-        ("reject", reject, Vec::new()),
-        ("close", close, Vec::new()),
-        ("batch", batch, vec![1, 0, 1, 1, 99]),
-    ];
-    frames.into_iter().flat_map(frame_cases).collect()
+    ]
 }
 
 /// An open up to the length of its channel's id. All that is before it is pinned by another frame.

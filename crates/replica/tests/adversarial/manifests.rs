@@ -18,7 +18,20 @@ const OF_ANOTHER: Verdict = HungUpOn("the manifest of another log");
 const UNDECODABLE: Verdict = HungUpOn("undecodable data");
 
 pub(crate) fn cases() -> Vec<Case> {
-    let lies: Vec<Lie> = vec![
+    let mut cases = Vec::new();
+    for (name, verdict, spoil) in lies_about_it() {
+        cases.push(asked(format!("instead of the manifest: {name}"), verdict, move |stage| {
+            lies::answer(stage, 0, spoil);
+        }));
+    }
+    cases.extend(spoilt_bytes());
+    cases.extend(repeated());
+    cases
+}
+
+/// Other manifests, and none.
+fn lies_about_it() -> Vec<Lie> {
+    vec![
         ("no manifest", HungUpOn("data that does not verify"), |head| head.manifest = None),
         ("the manifest of another log", OF_ANOTHER, |head| {
             head.manifest = writer(2, 0).manifest();
@@ -79,16 +92,7 @@ pub(crate) fn cases() -> Vec<Case> {
             put_uint(&mut bytes, length);
             head.manifest = Some(Manifest::decode(&bytes).unwrap());
         }),
-    ];
-    let mut cases = Vec::new();
-    for (name, verdict, spoil) in lies {
-        cases.push(asked(format!("instead of the manifest: {name}"), verdict, move |stage| {
-            lies::answer(stage, 0, spoil);
-        }));
-    }
-    cases.extend(spoilt_bytes());
-    cases.extend(repeated());
-    cases
+    ]
 }
 
 /// What stands in the place of the manifest's bytes in the message.

@@ -87,12 +87,14 @@ pub(crate) fn cases() -> Vec<Case> {
             give(stage, 2, &run);
         }));
     }
-    cases.extend(acts().into_iter().map(|(name, verdict, act)| asked(name, verdict, act)));
+    let acts = malformed().into_iter().chain(untimely());
+    cases.extend(acts.map(|(name, verdict, act)| asked(name, verdict, act)));
     cases.push(cut_short());
     cases
 }
 
-fn acts() -> Vec<Act> {
+/// Bytes that are no run.
+fn malformed() -> Vec<Act> {
     vec![
         ("a run that says it is of 2^40 blocks", UNDECODABLE, |stage| {
             say(stage, &numbers(&[2, 0, 0, 1 << 40, 7]));
@@ -119,6 +121,12 @@ fn acts() -> Vec<Act> {
             body.push(0);
             say(stage, &body);
         }),
+    ]
+}
+
+/// Runs, and what stands in their place, when they are not expected.
+fn untimely() -> Vec<Act> {
+    vec![
         ("a run that nobody asked for", Ignored, |stage| {
             give(stage, 999, &right(RequestRun { start: 0, depth: 2, nodes: 0 }));
             assert_eq!(stage.logs[1].held(0..BLOCKS), []);
