@@ -107,8 +107,7 @@ impl Shared {
 
     /// Writes what was verified. Returns the number of the change.
     fn store(&self, writer: &mut Writer, stage: Stage<'_>) -> Result<u64> {
-        let Stage { commit, learnt, nodes, inner_nodes, blocks, entries, has_mended_sizes, .. } =
-            stage;
+        let Stage { commit, learnt, blocks, entries, has_mended_sizes, .. } = stage;
         if let Some(manifest) = &learnt {
             // Only a header can tell it. It is there before the head that it verifies.
             writer.header.manifest = Some(manifest.as_ref().clone());
@@ -116,9 +115,8 @@ impl Shared {
         }
         self.write_blocks(&blocks)?;
         self.write_entries(writer, &entries, false)?;
-        let mut nodes: Vec<Node> = nodes.into_values().chain(inner_nodes).collect();
-        nodes.sort_unstable_by_key(|node| node.index);
-        self.tree.insert(&nodes);
+        // In the order in which they came: a later one replaces an earlier one.
+        self.tree.insert_all(entries.iter().filter_map(|entry| entry.nodes.as_deref()));
         if has_mended_sizes {
             self.tree.forget_places();
         }
@@ -148,12 +146,18 @@ impl Shared {
         let mut start = 0;
         for block in in_order {
             let is_next = start + joined.len() as u64 == block.offset;
-            if !is_next || joined.len() >= JOINED_WRITE_BYTES {
+            if !is_next || joined.len() + block.bytes.len() > JOINED_WRITE_BYTES {
                 self.write_data(start, &joined)?;
                 joined.clear();
                 start = block.offset;
             }
-            joined.extend_from_slice(&block.bytes);
+            if block.bytes.len() < JOINED_WRITE_BYTES {
+                joined.extend_from_slice(&block.bytes);
+            } else {
+                // It is a long write by itself.
+                self.write_data(block.offset, &block.bytes)?;
+                start = block.offset + block.bytes.len() as u64;
+            }
         }
         self.write_data(start, &joined)
     }
@@ -171,9 +175,8 @@ struct Stage<'a> {
     manifest: Option<Arc<Manifest>>,
     /// The manifest, if a proof brought it.
     learnt: Option<Arc<Manifest>>,
+    /// Without those below runs, which no later proof leads to unless its blocks are here already.
     nodes: Nodes,
-    /// Nodes below runs, which no later proof leads to unless its blocks are here already.
-    inner_nodes: Vec<Node>,
     blocks: Vec<Staged>,
     entries: Vec<Entry>,
     /// Whether a node has another size than the one stored at its place.
@@ -197,7 +200,6 @@ impl<'a> Stage<'a> {
             manifest: state.manifest.clone(),
             learnt: None,
             nodes: Nodes::default(),
-            inner_nodes: Vec::new(),
             blocks: Vec::new(),
             entries: Vec::new(),
             has_mended_sizes: false,
@@ -323,7 +325,6 @@ impl<'a> Stage<'a> {
         let staged = Overlaid { new: &over, below: &known };
         let offset = self.shared.tree.offset(&staged, &self.commit.roots, start)?;
         self.nodes.extend(over);
-        self.inner_nodes.extend_from_slice(&nodes);
 
         nodes.append(&mut path);
         let bitfield = EntryBitfield { drop: false, start, length: count };

@@ -69,7 +69,7 @@ pub(crate) const GROUP_DATA_BYTES_MAX: u64 = 32 * 1024;
 pub(crate) const CACHED_BLOCK_BYTES_MAX: u64 = 4096;
 
 /// Most bytes of neighbouring blocks that are joined into one write when proofs are applied.
-pub(crate) const JOINED_WRITE_BYTES: usize = 1024 * 1024;
+pub(crate) const JOINED_WRITE_BYTES: usize = 64 * 1024;
 
 /// Blocks up to this many bytes are read without asking first how long the part is.
 pub(crate) const UNCHECKED_READ_BYTES: u64 = 64 * 1024;

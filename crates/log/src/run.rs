@@ -177,11 +177,12 @@ impl Log {
         }
         let mut proof =
             ProofRun { fork, start: request.start, lens: Vec::new(), data: Bytes::new(), nodes };
-        let mut data = BytesMut::new();
+        let len = source.node(top)?.map_or(0, |node| node.size.min(RUN_LEN_MAX));
+        let mut data = BytesMut::with_capacity(len as usize);
         for number in request.start..request.start + request.len() {
             let missing = Error::NotAvailable { index: 2 * number };
             // Who asks cannot know which blocks are disputed.
-            let held = if number < trusted_len { self.shared.get(number)? } else { None };
+            let held = if number < trusted_len { self.shared.read(number)? } else { None };
             let block = held.ok_or(missing)?;
             data.extend_from_slice(&block);
             proof.lens.push(block.len() as u64);

@@ -128,6 +128,16 @@ impl TreeStore {
         }
     }
 
+    /// Adds verified nodes, list by list.
+    pub(crate) fn insert_all<'a>(&self, lists: impl Iterator<Item = &'a [Node]>) {
+        let mut lists = lists.filter(|nodes| !nodes.is_empty()).peekable();
+        if lists.peek().is_some() {
+            let mut unflushed = self.unflushed_mut();
+            lists.for_each(|nodes| unflushed.insert(nodes));
+            self.has_unflushed.store(true, Ordering::Release);
+        }
+    }
+
     /// Forgets where blocks lie, because a stored size turned out to be wrong.
     pub(crate) fn forget_places(&self) {
         self.pages.forget_all();
