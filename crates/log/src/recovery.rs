@@ -292,6 +292,7 @@ impl Replay {
     ) -> Result<Option<usize>> {
         let mut later = Bitfield::default();
         let mut cut = None;
+        let data_len = disk.len(Part::Data)?;
         for (number, stored) in entries.iter().enumerate().skip(first).rev() {
             let mut is_whole = true;
             let is_checked = placed(&stored.entry).is_some();
@@ -300,7 +301,7 @@ impl Replay {
                     // What a later entry took away or wrote again is that entry's matter.
                     if self.bits.get(block) && !later.get(block) {
                         later.set(block..block + 1, true);
-                        is_whole &= self.is_there(disk, block)?;
+                        is_whole &= self.is_there(disk, data_len, block)?;
                     }
                 }
             }
@@ -312,7 +313,7 @@ impl Replay {
     }
 
     /// Returns whether a block's data is what its leaf says. Blocks beyond the end do not matter.
-    fn is_there(&self, disk: &Disk, block: u64) -> Result<bool> {
+    fn is_there(&self, disk: &Disk, data_len: u64, block: u64) -> Result<bool> {
         if block >= self.commit.length() {
             return Ok(true);
         }
@@ -321,7 +322,7 @@ impl Replay {
             found => found?,
         };
         // An empty block may lie beyond the end of the part, since nothing was written for it.
-        if place.size > disk.len(Part::Data)?.saturating_sub(place.offset) {
+        if place.size > data_len.saturating_sub(place.offset) {
             return Ok(false);
         }
         let Ok(len) = usize::try_from(place.size) else {
