@@ -1,6 +1,7 @@
 //! The default strategy.
 
-use crate::{MergeStrategy, Version};
+use crate::strategy::latest_first;
+use crate::{MergeStrategy, Shown, Version};
 
 /// Shows the latest live version; an edit beats a concurrent delete.
 ///
@@ -10,13 +11,8 @@ use crate::{MergeStrategy, Version};
 pub struct LastWriter;
 
 impl MergeStrategy for LastWriter {
-    fn resolve(&self, _key: &[u8], versions: &[Version]) -> Option<usize> {
-        versions
-            .iter()
-            .enumerate()
-            .filter(|(_, version)| version.is_showable())
-            .max_by_key(|(_, version)| (version.time, version.dot))
-            .map(|(position, _)| position)
+    fn resolve(&self, _key: &[u8], versions: &[Version]) -> Shown {
+        latest_first(versions).first().map_or(Shown::Nothing, |&position| Shown::One(position))
     }
 }
 
@@ -35,17 +31,17 @@ mod tests {
     #[test]
     fn the_latest_is_shown_and_ties_have_one_winner() {
         let versions = [version(1, 0, 5, Some("a")), version(2, 0, 4, Some("b"))];
-        assert_eq!(LastWriter.resolve(b"k", &versions), Some(0));
+        assert_eq!(LastWriter.resolve(b"k", &versions), Shown::One(0));
         let versions = [version(1, 9, 5, Some("a")), version(2, 0, 5, Some("b"))];
-        assert_eq!(LastWriter.resolve(b"k", &versions), Some(1));
+        assert_eq!(LastWriter.resolve(b"k", &versions), Shown::One(1));
     }
 
     /// A delete never hides a concurrent edit, however late it was.
     #[test]
     fn an_edit_beats_a_concurrent_delete() {
         let versions = [version(1, 0, 5, Some("a")), version(2, 0, 99, None)];
-        assert_eq!(LastWriter.resolve(b"k", &versions), Some(0));
-        assert_eq!(LastWriter.resolve(b"k", &versions[1..]), None);
+        assert_eq!(LastWriter.resolve(b"k", &versions), Shown::One(0));
+        assert_eq!(LastWriter.resolve(b"k", &versions[1..]), Shown::Nothing);
     }
 
     /// A version of a type that this program does not know is not shown.
@@ -54,6 +50,6 @@ mod tests {
         let mut opaque = version(2, 0, 99, Some("b"));
         opaque.kind = 77;
         let versions = [version(1, 0, 5, Some("a")), opaque];
-        assert_eq!(LastWriter.resolve(b"k", &versions), Some(0));
+        assert_eq!(LastWriter.resolve(b"k", &versions), Shown::One(0));
     }
 }

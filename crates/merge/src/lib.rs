@@ -38,25 +38,50 @@
 //! assert_eq!(joined.versions().len(), 2);
 //!
 //! // The later one is shown; the other one stays listed as a conflict.
-//! let shown = LastWriter.resolve(b"milk", joined.versions()).expect("a live version");
+//! let shown = LastWriter.resolve(b"milk", joined.versions()).first().expect("a live version");
 //! assert_eq!(joined.versions()[shown].dot.device, laptop);
 //! ```
 #![forbid(unsafe_code)]
 
+mod align;
 mod clock;
+mod codec;
+mod counter;
+mod delete_wins;
 mod digest;
 mod dot;
+mod error;
+mod facts;
+mod item;
+mod json;
+mod keep_all;
 mod last_writer;
+pub mod laws;
+pub mod limits;
+mod map;
+mod map_path;
+mod merge_type;
+mod seen;
+mod set;
 mod state;
 mod strategy;
 mod time;
+mod types;
 mod version;
 
 pub use clock::{Applied, Clock};
+pub use counter::Counter;
+pub use delete_wins::DeleteWins;
 pub use digest::{Digest, entry_digest};
 pub use dot::{DeviceId, Dot};
+pub use error::{StateError, WriteError};
+pub use keep_all::KeepAll;
 pub use last_writer::LastWriter;
+pub use map::Map;
+pub use merge_type::MergeType;
+pub use set::Set;
 pub use state::State;
-pub use strategy::MergeStrategy;
+pub use strategy::{MergeStrategy, Shown};
 pub use time::{HybridClock, MAX_DRIFT_MS, Time};
+pub use types::{FIRST_USER_KIND, Resolution, ShownValue, TakenKind, Types};
 pub use version::{Content, PLAIN, Version};

@@ -91,7 +91,7 @@ fn dots(state: &State) -> Vec<Dot> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     /// Any two states that occur in one history join to the same, whoever asks.
     #[test]

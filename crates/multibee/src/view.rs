@@ -115,7 +115,7 @@ impl View {
         if !is_conflict(&held.versions) {
             return Ok(None);
         }
-        let shown = LastWriter.resolve(key, &held.versions);
+        let shown = LastWriter.resolve(key, &held.versions).first();
         Ok(Some(Conflict { key: Bytes::copy_from_slice(key), versions: held.versions, shown }))
     }
 
