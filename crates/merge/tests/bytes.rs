@@ -63,7 +63,7 @@ proptest! {
     }
 }
 
-/// The bytes of a small state of each type, as docs/formats.md section 8a lays them out.
+/// The bytes of a small state of each type, as docs/formats.md section 13 lays them out.
 #[test]
 fn the_layout_stays() {
     let dot = Dot { device: DeviceId::from_u64(2), seq: 3 };
@@ -71,5 +71,27 @@ fn the_layout_stays() {
         let state = kind.write(None, value.as_bytes(), dot, Time::from_u64(4)).unwrap();
         state.iter().map(|byte| format!("{byte:02x}")).collect()
     };
-    println!("{}\n{}\n{}", hex(&Counter, "-1"), hex(&Set, "[7]"), hex(&Map, r#"{"a":[7]}"#));
+    let counter = [
+        "01",                                // format
+        "01 0200000000000000 03",            // one device: its last write
+        "01 0200000000000000 03 03",         // one share: device, first and last write
+        "ffffffffffffffff ffffffffffffffff", // total -1
+    ];
+    let facts = [
+        "01",                                      // format
+        "01 0200000000000000 03 01 03 01",         // one device: last write, one run: from 3, of 1
+        "01 0200000000000000 03 0400000000000000", // one stamp: dot, time
+    ];
+    let set = ["01", "01 37", "01 00"]; // one fact: `7`; one stamp, number 0
+    let map = [
+        "03",
+        "00 00 00 01 00",                        // the root is an object
+        "00 01 00 01 61 01 01 00",               // below it, field `a` is a list
+        "01 01 01 01 00 0200000000000000 03 00", // below that, item: one step, digit 0, dot, 0
+        "02 01 37 01 00",                        // is the scalar `7`
+    ];
+    let expected = |parts: &[&str]| parts.concat().replace(' ', "");
+    assert_eq!(hex(&Counter, "-1"), expected(&counter));
+    assert_eq!(hex(&Set, "[7]"), expected(&[&facts[..], &set].concat()));
+    assert_eq!(hex(&Map, r#"{"a":[7]}"#), expected(&[&facts[..], &map].concat()));
 }
