@@ -205,6 +205,21 @@ mod tests {
         assert_eq!(Counter.value(&both).unwrap(), "6");
     }
 
+    /// A device that takes up what a concurrent edit saved from its own delete does not go on
+    /// with its old share: more of that may live on elsewhere.
+    #[test]
+    fn a_share_that_a_delete_ended_is_not_taken_up() {
+        let one = Counter.add(None, 1, dot(1, 5)).unwrap();
+        let two = Counter.add(Some(&one), 1, dot(1, 7)).unwrap();
+        let gone = Counter.delete(Some(&two), dot(1, 8)).unwrap();
+        let saved = Counter.add(Some(&one), 10, dot(2, 0)).unwrap();
+        let seen = Counter.join(&gone, &saved).unwrap();
+        let again = Counter.add(Some(&seen), 1, dot(1, 9)).unwrap();
+        let more = Counter.add(Some(&two), 100, dot(3, 0)).unwrap();
+        let all = Counter.join(&again, &more).unwrap();
+        assert_eq!(Counter.value(&all).unwrap(), "113");
+    }
+
     /// What is no whole number, or none that fits, is refused.
     #[test]
     fn only_whole_numbers_are_taken() {

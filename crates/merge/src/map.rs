@@ -295,6 +295,18 @@ mod tests {
         assert_eq!(joined(&one, &two), r#"{"f":{"g":2},"l":[{"done":true,"t":"y"}]}"#);
     }
 
+    /// The latest write decides, whatever it made of the field, and of equal values the later.
+    #[test]
+    fn the_latest_write_decides() {
+        let base = put(None, r#"{"f":{"g":1}}"#, 1, 0);
+        let scalar = put(Some(&base), r#"{"f":7}"#, 1, 3);
+        let object = put(Some(&base), r#"{"f":{"g":2}}"#, 2, 2);
+        assert_eq!(joined(&scalar, &object), r#"{"f":7}"#);
+        let same = put(Some(&base), r#"{"f":7}"#, 3, 1);
+        let early = Map.join(&scalar, &same).unwrap();
+        assert_eq!(joined(&early, &object), r#"{"f":7}"#);
+    }
+
     /// What is not an object, or nested too deeply, is refused; hostile nesting, too.
     #[test]
     fn only_objects_of_some_depth_are_taken() {
