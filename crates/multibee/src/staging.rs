@@ -116,7 +116,9 @@ impl Staging {
     ) -> Result<(), Error> {
         let versions = state.versions();
         let seen = format::encode_clock(&beyond(state.context(), clock, self.device));
-        if let Some(shown) = LastWriter.resolve(key, versions).first().and_then(|at| versions.get(at)) {
+        if let Some(shown) =
+            LastWriter.resolve(key, versions).first().and_then(|at| versions.get(at))
+        {
             self.show(key, shown, versions, seen)?;
         } else {
             if held.in_tree {
