@@ -17,7 +17,7 @@ use crate::channel::{Channel, Cx};
 use crate::event::{ChannelId, CloseReason, ConnectionId, Event, Fault};
 use crate::fault::PeerFault;
 use crate::holdings::PageBudget;
-use crate::limits::{GATHERED_FRAME_LEN, SEND_QUEUE_LEN_MAX, SERVE_QUEUE_LEN};
+use crate::limits::{ANSWER_QUEUE_LEN, GATHERED_FRAME_LEN, SEND_QUEUE_LEN_MAX, SERVE_QUEUE_LEN};
 use crate::link::{Link, Wire};
 use crate::log_state::{Effect, LogState};
 use crate::message::{Message, NoDataReason};
@@ -440,8 +440,9 @@ impl Connection {
         for key in order {
             self.with_channel(&key, shared, |channel, cx| channel.pump(&mut room, cx));
         }
-        self.serve(&mut room, shared);
-        self.is_dirty |= room == 0;
+        let mut for_answers = room.min(ANSWER_QUEUE_LEN.saturating_sub(self.mux.queued_len()));
+        self.serve(&mut for_answers, shared);
+        self.is_dirty |= room == 0 || for_answers == 0;
         self.throttled_until = shared.upload.ready_at(now).filter(|_| self.pending_count > 0);
     }
 

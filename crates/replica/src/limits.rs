@@ -60,9 +60,11 @@ pub(crate) const BAD_PUSHES_MAX: u32 = 8;
 pub(crate) const LACKED_PIECES_MAX: u64 = 16;
 /// Longest stretch of blocks that one want may name; longer ones are not answered.
 pub(crate) const WANT_BLOCKS_MAX: u64 = BITFIELD_WORDS_MAX * 32;
-/// Answers are made while less than this waits to be sent: the socket's pace is the pace of
-/// serving. One gathered frame, so that the first answers leave before the next are made.
-pub(crate) const SERVE_QUEUE_LEN: usize = GATHERED_FRAME_LEN;
+/// Pushes and answers are made while less than this waits to be sent: the socket's pace is the pace
+/// of serving.
+pub(crate) const SERVE_QUEUE_LEN: usize = 256 * 1024;
+/// The same for answers alone: one gathered frame, so that the first leave before the next are made.
+pub(crate) const ANSWER_QUEUE_LEN: usize = GATHERED_FRAME_LEN;
 /// Above this much unsent data a connection reads nothing more from its remote.
 pub(crate) const SEND_QUEUE_LEN_MAX: usize = 4 * 1024 * 1024;
 /// Invalid requests after which a remote is hung up on, as Hypercore 11 does.
