@@ -1,6 +1,7 @@
 //! Where a database keeps its logs: a directory, or memory.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,34 @@ pub enum Home {
     Dir(PathBuf),
     /// Memory. Clones share it, so that a test can reopen what it closed.
     Memory(MemoryHome),
+    /// Storage of one's own.
+    Own(OwnHome),
+}
+
+/// Where the logs of a database lie, for storage of one's own.
+pub trait Places: fmt::Debug + Send + Sync + 'static {
+    /// The storage of the log with this name; `None` if none was ever [made](Self::create).
+    ///
+    /// Names are words of letters and digits, joined by `/`.
+    ///
+    /// # Errors
+    ///
+    /// The storage is at fault, or somebody else has the log open.
+    fn open(&self, name: &str) -> io::Result<Option<Arc<dyn Storage>>>;
+
+    /// New, empty storage for a log with this name.
+    ///
+    /// # Errors
+    ///
+    /// The storage is at fault.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn Storage>>;
+}
+
+/// A home in storage of one's own. Addresses of devices are remembered as long as it lasts.
+#[derive(Clone, Debug)]
+pub struct OwnHome {
+    places: Arc<dyn Places>,
+    addresses: Arc<Mutex<BTreeMap<LogKey, String>>>,
 }
 
 /// A home in memory.
@@ -41,11 +70,18 @@ impl Home {
         Self::Memory(MemoryHome::default())
     }
 
+    /// Storage of one's own.
+    pub fn own(places: Arc<dyn Places>) -> Self {
+        Self::Own(OwnHome { places, addresses: Arc::default() })
+    }
+
     /// Whether a database is there.
     pub fn exists(&self) -> bool {
         match self {
             Self::Dir(dir) => dir.join(PRIMARY).is_dir(),
             Self::Memory(memory) => lock(&memory.logs).contains_key(PRIMARY),
+            // What can't be read is there, so that nobody makes a new database in its place.
+            Self::Own(own) => !matches!(own.places.open(PRIMARY), Ok(None)),
         }
     }
 
@@ -53,6 +89,7 @@ impl Home {
         match self {
             Self::Dir(dir) => dir.clone(),
             Self::Memory(_) => PathBuf::from("(memory)"),
+            Self::Own(_) => PathBuf::from("(own storage)"),
         }
     }
 
@@ -68,6 +105,7 @@ impl Home {
                 Ok(Log::create(storage, keys, options)?)
             }
             Self::Memory(memory) => Ok(Log::create(memory.storage(PRIMARY), keys, options)?),
+            Self::Own(own) => Ok(Log::create(own.create(PRIMARY)?, keys, options)?),
         }
     }
 
@@ -98,6 +136,10 @@ impl Home {
                 FileStorage::open(dir.join(PRIMARY)).and_then(|storage| open(Arc::new(storage)))
             }
             Self::Memory(memory) => open(Arc::new(memory.storage(PRIMARY))),
+            Self::Own(own) => match own.open(PRIMARY)? {
+                Some(storage) => open(storage),
+                None => return Err(Error::NotADatabase { path: self.path() }),
+            },
         };
         opened.map_err(|error| match error {
             multibee_log::Error::Locked { .. } => Error::Locked { path: self.path() },
@@ -134,6 +176,13 @@ impl Home {
                     Ok(Log::create_replica(storage, key, options)?)
                 }
             }
+            Self::Own(own) => {
+                let name = format!("{REPLICAS}/{name}");
+                match own.open(&name)? {
+                    Some(storage) => Ok(Log::open(storage, options)?),
+                    None => Ok(Log::create_replica(own.create(&name)?, key, options)?),
+                }
+            }
         }
     }
 
@@ -141,6 +190,7 @@ impl Home {
     pub(crate) fn addresses(&self) -> Result<BTreeMap<LogKey, String>, Error> {
         let dir = match self {
             Self::Memory(memory) => return Ok(lock(&memory.addresses).clone()),
+            Self::Own(own) => return Ok(lock(&own.addresses).clone()),
             Self::Dir(dir) => dir,
         };
         let path = dir.join(ADDRESSES);
@@ -168,6 +218,10 @@ impl Home {
                 lock(&memory.addresses).clone_from(addresses);
                 return Ok(());
             }
+            Self::Own(own) => {
+                lock(&own.addresses).clone_from(addresses);
+                return Ok(());
+            }
             Self::Dir(dir) => dir,
         };
         let entries: BTreeMap<String, &String> =
@@ -182,6 +236,16 @@ impl Home {
 impl MemoryHome {
     fn storage(&self, name: &str) -> MemoryStorage {
         lock(&self.logs).entry(name.to_owned()).or_default().clone()
+    }
+}
+
+impl OwnHome {
+    fn open(&self, name: &str) -> Result<Option<Arc<dyn Storage>>, Error> {
+        self.places.open(name).map_err(Error::file(name))
+    }
+
+    fn create(&self, name: &str) -> Result<Arc<dyn Storage>, Error> {
+        self.places.create(name).map_err(Error::file(name))
     }
 }
 

@@ -49,6 +49,8 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+#[cfg(feature = "testing")]
+mod by_hand;
 mod clock;
 mod commit;
 mod core;
@@ -77,13 +79,15 @@ mod statement;
 mod view;
 
 pub use batch::Batch;
+#[cfg(feature = "testing")]
+pub use by_hand::ByHand;
 pub use clock::{SystemClock, WallClock};
 pub use entry::{Conflict, Device, Entry, Scan, Status};
 pub use error::Error;
 pub use event::Event;
-pub use home::{Home, MemoryHome};
+pub use home::{Home, MemoryHome, OwnHome, Places};
 pub use multibee::Multibee;
-pub use multibee_log::{Durability, KeyPair, Log, LogKey, LogOptions};
+pub use multibee_log::{Durability, KeyPair, Log, LogKey, LogOptions, Storage};
 pub use multibee_merge::{Clock, Content, DeviceId, Digest, Dot, Time, Version};
 pub use multibee_replica::Role;
 pub use network::Connection;

@@ -93,7 +93,7 @@ impl Multibee {
         let primary = Primary::open(bee.clone(), options.clock.now_ms())?;
         let device = primary.device();
         let core = Core::open(primary, home.clone(), options.clock.clone())?;
-        let network = Network::new(core)?;
+        let network = Network::new(core, options.chosen_seed())?;
         Ok(Self { inner: Arc::new(Inner { bee, device, home, network }) })
     }
 

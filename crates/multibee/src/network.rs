@@ -57,12 +57,12 @@ pub struct Connection {
 }
 
 impl Network {
-    pub(crate) fn new(core: Core) -> Result<Self, Error> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| Error::Unreachable {
-            peer: "the system's random numbers".into(),
-            why: error.to_string(),
-        })?;
+    /// Connections draw on `seed`, or on the system's random numbers.
+    pub(crate) fn new(core: Core, seed: Option<[u8; 32]>) -> Result<Self, Error> {
+        let seed = match seed {
+            Some(seed) => seed,
+            None => random_seed()?,
+        };
         // What was merged cannot be taken back, so a log that was cut is followed no further.
         let options = ReplicatorOptions { follow_cuts: false, ..ReplicatorOptions::default() };
         let mut replicator = Replicator::new(options, seed);
@@ -102,6 +102,13 @@ impl Network {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The session and its events, for somebody who drives them in place of the tasks here.
+    #[cfg(feature = "testing")]
+    pub(crate) fn by_hand(&self) -> Option<(Arc<Session>, EventReceiver)> {
+        let events = self.tasks().events.take()?;
+        Some((self.session.clone(), events))
+    }
+
     /// Starts the task that takes in events, once.
     fn start(&self) {
         let mut tasks = self.tasks();
@@ -124,6 +131,15 @@ impl Network {
         });
         id
     }
+}
+
+fn random_seed() -> Result<[u8; 32], Error> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| Error::Unreachable {
+        peer: "the system's random numbers".into(),
+        why: error.to_string(),
+    })?;
+    Ok(seed)
 }
 
 impl fmt::Debug for Network {

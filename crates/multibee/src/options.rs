@@ -20,6 +20,20 @@ pub struct Options {
     ///
     /// Two databases with one key are a fork: give a key here only once.
     pub keys: Option<KeyPair>,
+    /// Randomness for connections; `None` asks the system. For simulations only: two databases with
+    /// one seed can read each other's connections.
+    #[cfg(feature = "testing")]
+    pub connection_seed: Option<[u8; 32]>,
+}
+
+impl Options {
+    /// Randomness for connections, if it was chosen.
+    pub(crate) const fn chosen_seed(&self) -> Option<[u8; 32]> {
+        #[cfg(feature = "testing")]
+        return self.connection_seed;
+        #[cfg(not(feature = "testing"))]
+        None
+    }
 }
 
 impl Default for Options {
@@ -29,6 +43,8 @@ impl Default for Options {
             cache_bytes: 32 << 20,
             clock: Arc::new(SystemClock),
             keys: None,
+            #[cfg(feature = "testing")]
+            connection_seed: None,
         }
     }
 }

@@ -1,0 +1,93 @@
+//! A database's network without tasks and sockets: somebody else moves bytes and time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use multibee_replica::{CloseReason, ConnectionId, EventReceiver, Role};
+
+use crate::Multibee;
+use crate::session::Session;
+
+/// Drives the connections of one database, one step at a time, in whatever time it likes.
+///
+/// For simulations: all of a database runs within the calls made here and on the [`Multibee`] it
+/// belongs to. Nothing waits, no clock is read, no task runs. After each call here or write there,
+/// [`take_in`](Self::take_in) lets the database act on what it was told, and
+/// [`transmit`](Self::transmit) gives what it wants to send.
+pub struct ByHand {
+    session: Arc<Session>,
+    events: EventReceiver,
+}
+
+impl ByHand {
+    /// Takes a database's network into one's own hands. `None` if somebody has it already.
+    pub fn take(database: &Multibee) -> Option<Self> {
+        let (session, events) = database.network().by_hand()?;
+        Some(Self { session, events })
+    }
+
+    /// Begins a connection.
+    pub fn connect(&self, role: Role, now: Instant) -> ConnectionId {
+        self.session.endpoint.with(|replicator| replicator.connect(role, now))
+    }
+
+    /// Bytes have arrived.
+    pub fn receive(&self, id: ConnectionId, bytes: &[u8], now: Instant) {
+        self.session.endpoint.with(|replicator| replicator.handle_bytes(id, bytes, now));
+    }
+
+    /// The stream has ended.
+    pub fn end(&self, id: ConnectionId, reason: CloseReason, now: Instant) {
+        self.session.endpoint.with(|replicator| replicator.handle_end(id, reason, now));
+    }
+
+    /// What is to be sent next, if anything is.
+    pub fn transmit(&self, id: ConnectionId) -> Option<Bytes> {
+        self.session.endpoint.with(|replicator| replicator.poll_transmit(id))
+    }
+
+    /// Whether a connection is over.
+    pub fn is_closed(&self, id: ConnectionId) -> bool {
+        self.session.endpoint.with(|replicator| replicator.is_closed(id))
+    }
+
+    /// Ends a connection from this side.
+    pub fn close(&self, id: ConnectionId) {
+        self.session.endpoint.with(|replicator| replicator.close(id));
+    }
+
+    /// When [`on_time`](Self::on_time) is to be called, if nothing happens before.
+    pub fn timeout(&self) -> Option<Instant> {
+        self.session.endpoint.with(|replicator| replicator.poll_timeout())
+    }
+
+    /// Time has passed.
+    pub fn on_time(&self, now: Instant) {
+        self.session.endpoint.with(|replicator| replicator.handle_timeout(now));
+    }
+
+    /// Takes in what the network told and what was written here: merges, asks, tells.
+    /// Returns how many events there were.
+    pub fn take_in(&mut self) -> usize {
+        let mut batch = Vec::new();
+        while let Some(event) = self.events.try_recv() {
+            batch.push(event);
+        }
+        let count = batch.len();
+        self.session.process(batch);
+        count
+    }
+
+    /// The events of the network that nobody has taken in yet go unheard: as if the process ended.
+    pub fn drop_events(&mut self) {
+        while self.events.try_recv().is_some() {}
+    }
+}
+
+impl fmt::Debug for ByHand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByHand").finish_non_exhaustive()
+    }
+}
