@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use multibee_log::LogKey;
+use multibee_merge::{Clock, Digest};
 use multibee_replica::{CloseReason, ConnectionId, EventReceiver, Role};
 
-use crate::Multibee;
 use crate::session::Session;
+use crate::{Error, Multibee};
 
 /// Drives the connections of one database, one step at a time, in whatever time it likes.
 ///
@@ -78,6 +80,33 @@ impl ByHand {
         let count = batch.len();
         self.session.process(batch);
         count
+    }
+
+    /// How far every device's own commits are applied, this device included.
+    ///
+    /// # Errors
+    ///
+    /// The own log can't be read.
+    pub fn clock(&self) -> Result<Clock, Error> {
+        self.session.lock().core.primary.whole_clock()
+    }
+
+    /// The digest of the data.
+    pub fn digest(&self) -> Digest {
+        self.session.lock().core.primary.digest()
+    }
+
+    /// Every log that is held, the own one included, and its length as far as it is known here.
+    pub fn heads(&self) -> Vec<(LogKey, u64)> {
+        let state = self.session.lock();
+        let own = state.core.primary.log();
+        let others = state.core.following().values().map(|following| following.follower.bee().log());
+        others.chain([own]).map(|log| (log.key(), log.len())).collect()
+    }
+
+    /// Why nothing is merged any more in this run, if the disk failed.
+    pub fn failed(&self) -> Option<String> {
+        self.session.lock().failed.clone()
     }
 
     /// The events of the network that nobody has taken in yet go unheard: as if the process ended.

@@ -88,7 +88,7 @@ pub use event::Event;
 pub use home::{Home, MemoryHome, OwnHome, Places};
 pub use multibee::Multibee;
 pub use multibee_log::{Durability, KeyPair, Log, LogKey, LogOptions, Storage};
-pub use multibee_merge::{Clock, Content, DeviceId, Digest, Dot, Time, Version};
+pub use multibee_merge::{Clock, Content, DeviceId, Digest, Dot, MAX_DRIFT_MS, Time, Version};
 pub use multibee_replica::Role;
 pub use network::Connection;
 pub use options::Options;

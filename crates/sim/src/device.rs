@@ -1,0 +1,139 @@
+//! A simulated device: a disk and a clock that stay, and a process that comes and goes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use multibee::{ByHand, DeviceId, Durability, Home, KeyPair, LogKey, Multibee, Options, WallClock};
+use multibee_replica::ConnectionId;
+
+use crate::disk::Disk;
+use crate::model::{Lengths, Pending};
+use crate::plan::{Character, Stop};
+
+/// The wall clock of a device. The world sets it.
+#[derive(Debug, Default)]
+pub(crate) struct SimClock(AtomicU64);
+
+impl WallClock for SimClock {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A device.
+pub(crate) struct Device {
+    pub(crate) key: LogKey,
+    pub(crate) id: DeviceId,
+    pub(crate) character: Character,
+    pub(crate) disk: Disk,
+    clock: Arc<SimClock>,
+    keys: KeyPair,
+    /// Tells connections' keys of one run of the process from those of the next.
+    pub(crate) starts: u64,
+    pub(crate) running: Option<Running>,
+    /// How the process ends when the disk stops in the midst of something, and for how long.
+    pub(crate) doom: Option<(Stop, u64)>,
+    /// What it was doing when it failed.
+    pub(crate) pending: Option<Pending>,
+    /// The end of its last own commit, as far as it was told.
+    pub(crate) own_end: u64,
+    /// Its clock when it was looked at last.
+    pub(crate) known: Lengths,
+    /// The latest that its wall clock ever said.
+    pub(crate) latest_wall_ms: u64,
+    /// The stamp of its last write that was not pushed on by what it superseded.
+    pub(crate) last_stamp: u64,
+}
+
+/// A device's process.
+pub(crate) struct Running {
+    pub(crate) db: Multibee,
+    pub(crate) hand: ByHand,
+    /// Its ends of connections: which wire each belongs to.
+    pub(crate) ends: BTreeMap<ConnectionId, usize>,
+    /// When it wants to be woken.
+    pub(crate) alarm: Option<u64>,
+}
+
+/// The wall clock at the beginning of time.
+const START_MS: i64 = 1_800_000_000_000;
+
+impl Device {
+    /// A new device, and its process.
+    pub(crate) fn new(seed: u64, number: u8, character: Character) -> Result<Self, multibee::Error> {
+        let mut bytes = [number; 32];
+        for (byte, of_seed) in bytes.iter_mut().zip(seed.to_le_bytes()) {
+            *byte = of_seed;
+        }
+        let keys = KeyPair::from_seed(bytes);
+        let (disk, clock) = (Disk::default(), Arc::new(SimClock::default()));
+        set_clock(&clock, 0, character.skew_ms);
+        let options = options(&keys, &clock, character, 0);
+        let db = Multibee::create(Home::own(Arc::new(disk.clone())), options)?;
+        let (key, id) = (db.key(), db.device());
+        let running = Some(Running::new(db));
+        let (doom, pending) = (None, None);
+        Ok(Self {
+            key,
+            id,
+            character,
+            disk,
+            clock,
+            keys,
+            starts: 0,
+            running,
+            doom,
+            pending,
+            own_end: 0,
+            known: Lengths::new(),
+            latest_wall_ms: 0,
+            last_stamp: 0,
+        })
+    }
+
+    /// Starts the process again.
+    pub(crate) fn start(&mut self) -> Result<(), multibee::Error> {
+        self.starts += 1;
+        let options = options(&self.keys, &self.clock, self.character, self.starts);
+        let db = Multibee::open(Home::own(Arc::new(self.disk.clone())), options)?;
+        self.running = Some(Running::new(db));
+        Ok(())
+    }
+
+    /// Moves its wall clock with the world's.
+    pub(crate) fn tick(&mut self, now_us: u64) {
+        set_clock(&self.clock, now_us, self.character.skew_ms);
+        self.latest_wall_ms = self.latest_wall_ms.max(self.clock.now_ms());
+    }
+}
+
+impl Running {
+    fn new(db: Multibee) -> Self {
+        let hand = ByHand::take(&db).expect("a database that was just opened is in nobody's hands");
+        Self { db, hand, ends: BTreeMap::new(), alarm: None }
+    }
+}
+
+fn set_clock(clock: &SimClock, now_us: u64, skew_ms: i64) {
+    let now = START_MS.saturating_add(skew_ms).saturating_add_unsigned(now_us / 1_000);
+    clock.0.store(u64::try_from(now).unwrap_or_default(), Ordering::Relaxed);
+}
+
+fn options(keys: &KeyPair, clock: &Arc<SimClock>, character: Character, starts: u64) -> Options {
+    let durability = match character.waits_for_disk {
+        true => Durability::Immediate,
+        false => Durability::Buffered,
+    };
+    let mut seed = keys.public_key();
+    for (byte, start) in seed.iter_mut().zip(starts.to_le_bytes()) {
+        *byte ^= start;
+    }
+    Options {
+        durability,
+        clock: clock.clone(),
+        keys: Some(keys.clone()),
+        connection_seed: Some(seed),
+        cache_bytes: 1 << 20,
+    }
+}

@@ -1,0 +1,164 @@
+//! A device's disk: it remembers what was not synced, and fails when told to.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use multibee::{Places, Storage};
+use multibee_log::Part;
+use multibee_log::testing::{Effort, RecordingStorage};
+
+/// Storage of all logs of one device.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk {
+    logs: Arc<Mutex<BTreeMap<String, RecordingStorage>>>,
+    plug: Arc<Mutex<Plug>>,
+}
+
+/// When the disk stops to work.
+#[derive(Clone, Copy, Debug, Default)]
+enum Plug {
+    #[default]
+    In,
+    /// After so many more changes all others fail.
+    Loose { left: u64, kind: io::ErrorKind },
+    /// Changes fail.
+    Out { kind: io::ErrorKind },
+}
+
+/// One log's storage, as its log sees it.
+#[derive(Debug)]
+struct Drawer {
+    storage: RecordingStorage,
+    plug: Arc<Mutex<Plug>>,
+}
+
+impl Disk {
+    /// Lets so many more changes pass, and all others fail with `kind`.
+    pub(crate) fn fail_after(&self, left: u64, kind: io::ErrorKind) {
+        *lock(&self.plug) = Plug::Loose { left, kind };
+    }
+
+    /// Takes back a failure that has not come yet.
+    pub(crate) fn disarm(&self) {
+        let mut plug = lock(&self.plug);
+        if matches!(*plug, Plug::Loose { .. }) {
+            *plug = Plug::In;
+        }
+    }
+
+    /// Whether changes fail by now.
+    pub(crate) fn is_failing(&self) -> bool {
+        matches!(*lock(&self.plug), Plug::Out { .. })
+    }
+
+    /// From here on nothing reaches the disk: the process is gone.
+    pub(crate) fn unplug(&self) {
+        *lock(&self.plug) = Plug::Out { kind: io::ErrorKind::Other };
+    }
+
+    /// The disk works again, with all that was given to it.
+    pub(crate) fn heal(&self) {
+        let logs = lock(&self.logs).clone();
+        let whole: Vec<_> =
+            logs.into_iter().map(|(name, storage)| (name, storage.image())).collect();
+        self.replace(whole.into_iter());
+    }
+
+    /// The power fails: of what was not synced, any part may be gone. Says whether some is.
+    pub(crate) fn cut_power(&self, random: &mut fastrand::Rng) -> bool {
+        let mut lost = false;
+        let mut images = Vec::new();
+        for (name, storage) in &*lock(&self.logs) {
+            let effort = Effort { exhaustive: 0, samples: 2, seed: random.u64(..) };
+            let recording = storage.recording();
+            let crashes: Vec<_> = recording.crash(storage.event_count(), effort).collect();
+            // There is one at least: that in which nothing is missing.
+            let chosen = crashes.get(random.usize(..crashes.len().max(1)));
+            lost |= chosen.is_some_and(|crash| !crash.is_whole());
+            let image = chosen.map_or_else(|| storage.image(), |crash| crash.image().clone());
+            images.push((name.clone(), image));
+        }
+        self.replace(images.into_iter());
+        lost
+    }
+
+    fn replace(&self, images: impl Iterator<Item = (String, multibee_log::testing::Image)>) {
+        let mut logs = lock(&self.logs);
+        logs.extend(images.map(|(name, image)| (name, RecordingStorage::over(image))));
+        *lock(&self.plug) = Plug::In;
+    }
+
+    fn drawer(&self, storage: RecordingStorage) -> Arc<dyn Storage> {
+        Arc::new(Drawer { storage, plug: self.plug.clone() })
+    }
+}
+
+impl Places for Disk {
+    fn open(&self, name: &str) -> io::Result<Option<Arc<dyn Storage>>> {
+        Ok(lock(&self.logs).get(name).map(|storage| self.drawer(storage.clone())))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn Storage>> {
+        let storage = RecordingStorage::new();
+        lock(&self.logs).insert(name.to_owned(), storage.clone());
+        Ok(self.drawer(storage))
+    }
+}
+
+impl Drawer {
+    /// Counts a change. Fails if the disk no longer takes any.
+    fn change(&self) -> io::Result<()> {
+        let mut plug = lock(&self.plug);
+        match &mut *plug {
+            Plug::In => Ok(()),
+            Plug::Loose { left, .. } if *left > 0 => {
+                *left -= 1;
+                Ok(())
+            }
+            &mut (Plug::Loose { kind, .. } | Plug::Out { kind }) => {
+                *plug = Plug::Out { kind };
+                Err(kind.into())
+            }
+        }
+    }
+}
+
+impl Storage for Drawer {
+    fn read_at(&self, part: Part, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.storage.read_at(part, offset, buf)
+    }
+
+    fn write_at(&self, part: Part, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.change()?;
+        self.storage.write_at(part, offset, bytes)
+    }
+
+    fn len(&self, part: Part) -> io::Result<u64> {
+        self.storage.len(part)
+    }
+
+    fn truncate(&self, part: Part, len: u64) -> io::Result<()> {
+        self.change()?;
+        self.storage.truncate(part, len)
+    }
+
+    fn sync(&self, part: Part) -> io::Result<()> {
+        self.change()?;
+        self.storage.sync(part)
+    }
+
+    fn discard(&self, part: Part, offset: u64, len: u64) -> io::Result<()> {
+        self.change()?;
+        self.storage.discard(part, offset, len)
+    }
+
+    fn publish(&self) -> io::Result<()> {
+        self.storage.publish()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change is a single assignment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

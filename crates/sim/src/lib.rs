@@ -1,0 +1,27 @@
+//! Deterministic simulation of a group of Multibee devices.
+//!
+//! Everything runs in one thread and in virtual time: the real database, merging, replication,
+//! encryption and log of each device, on disks that forget what was not synced, over connections
+//! that break, with clocks that are wrong. A [`Plan`] says what happens; a seed stands for a plan.
+//! While a plan runs, and after all has calmed down, the rules of [`Rule`] are checked against a
+//! model that is simple enough to be right.
+//!
+//! A plan that breaks a rule is cut down by [`minimise`], and kept as a file.
+#![forbid(unsafe_code)]
+
+mod checks;
+mod device;
+mod disk;
+mod minimise;
+mod model;
+mod plan;
+mod report;
+mod situations;
+mod wire;
+mod world;
+
+pub use minimise::minimise;
+pub use plan::{Action, Change, Character, Flaw, FlawKind, Plan, Scope, Step, Stop};
+pub use report::{Report, Rule, Violation};
+pub use situations::ALL as SITUATIONS;
+pub use world::run;

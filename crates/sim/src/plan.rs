@@ -1,0 +1,267 @@
+//! What happens in a run: operations and faults, as data that can be cut down and kept.
+
+use serde::{Deserialize, Serialize};
+
+/// One run, from beginning to end. The same plan gives the same run, byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Decides what the plan leaves open: keys of devices, contents of values, what a power cut takes.
+    pub seed: u64,
+    /// What each device is like.
+    pub devices: Vec<Character>,
+    /// What happens, in this order.
+    pub steps: Vec<Step>,
+}
+
+/// What a device is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Character {
+    /// Whether a write waits for the disk.
+    pub waits_for_disk: bool,
+    /// Milliseconds by which its clock is wrong at first.
+    pub skew_ms: i64,
+}
+
+/// Something that happens some time after what came before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Microseconds since the step before.
+    pub after_us: u64,
+    /// What happens.
+    pub action: Action,
+}
+
+/// What happens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "`device`, `a` and `b` are numbers of devices, `key` of a key")]
+pub enum Action {
+    /// Keys are put or deleted in one commit.
+    Write { device: u8, changes: Vec<Change> },
+    /// All that a device shows is compared with what it should show.
+    Look { device: u8 },
+    /// Two devices connect.
+    Meet { a: u8, b: u8, latency_us: u64, flaws: Vec<Flaw> },
+    /// Their connection is cut, for both to see.
+    Part { a: u8, b: u8 },
+    /// A device's process ends, and starts again later.
+    Stop { device: u8, how: Stop, down_us: u64 },
+    /// The same, in the midst of what it does: after so many more changes of its disk.
+    StopWithin { device: u8, changes: u64, how: Stop, down_us: u64 },
+    /// A device's clock is set: so many milliseconds off.
+    SetClock { device: u8, skew_ms: i64 },
+}
+
+/// A change of one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Number of the key.
+    pub key: u16,
+    /// Bytes in the value, about; `None` deletes.
+    pub value_len: Option<u16>,
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stop {
+    /// After it has closed its database.
+    Clean,
+    /// At once. What was given to the system stays.
+    Kill,
+    /// The power fails: what was not synced may be gone.
+    PowerCut,
+    /// Its disk takes no more; the user makes room and starts it again.
+    DiskFull,
+}
+
+/// What goes wrong on a connection, in one of its directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flaw {
+    /// On the way from `a` to `b`, or back.
+    pub to_b: bool,
+    /// After so many bytes.
+    pub at: u64,
+    /// What goes wrong.
+    pub kind: FlawKind,
+}
+
+/// What goes wrong on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FlawKind {
+    /// It breaks, perhaps in the midst of a frame.
+    Cut,
+    /// A bit is flipped.
+    Flip,
+    /// Bytes are lost.
+    Drop,
+    /// Bytes come twice.
+    Double,
+    /// Bytes overtake each other.
+    Swap,
+    /// Nothing moves for so many microseconds.
+    Stall(u64),
+    /// Nothing arrives any more, and nobody is told.
+    Mute,
+}
+
+const SECOND: u64 = 1_000_000;
+const HOUR: u64 = 3_600 * SECOND;
+const DAY: u64 = 24 * HOUR;
+
+/// How a plan is drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope {
+    /// At most so many devices.
+    pub devices: u8,
+    /// About so many steps.
+    pub steps: u16,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self { devices: 6, steps: 160 }
+    }
+}
+
+impl Plan {
+    /// The plan that a seed stands for.
+    pub fn random(seed: u64, scope: Scope) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let count = random.u8(2..=scope.devices.max(2));
+        let devices = (0..count).map(|_| Character {
+            waits_for_disk: random.bool(),
+            skew_ms: skew(&mut random),
+        });
+        let devices = devices.collect();
+        let mut draw = Draw::new(count, &mut random);
+        let steps = (0..scope.steps).map(|_| draw.step()).collect();
+        Self { seed, devices, steps }
+    }
+}
+
+/// A clock's error, as reliability wants them tried: none, small, hours, years.
+fn skew(random: &mut fastrand::Rng) -> i64 {
+    let year: i64 = 365 * 24 * 3_600_000;
+    let choices = [0, 0, 0, 1_000, -1_000, 600_000, -600_000, 86_400_000, -86_400_000, year * 74];
+    let chosen = random.choice(choices).unwrap_or_default();
+    if random.u8(..) < 4 { -56 * year } else { chosen }
+}
+
+/// Draws steps for a number of devices. Each run has its own mix.
+struct Draw<'r> {
+    count: u8,
+    keys: u16,
+    deletes: u8,
+    faults: u8,
+    /// Faults of each kind happen in this run or not at all.
+    kinds: [bool; 6],
+    latency_us: u64,
+    random: &'r mut fastrand::Rng,
+}
+
+impl<'r> Draw<'r> {
+    fn new(count: u8, random: &'r mut fastrand::Rng) -> Self {
+        Self {
+            count,
+            keys: random.choice([1, 2, 4, 16, 64, 400]).unwrap_or(4),
+            deletes: random.choice([0, 20, 90]).unwrap_or(20),
+            faults: random.choice([20, 90, 200]).unwrap_or(90),
+            kinds: std::array::from_fn(|_| random.bool()),
+            latency_us: random.choice([100, 5_000, 80_000, 2 * SECOND]).unwrap_or(100),
+            random,
+        }
+    }
+
+    fn step(&mut self) -> Step {
+        let after_us = match self.random.u8(..) {
+            0..150 => self.random.u64(0..200_000),
+            150..230 => self.random.u64(0..30 * SECOND),
+            230..245 => self.random.u64(0..HOUR),
+            245..252 => self.random.u64(0..2 * DAY),
+            _ => self.random.u64(0..14 * DAY),
+        };
+        Step { after_us, action: self.action() }
+    }
+
+    fn action(&mut self) -> Action {
+        match self.random.u8(..) {
+            0..110 => self.write(),
+            110..185 => self.meet(),
+            185..205 => {
+                let (a, b) = self.pair();
+                Action::Part { a, b }
+            }
+            205..215 => Action::Look { device: self.device() },
+            _ => self.trouble(),
+        }
+    }
+
+    fn write(&mut self) -> Action {
+        let count = if self.random.u8(..) < 200 { 1 } else { self.random.usize(1..12) };
+        let mut changes: Vec<Change> = (0..count).map(|_| self.change()).collect();
+        changes.sort_by_key(|change| change.key);
+        changes.dedup_by_key(|change| change.key);
+        Action::Write { device: self.device(), changes }
+    }
+
+    fn change(&mut self) -> Change {
+        let key = self.random.u16(..self.keys);
+        let len = self.random.choice([0, 1, 20, 20, 100, 700, 9_000]).unwrap_or(20);
+        let value_len = (self.random.u8(..) >= self.deletes).then_some(len);
+        Change { key, value_len }
+    }
+
+    fn meet(&mut self) -> Action {
+        let (a, b) = self.pair();
+        let mut flaws = Vec::new();
+        while flaws.len() < 4 && self.random.u8(..) < self.faults {
+            let at = self.random.choice([200, 1_000, 5_000, 50_000]).unwrap_or(1_000);
+            let (at, to_b) = (self.random.u64(..at), self.random.bool());
+            let kind = match self.random.u8(..8) {
+                0 => FlawKind::Flip,
+                1 => FlawKind::Drop,
+                2 => FlawKind::Double,
+                3 => FlawKind::Swap,
+                4 => FlawKind::Stall(self.random.u64(..60 * SECOND)),
+                5 => FlawKind::Mute,
+                _ => FlawKind::Cut,
+            };
+            flaws.push(Flaw { to_b, at, kind });
+        }
+        let latency_us = self.random.u64(self.latency_us / 2..=self.latency_us);
+        Action::Meet { a, b, latency_us, flaws }
+    }
+
+    fn trouble(&mut self) -> Action {
+        let device = self.device();
+        let kind = self.random.usize(..self.kinds.len());
+        let is_on = self.kinds.get(kind).copied().unwrap_or_default();
+        if !is_on || self.random.u8(..) > self.faults {
+            return self.meet();
+        }
+        let down_us = self.random.choice([0, SECOND, HOUR, 3 * DAY]).unwrap_or_default();
+        let how = self.random.choice([Stop::Kill, Stop::PowerCut]).unwrap_or(Stop::Kill);
+        match kind {
+            0 => Action::Stop { device, how: Stop::Clean, down_us },
+            1 => Action::Stop { device, how, down_us },
+            2 | 3 => {
+                let changes = self.random.u64(0..30);
+                Action::StopWithin { device, changes, how, down_us }
+            }
+            4 => {
+                let changes = self.random.u64(0..30);
+                Action::StopWithin { device, changes, how: Stop::DiskFull, down_us }
+            }
+            _ => Action::SetClock { device, skew_ms: skew(self.random) },
+        }
+    }
+
+    fn device(&mut self) -> u8 {
+        self.random.u8(..self.count)
+    }
+
+    fn pair(&mut self) -> (u8, u8) {
+        let a = self.device();
+        let b = (a + self.random.u8(1..self.count)) % self.count;
+        (a, b)
+    }
+}
