@@ -33,7 +33,11 @@ pub(crate) struct Primary {
     last_own: Option<u64>,
     base: Option<Base>,
     digest: Digest,
+    /// Stamps writes.
     time: HybridClock,
+    /// Stamps commits. It learns nothing of others, and no write is later because of it: a clock
+    /// that was wrong while something was merged makes no write look late.
+    committed: HybridClock,
 }
 
 impl Primary {
@@ -48,6 +52,7 @@ impl Primary {
             base: None,
             digest: Digest::EMPTY,
             time: HybridClock::default(),
+            committed: HybridClock::default(),
         };
         primary.restore(wall_ms)?;
         Ok(primary)
@@ -121,17 +126,17 @@ impl Primary {
                 }
             });
         }
-        self.finish_own(staging)?;
+        self.finish_own(staging, wall_ms)?;
         Ok(changed)
     }
 
     /// Writes statements of this device as an own commit.
-    pub(crate) fn state(&mut self, statements: &[Statement]) -> Result<(), Error> {
+    pub(crate) fn state(&mut self, statements: &[Statement], wall_ms: u64) -> Result<(), Error> {
         let mut staging = self.stage(true)?;
         for statement in statements {
             staging.put_statement(statement)?;
         }
-        self.finish_own(staging)
+        self.finish_own(staging, wall_ms)
     }
 
     /// Begins a commit. It ends by [`finish_own`](Self::finish_own) or
@@ -151,7 +156,7 @@ impl Primary {
         clock
     }
 
-    fn finish_own(&mut self, staging: Staging) -> Result<(), Error> {
+    fn finish_own(&mut self, staging: Staging, wall_ms: u64) -> Result<(), Error> {
         let Some(last) = staging.last_seq() else { return Ok(()) };
         let (clock, clock_at) = commit::encode_clock(&self.clock, self.base.as_ref());
         let first = staging.first_seq();
@@ -161,6 +166,7 @@ impl Primary {
             prev_own: self.last_own,
             digest: Some(staging.digest().to_bytes().to_vec().into()),
             own_first: Some(first),
+            at: Some(self.committed.stamp(wall_ms).as_u64()),
         };
         let digest = staging.commit(record)?;
         self.digest = digest;
@@ -172,7 +178,12 @@ impl Primary {
     }
 
     /// Ends a commit of what was merged; from then on the clock is `clock`.
-    pub(crate) fn finish_merge(&mut self, staging: Staging, clock: Clock) -> Result<(), Error> {
+    pub(crate) fn finish_merge(
+        &mut self,
+        staging: Staging,
+        clock: Clock,
+        wall_ms: u64,
+    ) -> Result<(), Error> {
         if staging.last_seq().is_none() {
             debug_assert!(clock == self.clock, "a clock that moves needs a block to carry it");
             return Ok(());
@@ -184,6 +195,7 @@ impl Primary {
             prev_own: self.last_own,
             digest: Some(staging.digest().to_bytes().to_vec().into()),
             own_first: None,
+            at: Some(self.committed.stamp(wall_ms).as_u64()),
         };
         self.digest = staging.commit(record)?;
         self.clock = clock;
@@ -208,6 +220,7 @@ impl Primary {
         self.last_own = if commit.own_first.is_some() { Some(last) } else { commit.prev_own };
         self.restore_base()?;
         self.time = HybridClock::restored(self.last_own_time(wall_ms)?);
+        self.committed = HybridClock::restored(Time::from_u64(commit.at.unwrap_or_default()));
         Ok(())
     }
 

@@ -56,6 +56,10 @@ impl View {
         Self { tree, device }
     }
 
+    pub(crate) const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     /// The version that is read: a length of this device's log at the end of a commit.
     pub fn version(&self) -> u64 {
         self.tree.version()
