@@ -38,6 +38,8 @@ pub(crate) struct Primary {
     /// Stamps commits. It learns nothing of others, and no write is later because of it: a clock
     /// that was wrong while something was merged makes no write look late.
     committed: HybridClock,
+    /// Whether it was said in this run that our own stamps are ahead of our clock.
+    said_ahead: bool,
 }
 
 impl Primary {
@@ -53,6 +55,7 @@ impl Primary {
             digest: Digest::EMPTY,
             time: HybridClock::default(),
             committed: HybridClock::default(),
+            said_ahead: false,
         };
         primary.restore(wall_ms)?;
         Ok(primary)
@@ -95,6 +98,15 @@ impl Primary {
     /// Returns by how many milliseconds its writer's clock is ahead, if it is too far.
     pub(crate) fn observe(&mut self, time: Time, wall_ms: u64) -> Option<u64> {
         self.time.observe(time, wall_ms)
+    }
+
+    /// By how many milliseconds our own stamps are ahead of our clock, if by too much: it was wrong
+    /// once. Says so once in each run.
+    pub(crate) fn own_drift(&mut self, wall_ms: u64) -> Option<u64> {
+        let ahead_ms = self.time.last().millis().saturating_sub(wall_ms);
+        let is_news = ahead_ms > MAX_DRIFT_MS && !self.said_ahead;
+        self.said_ahead |= is_news;
+        is_news.then_some(ahead_ms)
     }
 
     /// A time for something that is signed outside the tree.
