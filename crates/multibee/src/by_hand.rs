@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use multibee_replica::{CloseReason, ConnectionId, EventReceiver, Role};
+use multibee_replica::{CloseReason, ConnectionId, EventReceiver, Link, Role};
 
 use crate::Multibee;
 use crate::session::Session;
@@ -31,6 +31,11 @@ impl ByHand {
     /// Begins a connection.
     pub fn connect(&self, role: Role, now: Instant) -> ConnectionId {
         self.session.endpoint.with(|replicator| replicator.connect(role, now))
+    }
+
+    /// Begins a connection over something else than a stream that is to be encrypted.
+    pub fn connect_link(&self, link: Link, now: Instant) -> ConnectionId {
+        self.session.endpoint.with(|replicator| replicator.connect_link(link, now))
     }
 
     /// Bytes have arrived.
