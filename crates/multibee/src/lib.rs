@@ -77,6 +77,8 @@ mod record;
 mod session;
 mod staging;
 mod statement;
+mod union;
+mod union_range;
 mod view;
 
 pub use batch::Batch;
@@ -93,6 +95,8 @@ pub use multibee_merge::{Clock, Content, DeviceId, Digest, Dot, Time, Version};
 pub use multibee_replica::Role;
 pub use network::Connection;
 pub use options::Options;
+pub use union::{Union, UnionEntry};
+pub use union_range::UnionRange;
 pub use view::{Range, RangeSpec, View};
 
 /// Name of the format that this program reads and writes, as in the bee's header.

@@ -7,6 +7,7 @@
 mod crashes;
 mod devices;
 mod members;
+mod union;
 
 mod s01_catch_up;
 mod s02_burst;
