@@ -1,5 +1,7 @@
 //! The processes of a group of devices, and who tells them what to do.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -29,9 +31,15 @@ pub(super) struct Ended {
 impl Group {
     /// Starts so many, and waits until all are connected.
     pub(super) fn start(task: &Task, kind: GroupDevice) -> Result<Self> {
-        let devices = (0..kind.devices)
-            .map(|number| Server::start_as(task, Job::Device(GroupDevice { number, ..kind })))
-            .collect::<Result<Vec<_>>>()?;
+        let device = |number| {
+            let job = Job::Device(GroupDevice { number, ..kind });
+            // An earlier run has left its own there, which nobody reads.
+            match fs::remove_dir_all(task.with(job).folder()) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+                _ => Server::start_as(task, job),
+            }
+        };
+        let devices = (0..kind.devices).map(device).collect::<Result<Vec<_>>>()?;
         let mut group = Self { devices };
         let places: Vec<Place> =
             group.devices.iter_mut().map(Server::hear).collect::<Result<_>>()?;
