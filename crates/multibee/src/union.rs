@@ -293,3 +293,6 @@ pub(crate) fn show(key: Bytes, states: Vec<State>) -> Option<UnionEntry> {
         key,
     })
 }
+
+#[cfg(test)]
+mod tests;
