@@ -76,7 +76,9 @@ fn step() -> impl Strategy<Value = Step> {
 fn carry_out(device: &mut Device, number: usize, step: &Step) {
     match step {
         Step::Put(key) => device.db.put([*key], format!("{number}")).unwrap(),
-        Step::Delete(key) => drop(device.db.del([*key]).unwrap()),
+        Step::Delete(key) => {
+            device.db.del([*key]).unwrap();
+        }
         Step::Batch(count) => {
             let mut batch = device.db.batch();
             for key in 0..*count {
