@@ -61,6 +61,20 @@ impl Tree {
         Ok(entry.and_then(|entry| self.prefix.shown(entry)))
     }
 
+    /// What block `seq` says about its key, as [`Bee::get_by_seq`](crate::Bee::get_by_seq) does.
+    /// `None` for blocks that came after this version, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if the block is to be fetched first.
+    pub fn get_by_seq(&self, seq: u64) -> Result<Option<Entry>> {
+        if seq == 0 || seq >= self.version {
+            return Ok(None);
+        }
+        let entry = self.on_fork(self.shared.store.block(seq).map(|block| block.entry(seq)))?;
+        Ok(self.prefix.shown(entry))
+    }
+
     /// The entries with keys in a range.
     pub fn range(&self, options: RangeOptions) -> Range {
         Range::new(self.clone(), options)

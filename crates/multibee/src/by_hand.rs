@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use multibee_log::LogKey;
 use multibee_merge::{Clock, Digest};
-use multibee_replica::{CloseReason, ConnectionId, EventReceiver, Role};
+use multibee_replica::{CloseReason, ConnectionId, EventReceiver, Link, Role};
 
 use crate::session::Session;
 use crate::{Error, Multibee};
@@ -33,6 +33,11 @@ impl ByHand {
     /// Begins a connection.
     pub fn connect(&self, role: Role, now: Instant) -> ConnectionId {
         self.session.endpoint.with(|replicator| replicator.connect(role, now))
+    }
+
+    /// Begins a connection over something else than a stream that is to be encrypted.
+    pub fn connect_link(&self, link: Link, now: Instant) -> ConnectionId {
+        self.session.endpoint.with(|replicator| replicator.connect_link(link, now))
     }
 
     /// Bytes have arrived.

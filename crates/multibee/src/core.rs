@@ -238,7 +238,7 @@ impl Core {
             .into_iter()
             .filter(|statement| !self.statements.contains_key(&statement.hash()))
             .collect();
-        if !new.is_empty() && self.primary.learn(&new)? {
+        if !new.is_empty() && self.primary.learn(&new, self.clock.now_ms())? {
             advance.committed = true;
             self.reread_statements(&mut advance)?;
         }
@@ -252,7 +252,7 @@ impl Core {
             let time = self.primary.stamp(self.clock.now_ms());
             statements.extend(Statement::sign(self.primary.log(), time, claim));
         }
-        self.primary.state(&statements)?;
+        self.primary.state(&statements, self.clock.now_ms())?;
         self.reread_statements(&mut advance)?;
         Ok(advance)
     }

@@ -112,6 +112,22 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// A block of another device's log can't be read.
+    #[error("block {seq} of {device} can't be read: {what}")]
+    Unreadable {
+        /// Whose log it is.
+        device: LogKey,
+        /// The block.
+        seq: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The commit was made by an early version of this program, which kept no times.
+    #[error("the commit that ends with block {seq} does not say when it was made")]
+    NoTime {
+        /// The commit's last block.
+        seq: u64,
+    },
     /// No connection came about, or the peer does not take us for a member.
     #[error("{peer} can't be reached: {why}")]
     Unreachable {

@@ -25,7 +25,8 @@ pub enum Event {
     },
     /// Devices were added or removed.
     DevicesChanged,
-    /// A device's clock is further ahead than we follow.
+    /// A device's clock is further ahead than we follow. If it is this device's own: its clock was
+    /// once, and its writes go on from there. Told once in each run.
     ClockAhead {
         /// The device.
         device: LogKey,

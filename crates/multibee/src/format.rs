@@ -106,6 +106,9 @@ pub(crate) struct Commit {
     /// First block of this commit; on own commits only.
     #[prost(uint64, optional, tag = "5")]
     pub(crate) own_first: Option<u64>,
+    /// Hybrid time at which this commit was made; in each log it only grows.
+    #[prost(fixed64, optional, tag = "6")]
+    pub(crate) at: Option<u64>,
 }
 
 impl Meta {

@@ -48,6 +48,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod at_time;
 mod batch;
 #[cfg(feature = "testing")]
 mod by_hand;
@@ -76,6 +77,8 @@ mod record;
 mod session;
 mod staging;
 mod statement;
+mod union;
+mod union_range;
 mod view;
 
 pub use batch::Batch;
@@ -92,6 +95,8 @@ pub use multibee_merge::{Clock, Content, DeviceId, Digest, Dot, MAX_DRIFT_MS, Ti
 pub use multibee_replica::Role;
 pub use network::Connection;
 pub use options::Options;
+pub use union::{Union, UnionEntry};
+pub use union_range::UnionRange;
 pub use view::{Range, RangeSpec, View};
 
 /// Name of the format that this program reads and writes, as in the bee's header.

@@ -128,7 +128,7 @@ impl Primary {
             merged.statements |= staging.put_statement(statement)?;
         }
         collected.carry_clock(&mut staging, &clock)?;
-        self.finish_merge(staging, clock)?;
+        self.finish_merge(staging, clock, wall_ms)?;
         for &(author, time) in &collected.latest {
             if let Some(ahead) = self.observe(time, wall_ms) {
                 let most = merged.ahead.entry(author).or_default();
@@ -139,14 +139,14 @@ impl Primary {
     }
 
     /// Stores statements that came by themselves. Returns whether any was new.
-    pub(crate) fn learn(&mut self, statements: &[Statement]) -> Result<bool, Error> {
+    pub(crate) fn learn(&mut self, statements: &[Statement], wall_ms: u64) -> Result<bool, Error> {
         let mut staging = self.stage(false)?;
         let mut new = false;
         for statement in statements {
             new |= staging.put_statement(statement)?;
         }
         let clock = self.clock().clone();
-        self.finish_merge(staging, clock)?;
+        self.finish_merge(staging, clock, wall_ms)?;
         Ok(new)
     }
 }

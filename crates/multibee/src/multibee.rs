@@ -137,11 +137,15 @@ impl Multibee {
 
     pub(crate) fn write(&self, ops: &[Op]) -> Result<Vec<bool>, Error> {
         let session = self.inner.network.session();
-        let changed = {
+        let (changed, drift) = {
             let mut state = session.lock();
             let now_ms = state.core.now_ms();
-            state.core.primary.write(ops, now_ms)?
+            let changed = state.core.primary.write(ops, now_ms)?;
+            (changed, state.core.primary.own_drift(now_ms))
         };
+        if let Some(by_ms) = drift {
+            let _ = session.events.send(Event::ClockAhead { device: self.key(), by_ms });
+        }
         self.inner.network.own_log_changed();
         Ok(changed)
     }

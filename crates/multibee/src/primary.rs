@@ -33,7 +33,13 @@ pub(crate) struct Primary {
     last_own: Option<u64>,
     base: Option<Base>,
     digest: Digest,
+    /// Stamps writes.
     time: HybridClock,
+    /// Stamps commits. It learns nothing of others, and no write is later because of it: a clock
+    /// that was wrong while something was merged makes no write look late.
+    committed: HybridClock,
+    /// Whether it was said in this run that our own stamps are ahead of our clock.
+    said_ahead: bool,
 }
 
 impl Primary {
@@ -48,6 +54,8 @@ impl Primary {
             base: None,
             digest: Digest::EMPTY,
             time: HybridClock::default(),
+            committed: HybridClock::default(),
+            said_ahead: false,
         };
         primary.restore(wall_ms)?;
         Ok(primary)
@@ -92,6 +100,15 @@ impl Primary {
         self.time.observe(time, wall_ms)
     }
 
+    /// By how many milliseconds our own stamps are ahead of our clock, if by too much: it was wrong
+    /// once. Says so once in each run.
+    pub(crate) fn own_drift(&mut self, wall_ms: u64) -> Option<u64> {
+        let ahead_ms = self.time.last().millis().saturating_sub(wall_ms);
+        let is_news = ahead_ms > MAX_DRIFT_MS && !self.said_ahead;
+        self.said_ahead |= is_news;
+        is_news.then_some(ahead_ms)
+    }
+
     /// A time for something that is signed outside the tree.
     pub(crate) fn stamp(&mut self, wall_ms: u64) -> Time {
         self.time.stamp(wall_ms)
@@ -121,17 +138,17 @@ impl Primary {
                 }
             });
         }
-        self.finish_own(staging)?;
+        self.finish_own(staging, wall_ms)?;
         Ok(changed)
     }
 
     /// Writes statements of this device as an own commit.
-    pub(crate) fn state(&mut self, statements: &[Statement]) -> Result<(), Error> {
+    pub(crate) fn state(&mut self, statements: &[Statement], wall_ms: u64) -> Result<(), Error> {
         let mut staging = self.stage(true)?;
         for statement in statements {
             staging.put_statement(statement)?;
         }
-        self.finish_own(staging)
+        self.finish_own(staging, wall_ms)
     }
 
     /// Begins a commit. It ends by [`finish_own`](Self::finish_own) or
@@ -151,7 +168,7 @@ impl Primary {
         clock
     }
 
-    fn finish_own(&mut self, staging: Staging) -> Result<(), Error> {
+    fn finish_own(&mut self, staging: Staging, wall_ms: u64) -> Result<(), Error> {
         let Some(last) = staging.last_seq() else { return Ok(()) };
         let (clock, clock_at) = commit::encode_clock(&self.clock, self.base.as_ref());
         let first = staging.first_seq();
@@ -161,6 +178,7 @@ impl Primary {
             prev_own: self.last_own,
             digest: Some(staging.digest().to_bytes().to_vec().into()),
             own_first: Some(first),
+            at: Some(self.committed.stamp(wall_ms).as_u64()),
         };
         let digest = staging.commit(record)?;
         self.digest = digest;
@@ -172,7 +190,12 @@ impl Primary {
     }
 
     /// Ends a commit of what was merged; from then on the clock is `clock`.
-    pub(crate) fn finish_merge(&mut self, staging: Staging, clock: Clock) -> Result<(), Error> {
+    pub(crate) fn finish_merge(
+        &mut self,
+        staging: Staging,
+        clock: Clock,
+        wall_ms: u64,
+    ) -> Result<(), Error> {
         if staging.last_seq().is_none() {
             debug_assert!(clock == self.clock, "a clock that moves needs a block to carry it");
             return Ok(());
@@ -184,6 +207,7 @@ impl Primary {
             prev_own: self.last_own,
             digest: Some(staging.digest().to_bytes().to_vec().into()),
             own_first: None,
+            at: Some(self.committed.stamp(wall_ms).as_u64()),
         };
         self.digest = staging.commit(record)?;
         self.clock = clock;
@@ -208,6 +232,7 @@ impl Primary {
         self.last_own = if commit.own_first.is_some() { Some(last) } else { commit.prev_own };
         self.restore_base()?;
         self.time = HybridClock::restored(self.last_own_time(wall_ms)?);
+        self.committed = HybridClock::restored(Time::from_u64(commit.at.unwrap_or_default()));
         Ok(())
     }
 

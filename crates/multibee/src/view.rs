@@ -56,6 +56,10 @@ impl View {
         Self { tree, device }
     }
 
+    pub(crate) const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     /// The version that is read: a length of this device's log at the end of a commit.
     pub fn version(&self) -> u64 {
         self.tree.version()
@@ -73,36 +77,11 @@ impl View {
 
     /// Reads entries in the order of their keys.
     pub fn range(&self, spec: RangeSpec) -> Range {
-        let mut parts: Vec<_> = self.parts(&spec).into();
+        let mut parts: Vec<_> = parts(&self.tree, &spec).into();
         if !spec.reverse {
             parts.reverse();
         }
         Range { view: self.clone(), parts, remaining: spec.limit.unwrap_or(u64::MAX) }
-    }
-
-    /// The two halves of a range, below and above the reserved keys.
-    fn parts(&self, spec: &RangeSpec) -> [multibee_btree::Range; 2] {
-        let stored = |bound: &Option<Bytes>| bound.as_ref().map(|key| keyspace::user(key));
-        let (reserved, behind) = keyspace::all_reserved();
-        let whole = RangeOptions {
-            gte: stored(&spec.gte),
-            gt: stored(&spec.gt),
-            lt: stored(&spec.lt),
-            lte: stored(&spec.lte),
-            reverse: spec.reverse,
-            ..RangeOptions::default()
-        };
-        let mut below = whole.clone();
-        let upper = below.lt.as_ref().or(below.lte.as_ref());
-        if upper.is_none_or(|upper| *upper >= reserved) {
-            (below.lt, below.lte) = (Some(reserved), None);
-        }
-        let mut above = whole;
-        let lower = above.gt.as_ref().or(above.gte.as_ref());
-        if lower.is_none_or(|lower| *lower < behind) {
-            (above.gt, above.gte) = (None, Some(behind));
-        }
-        [self.tree.range(below), self.tree.range(above)]
     }
 
     /// The conflict of one key, if it is in conflict.
@@ -141,7 +120,7 @@ impl View {
     /// As [`get`](Self::get).
     pub fn scan(&self) -> Result<Scan, Error> {
         let mut scan = Scan { keys: 0, conflicts: 0, bytes: 0, digest: Digest::EMPTY };
-        for part in self.parts(&RangeSpec::default()) {
+        for part in parts(&self.tree, &RangeSpec::default()) {
             let mut part = part;
             while let Some(block) = part.next()? {
                 let Place::User(key) = keyspace::place(&block.key) else { continue };
@@ -230,6 +209,31 @@ impl Iterator for Range {
         }
         next.transpose()
     }
+}
+
+/// The two halves of a range, below and above the reserved keys.
+pub(crate) fn parts(tree: &Tree, spec: &RangeSpec) -> [multibee_btree::Range; 2] {
+    let stored = |bound: &Option<Bytes>| bound.as_ref().map(|key| keyspace::user(key));
+    let (reserved, behind) = keyspace::all_reserved();
+    let whole = RangeOptions {
+        gte: stored(&spec.gte),
+        gt: stored(&spec.gt),
+        lt: stored(&spec.lt),
+        lte: stored(&spec.lte),
+        reverse: spec.reverse,
+        ..RangeOptions::default()
+    };
+    let mut below = whole.clone();
+    let upper = below.lt.as_ref().or(below.lte.as_ref());
+    if upper.is_none_or(|upper| *upper >= reserved) {
+        (below.lt, below.lte) = (Some(reserved), None);
+    }
+    let mut above = whole;
+    let lower = above.gt.as_ref().or(above.gte.as_ref());
+    if lower.is_none_or(|lower| *lower < behind) {
+        (above.gt, above.gte) = (None, Some(behind));
+    }
+    [tree.range(below), tree.range(above)]
 }
 
 /// Refuses keys that no database of ours takes.

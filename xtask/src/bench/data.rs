@@ -112,6 +112,26 @@ impl EntryStream {
     }
 }
 
+/// What a device of W10 writes, in order: every fifth time a key that all devices write, else one of
+/// its own; `count` is a multiple of 5.
+pub(super) fn device_writes(device: u8, count: u32) -> Vec<(Bytes, Bytes)> {
+    let own = Strings::generate(1000 + u32::from(device), count - count / 5, KEY_LEN);
+    let shared = Strings::generate(999, count / 5, KEY_LEN);
+    let values = Strings::generate(2000 + u32::from(device), count, VALUE_LEN);
+    let key = |number: u32| match (number + 1) % 5 {
+        0 => shared.share(number / 5),
+        _ => own.share(number - number / 5),
+    };
+    (0..count).map(|number| (key(number), values.share(number))).collect()
+}
+
+/// What one device of W10 writes while another one is away.
+pub(super) fn missed_writes(count: u32) -> Vec<(Bytes, Bytes)> {
+    let (keys, values) =
+        (Strings::generate(1000, count, KEY_LEN), Strings::generate(2000, count, VALUE_LEN));
+    (0..count).map(|number| (keys.share(number), values.share(number))).collect()
+}
+
 /// Which of `count` entries W7 overwrites, one of each hundred, and with which values.
 pub(super) fn changes(count: u32) -> (Vec<u32>, Strings) {
     let mut generator = Generator::new(5);
@@ -178,6 +198,21 @@ mod tests {
         let (changed, new) = changes(1000);
         assert!((0..10).zip(&changed).all(|(hundred, index)| index / 100 == hundred));
         assert_eq!((changed.len(), new.iter().len()), (10, 10));
+    }
+
+    /// A fifth of the keys are those of all devices, in their order; no other key is written twice.
+    #[test]
+    fn devices_share_every_fifth_key() {
+        let [one, other] = [0, 1].map(|device| device_writes(device, 2500));
+        let shared = Strings::generate(999, 500, KEY_LEN);
+        for (number, (ours, theirs)) in one.iter().zip(&other).enumerate() {
+            assert_eq!(ours.0 == theirs.0, number % 5 == 4);
+            assert_ne!(ours.1, theirs.1);
+        }
+        assert_eq!(one[4].0, shared.get(0));
+        assert_eq!(one[2499].0, shared.get(499));
+        let keys: std::collections::BTreeSet<_> = one.iter().chain(&other).map(|w| &w.0).collect();
+        assert_eq!(keys.len(), 2 * 2000 + 500);
     }
 
     /// A string is the same however many are made after it.

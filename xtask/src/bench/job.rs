@@ -68,6 +68,12 @@ pub(super) enum Job {
     Verify,
     LoadLarge(workload::LoadLarge),
     OpenLarge(workload::OpenLarge),
+    Converge(workload::Converge),
+    CatchUp,
+    Silence,
+    Device(workload::GroupDevice),
+    Merge(workload::Merge),
+    OpenGroup,
 }
 
 impl Job {
@@ -98,6 +104,12 @@ impl Job {
             Self::Verify => &workload::Verify,
             Self::LoadLarge(kind) => kind,
             Self::OpenLarge(kind) => kind,
+            Self::Converge(kind) => kind,
+            Self::CatchUp => &workload::CatchUp,
+            Self::Silence => &workload::Silence,
+            Self::Device(kind) => kind,
+            Self::Merge(kind) => kind,
+            Self::OpenGroup => &workload::OpenGroup,
         }
     }
 }

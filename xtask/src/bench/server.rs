@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
+use super::job::Job;
 use super::runner;
 use super::task::Task;
 use super::usage::{Meter, peak_rss_kib};
@@ -143,9 +144,21 @@ impl Server {
     /// As the job of a client's task needs it.
     pub(super) fn start(task: &Task) -> Result<Self> {
         let job = task.job.kind().server().with_context(|| format!("{task} needs no server"))?;
+        Self::start_as(task, job)
+    }
+
+    /// For a job that the task's own kind does not name, or one of several.
+    pub(super) fn start_as(task: &Task, job: Job) -> Result<Self> {
         let mut process = runner::spawn(&task.with(job))?;
-        let output = process.stdout.take().context("the server has no output")?;
+        let output = process.stdout.take().context("the process has no output")?;
         Ok(Self { process, output: BufReader::new(output) })
+    }
+
+    /// Tells it something, as a line of JSON.
+    pub(super) fn say(&mut self, message: &impl Serialize) -> Result<()> {
+        let input = self.process.stdin.as_mut().context("the process has no input")?;
+        writeln!(input, "{}", serde_json::to_string(message)?)?;
+        input.flush().context("cannot write to the process")
     }
 
     pub(super) fn hear<T: DeserializeOwned>(&mut self) -> Result<T> {

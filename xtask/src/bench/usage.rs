@@ -1,5 +1,7 @@
 //! What a process has used, as Linux tells in `/proc`. On other systems nothing is known.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -89,6 +91,30 @@ pub(super) fn rss_kib() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// How often each thread of this process has waited for something and gone on, by its number.
+pub(super) struct WakeUps(BTreeMap<OsString, u64>);
+
+impl WakeUps {
+    pub(super) fn now() -> Option<Self> {
+        let threads = fs::read_dir("/proc/self/task").ok()?;
+        let counts = threads.flatten().filter_map(|thread| {
+            let status = fs::read_to_string(thread.path().join("status")).ok()?;
+            let mut lines = status.lines();
+            let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            Some((thread.file_name(), count.trim().parse().ok()?))
+        });
+        Some(Self(counts.collect()))
+    }
+
+    /// Of those threads that are there still: one that has ended since woke up for that.
+    pub(super) fn since(&self, before: &Self) -> u64 {
+        let woken = |(thread, count): (&OsString, &u64)| {
+            count.saturating_sub(before.0.get(thread).copied().unwrap_or_default())
+        };
+        self.0.iter().map(woken).sum()
+    }
 }
 
 /// Processes that ran or waited to run, as an average over the last minute.

@@ -2,16 +2,21 @@
 
 mod append;
 mod clone;
+mod converge;
+mod device;
 mod diff;
 mod get;
+mod group;
 mod idle;
 mod large;
 mod large_tree;
 mod long_log;
+mod merge;
 mod put_batch;
 mod put_single;
 mod read;
 mod scan;
+mod silence;
 mod sparse;
 mod verify;
 
@@ -20,16 +25,20 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use append::{Append, AppendFloor};
 pub(super) use clone::{CloneFloor, CloneTree, ServeTree};
+pub(super) use converge::{CatchUp, Converge};
+pub(super) use device::GroupDevice;
 pub(super) use diff::{Diff, Overwrite};
 pub(super) use get::Get;
 pub(super) use idle::{Idle, IdleServe};
 pub(super) use large::{CloneLarge, CloneLargeFloor, ServeLarge};
 pub(super) use large_tree::{LoadLarge, OpenLarge};
 pub(super) use long_log::{OpenLong, WriteLong};
+pub(super) use merge::{Merge, OpenGroup};
 pub(super) use put_batch::PutBatch;
 pub(super) use put_single::PutSingle;
 pub(super) use read::{Read, ReadWhileWriting};
 pub(super) use scan::Scan;
+pub(super) use silence::Silence;
 pub(super) use sparse::Sparse;
 pub(super) use verify::Verify;
 
@@ -71,10 +80,19 @@ pub(super) enum Workload {
     L3,
     /// Hold idle connections. Not run by peers.
     N1,
+    /// Write on several devices at once until all hold the same; catch up after being away.
+    W10,
+    /// Several devices that hold the same, and do nothing. Not run by peers.
+    N4,
+    /// Merge what was downloaded. Not run by peers.
+    M1,
+    /// Merge a million entries of five devices, and open what has become of it. Not run by peers, and
+    /// only if named: it takes a minute and gigabytes.
+    M2,
 }
 
 /// All workloads, in an order in which each finds what it needs.
-const PLANS: [Plan; 15] = [
+const PLANS: [Plan; 19] = [
     append::PLAN,
     read::PLAN,
     put_single::PLAN,
@@ -90,6 +108,10 @@ const PLANS: [Plan; 15] = [
     long_log::PLAN,
     verify::PLAN,
     large_tree::PLAN,
+    converge::PLAN,
+    silence::PLAN,
+    merge::PLAN,
+    merge::LARGE,
 ];
 
 impl Workload {

@@ -19,8 +19,16 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct TestClock(AtomicU64);
 
 impl TestClock {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(1_700_000_000_000))
+    }
+
     pub(crate) fn set(&self, now_ms: u64) {
         self.0.store(now_ms, Ordering::SeqCst);
+    }
+
+    pub(crate) fn move_by(&self, by_ms: i64) {
+        self.set(self.now_ms().saturating_add_signed(by_ms));
     }
 }
 
@@ -76,7 +84,7 @@ impl Group {
                 Kind::Memory => Home::memory(),
                 Kind::Disk => Home::dir(dir.path().join(number.to_string())),
             };
-            let clock = Arc::new(TestClock(AtomicU64::new(1_700_000_000_000)));
+            let clock = Arc::new(TestClock::new());
             let keys = Some(KeyPair::from_seed([number + 1; 32]));
             let db = Multibee::create(home.clone(), Options { keys, ..options(&clock) }).unwrap();
             Device { db, home, clock }
@@ -177,6 +185,17 @@ pub(crate) fn check_same(devices: &[&Multibee]) {
         assert_eq!(db.verify().unwrap(), devices[0].verify().unwrap(), "scans differ");
         assert_eq!(db.conflicts().unwrap(), devices[0].conflicts().unwrap(), "conflicts differ");
     }
+}
+
+/// Waits until a device sees something.
+pub(crate) async fn until(db: &Multibee, what: &str, seen: impl Fn() -> bool) {
+    let waiting = async {
+        let mut changes = db.changes();
+        while !seen() {
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 /// Waits for whichever future is done first.

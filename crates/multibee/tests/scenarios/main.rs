@@ -4,16 +4,29 @@
 //! when a minute has passed without the state that they wait for.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod crashes;
 mod devices;
+mod listing;
 mod members;
+mod union;
 
 mod s01_catch_up;
 mod s02_burst;
 mod s04_downloaded_not_merged;
+mod s06_local_write;
 mod s10_concurrent_puts;
+mod s13_same_instant;
 mod s14_merging_the_merged;
+mod s15_idempotent_delivery;
+mod s16_any_order;
 mod s20_editing_merged_values;
+mod s21_read_change_write;
 mod s22_deletes;
+mod s23_late_device;
+mod s25_write_after_delete;
 mod s26_keys;
 mod s27_values;
+mod s30_causality;
+mod s31_future;
+mod s32_clock_goes_back;
 mod s40_third_device;

@@ -4,19 +4,8 @@ use std::time::Duration;
 
 use multibee::{Error, Multibee};
 
-use crate::devices::{Group, Kind, PATIENCE, text};
+use crate::devices::{Group, Kind, PATIENCE, text, until};
 use crate::scenario;
-
-/// Waits until a device sees something.
-async fn until(db: &Multibee, what: &str, seen: impl Fn() -> bool) {
-    let waiting = async {
-        let mut changes = db.changes();
-        while !seen() {
-            changes.changed().await.unwrap();
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
-}
 
 fn is_removed(by: &Multibee, of: &Multibee) -> bool {
     by.devices().unwrap().iter().any(|device| device.key == of.key() && device.removed)
