@@ -61,7 +61,11 @@ const START_MS: i64 = 1_800_000_000_000;
 
 impl Device {
     /// A new device, and its process.
-    pub(crate) fn new(seed: u64, number: u8, character: Character) -> Result<Self, multibee::Error> {
+    pub(crate) fn new(
+        seed: u64,
+        number: u8,
+        character: Character,
+    ) -> Result<Self, multibee::Error> {
         let mut bytes = [number; 32];
         for (byte, of_seed) in bytes.iter_mut().zip(seed.to_le_bytes()) {
             *byte = of_seed;

@@ -8,6 +8,10 @@
 //!
 //! A plan that breaks a rule is cut down by [`minimise`], and kept as a file.
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "devices and wires are numbered, and plans checked before they run"
+)]
 
 mod checks;
 mod device;

@@ -127,14 +127,30 @@ impl Plan {
     pub fn random(seed: u64, scope: Scope) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let count = random.u8(2..=scope.devices.max(2));
-        let devices = (0..count).map(|_| Character {
-            waits_for_disk: random.bool(),
-            skew_ms: skew(&mut random),
-        });
+        let devices = (0..count)
+            .map(|_| Character { waits_for_disk: random.bool(), skew_ms: skew(&mut random) });
         let devices = devices.collect();
         let mut draw = Draw::new(count, &mut random);
         let steps = (0..scope.steps).map(|_| draw.step()).collect();
         Self { seed, devices, steps }
+    }
+}
+
+impl Plan {
+    /// Whether every step is about devices that are there.
+    pub(crate) fn is_sound(&self) -> bool {
+        let is_there = |number: u8| usize::from(number) < self.devices.len();
+        !self.devices.is_empty()
+            && self.steps.iter().all(|step| match &step.action {
+                Action::Meet { a, b, .. } | Action::Part { a, b } => {
+                    a != b && is_there(*a) && is_there(*b)
+                }
+                Action::Write { device, .. }
+                | Action::Look { device }
+                | Action::Stop { device, .. }
+                | Action::StopWithin { device, .. }
+                | Action::SetClock { device, .. } => is_there(*device),
+            })
     }
 }
 

@@ -87,6 +87,8 @@ impl std::error::Error for Violation {}
 /// What has to hold, by the numbers of the reliability document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
+    /// The plan itself is about devices that are there.
+    Plan,
     /// Equal clocks mean equal digests, and the data is what the model says.
     S1,
     /// No write that was called safe is lost.

@@ -25,7 +25,9 @@ impl End {
 pub(crate) enum Cargo {
     Bytes(Vec<u8>),
     /// The stream is over: closed by the sender, or broken.
-    Over { broken: bool },
+    Over {
+        broken: bool,
+    },
 }
 
 /// A connection.

@@ -59,6 +59,10 @@ pub(crate) struct World<'p> {
 ///
 /// A rule did not hold.
 pub fn run(plan: &Plan) -> Result<Report, Violation> {
+    if !plan.is_sound() {
+        let what = "it names devices that are not there".into();
+        return Err(Violation { rule: Rule::Plan, step: 0, what });
+    }
     let mut world = World::new(plan)?;
     for (number, step) in plan.steps.iter().enumerate() {
         world.step = number;
@@ -283,9 +287,8 @@ impl<'p> World<'p> {
     }
 
     pub(crate) fn wire_between(&self, a: usize, b: usize) -> Option<usize> {
-        let is_it = |wire: &Wire| {
-            !wire.is_over && (wire.devices == [a, b] || wire.devices == [b, a])
-        };
+        let is_it =
+            |wire: &Wire| !wire.is_over && (wire.devices == [a, b] || wire.devices == [b, a]);
         self.wires.iter().rposition(is_it)
     }
 

@@ -31,6 +31,8 @@ pub(super) const PLACES: &[Place] = &[
             "crates/log/src/lock.rs",
             "crates/multibee/src/home",
             "crates/cli/",
+            // The program that keeps plans; the simulation itself touches no disk.
+            "crates/sim/src/main.rs",
             "xtask/",
         ],
     },
@@ -44,6 +46,9 @@ pub(super) const PLACES: &[Place] = &[
             "crates/multibee/src/at_time.rs",
             "crates/replica/src/endpoint",
             "crates/cli/",
+            // How long a search took; where virtual time begins.
+            "crates/sim/src/main.rs",
+            "crates/sim/src/world.rs",
             "xtask/",
         ],
     },
