@@ -100,7 +100,8 @@ impl ByHand {
     pub fn heads(&self) -> Vec<(LogKey, u64)> {
         let state = self.session.lock();
         let own = state.core.primary.log();
-        let others = state.core.following().values().map(|following| following.follower.bee().log());
+        let others =
+            state.core.following().values().map(|following| following.follower.bee().log());
         others.chain([own]).map(|log| (log.key(), log.len())).collect()
     }
 

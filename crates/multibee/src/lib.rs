@@ -53,7 +53,9 @@ mod batch;
 mod by_hand;
 mod clock;
 mod commit;
+mod conflicts;
 mod core;
+mod edit;
 mod entry;
 mod error;
 mod event;
@@ -65,33 +67,47 @@ mod keyspace;
 mod members;
 mod merging;
 mod multibee;
+mod namespace;
 mod network;
 mod news;
+mod op;
 mod options;
 mod peer_message;
 mod peers;
 mod primary;
 mod question;
 mod record;
+mod reshow;
+mod resolver;
+mod rules;
 mod session;
 mod staging;
 mod statement;
+mod typed;
 mod view;
+mod write;
 
 pub use batch::Batch;
 #[cfg(feature = "testing")]
 pub use by_hand::ByHand;
 pub use clock::{SystemClock, WallClock};
-pub use entry::{Conflict, Device, Entry, Scan, Status};
+pub use conflicts::{Choice, Conflicts};
+pub use entry::{Conflict, Device, Entry, NotMerged, Scan, Status};
 pub use error::Error;
 pub use event::Event;
 pub use home::{Home, MemoryHome, OwnHome, Places};
 pub use multibee::Multibee;
 pub use multibee_log::{Durability, KeyPair, Log, LogKey, LogOptions, Storage};
-pub use multibee_merge::{Clock, Content, DeviceId, Digest, Dot, MAX_DRIFT_MS, Time, Version};
+pub use multibee_merge::{
+    Clock, Content, Counter, DeviceId, Digest, Dot, MAX_DRIFT_MS, MergeStrategy, MergeType, PLAIN,
+    Set, Shown, StateError, Strategies, Time, Types, Version, WriteError, laws,
+};
+pub use multibee_merge::{FIRST_USER_KIND, Map};
 pub use multibee_replica::Role;
+pub use namespace::{Namespace, NamespaceBatch, NamespaceRange};
 pub use network::Connection;
 pub use options::Options;
+pub use rules::{Rule, RuleEntry};
 pub use view::{Range, RangeSpec, View};
 
 /// Name of the format that this program reads and writes, as in the bee's header.
@@ -104,3 +120,5 @@ pub const MAX_VALUE_LEN: usize = 1 << 20;
 /// Most operations in one batch: an operation takes up to three blocks, and whoever merges the
 /// batch needs room for it in one commit beside other news.
 pub const MAX_BATCH_OPS: usize = 10_000;
+/// Most rules: each device keeps all of them in memory.
+pub const MAX_RULES: usize = 10_000;

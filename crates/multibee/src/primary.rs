@@ -3,6 +3,8 @@
 //! A commit holds either news from this device or what was merged from others, never both. It is
 //! one append: data, merge progress and evidence land together or not at all.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use multibee_btree::{Bee, Entry as Block};
 use multibee_log::Log;
@@ -11,16 +13,11 @@ use multibee_merge::{Applied, Clock, DeviceId, Digest, HybridClock, MAX_DRIFT_MS
 use crate::Error;
 use crate::commit::{self, Base};
 use crate::format::{Commit, Meta};
-use crate::staging::Staging;
+use crate::resolver::Resolver;
+use crate::rules::Rules;
+use crate::staging::{Staging, Start, Told};
 use crate::statement::Statement;
 use crate::{keyspace, record};
-
-/// One change that a user asked for.
-#[derive(Clone, Debug)]
-pub(crate) enum Op {
-    Put { key: Bytes, value: Bytes },
-    Delete { key: Bytes },
-}
 
 /// The state of the last commit, in memory.
 #[derive(Debug)]
@@ -34,11 +31,16 @@ pub(crate) struct Primary {
     base: Option<Base>,
     digest: Digest,
     time: HybridClock,
+    resolver: Arc<Resolver>,
+    rules: Rules,
 }
 
 impl Primary {
     /// Restores the state from the last commit in the log.
-    pub(crate) fn open(bee: Bee, wall_ms: u64) -> Result<Self, Error> {
+    ///
+    /// If this program knows more types or strategies than the one that wrote the log, what is shown
+    /// is chosen anew, as commits of their own.
+    pub(crate) fn open(bee: Bee, resolver: Arc<Resolver>, wall_ms: u64) -> Result<Self, Error> {
         let device = DeviceId::of_key(bee.log().key().as_bytes());
         let mut primary = Self {
             bee,
@@ -48,6 +50,8 @@ impl Primary {
             base: None,
             digest: Digest::EMPTY,
             time: HybridClock::default(),
+            resolver,
+            rules: Rules::default(),
         };
         primary.restore(wall_ms)?;
         Ok(primary)
@@ -67,6 +71,15 @@ impl Primary {
 
     pub(crate) const fn digest(&self) -> Digest {
         self.digest
+    }
+
+    pub(crate) const fn resolver(&self) -> &Arc<Resolver> {
+        &self.resolver
+    }
+
+    /// How keys are merged.
+    pub(crate) const fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// How far every other device's log has been applied.
@@ -97,32 +110,9 @@ impl Primary {
         self.time.stamp(wall_ms)
     }
 
-    /// Writes the user's changes as one own commit; says for each whether it changed anything.
-    pub(crate) fn write(&mut self, ops: &[Op], wall_ms: u64) -> Result<Vec<bool>, Error> {
-        let mut staging = self.stage(true)?;
-        let mut changed = Vec::with_capacity(ops.len());
-        for op in ops {
-            changed.push(match op {
-                Op::Put { key, value } => {
-                    let held = staging.held(key)?;
-                    let floor = held.versions.iter().map(|version| version.time).max();
-                    let time = self.time.stamp_after(wall_ms, floor.unwrap_or_default());
-                    staging.put(key, value, &held, time)?;
-                    true
-                }
-                Op::Delete { key } => {
-                    let held = staging.held(key)?;
-                    let floor = held.versions.iter().map(|version| version.time).max();
-                    held.in_tree && {
-                        let time = self.time.stamp_after(wall_ms, floor.unwrap_or_default());
-                        staging.delete(key, &held, time)?;
-                        true
-                    }
-                }
-            });
-        }
-        self.finish_own(staging)?;
-        Ok(changed)
+    /// As [`stamp`](Self::stamp), and later than what it supersedes.
+    pub(crate) fn stamp_after(&mut self, wall_ms: u64, superseded: Time) -> Time {
+        self.time.stamp_after(wall_ms, superseded)
     }
 
     /// Writes statements of this device as an own commit.
@@ -137,10 +127,17 @@ impl Primary {
     /// Begins a commit. It ends by [`finish_own`](Self::finish_own) or
     /// [`finish_merge`](Self::finish_merge), or without a trace when dropped.
     pub(crate) fn stage(&self, own: bool) -> Result<Staging, Error> {
-        let whole = self.context();
         let batch = self.bee.batch()?;
         debug_assert!(self.bee.version() >= 1, "the header is written at creation");
-        Ok(Staging::new(batch, self.device, own, whole, self.digest))
+        let start = Start {
+            device: self.device,
+            own,
+            context: self.context(),
+            digest: self.digest,
+            resolver: self.resolver.clone(),
+            rules: self.rules.clone(),
+        };
+        Ok(Staging::new(batch, start))
     }
 
     /// The clock as context of every key: everything in the own log has been seen.
@@ -151,8 +148,11 @@ impl Primary {
         clock
     }
 
-    fn finish_own(&mut self, staging: Staging) -> Result<(), Error> {
+    /// Ends a commit of the user's own. What changed rules have to say comes with the next one.
+    pub(crate) fn finish_own(&mut self, mut staging: Staging) -> Result<(), Error> {
         let Some(last) = staging.last_seq() else { return Ok(()) };
+        let prefixes = std::mem::take(&mut staging.told.prefixes);
+        let rules = staging.rules.clone();
         let (clock, clock_at) = commit::encode_clock(&self.clock, self.base.as_ref());
         let first = staging.first_seq();
         let record = Commit {
@@ -162,21 +162,34 @@ impl Primary {
             digest: Some(staging.digest().to_bytes().to_vec().into()),
             own_first: Some(first),
         };
-        let digest = staging.commit(record)?;
-        self.digest = digest;
+        self.digest = staging.commit(record)?;
         self.last_own = Some(last);
+        self.rules = rules;
         if clock_at.is_none() {
             self.base = Some(Base { seq: last, clock: self.clock.clone() });
+        }
+        if !prefixes.is_empty() {
+            let mut staging = self.stage(false)?;
+            staging.told.prefixes = prefixes;
+            self.finish_merge(staging, self.clock.clone())?;
         }
         Ok(())
     }
 
     /// Ends a commit of what was merged; from then on the clock is `clock`.
-    pub(crate) fn finish_merge(&mut self, staging: Staging, clock: Clock) -> Result<(), Error> {
+    ///
+    /// Under prefixes whose strategy has changed by it, what is shown is chosen anew.
+    pub(crate) fn finish_merge(
+        &mut self,
+        mut staging: Staging,
+        clock: Clock,
+    ) -> Result<Told, Error> {
+        let is_all = staging.reshow_changed(&clock)?;
         if staging.last_seq().is_none() {
             debug_assert!(clock == self.clock, "a clock that moves needs a block to carry it");
-            return Ok(());
+            return Ok(Told::default());
         }
+        let (told, rules) = (std::mem::take(&mut staging.told), staging.rules.clone());
         let (entries, clock_at) = commit::encode_clock(&clock, self.base.as_ref());
         let record = Commit {
             clock: entries,
@@ -187,7 +200,11 @@ impl Primary {
         };
         self.digest = staging.commit(record)?;
         self.clock = clock;
-        Ok(())
+        self.rules = rules;
+        if !is_all {
+            self.reshow_conflicts()?;
+        }
+        Ok(told)
     }
 
     fn restore(&mut self, wall_ms: u64) -> Result<(), Error> {
@@ -208,7 +225,8 @@ impl Primary {
         self.last_own = if commit.own_first.is_some() { Some(last) } else { commit.prev_own };
         self.restore_base()?;
         self.time = HybridClock::restored(self.last_own_time(wall_ms)?);
-        Ok(())
+        self.rules = Rules::load(&self.bee.snapshot()?, self.device)?;
+        self.catch_up_showing()
     }
 
     /// Own commits refer to own commits: a merge commit that carried its clock whole is no base.
