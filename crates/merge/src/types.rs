@@ -338,8 +338,8 @@ mod tests {
             types.write(Counter::KIND, seen, to.as_bytes(), dot, time(at)).unwrap()
         };
         let one = add(&[], "1", dot(1, 5), 1);
-        let two = add(&[one.clone()], "2", dot(1, 7), 2);
-        let plain = types.plain(&[two.clone()], "x".into(), dot(1, 8), time(3));
+        let two = add(std::slice::from_ref(&one), "2", dot(1, 7), 2);
+        let plain = types.plain(std::slice::from_ref(&two), "x".into(), dot(1, 8), time(3));
         let plain = types.plain(&[plain], "y".into(), dot(4, 0), time(4));
         let saved = add(&[one], "11", dot(2, 0), 5);
         let again = add(&[plain, saved], "12", dot(1, 9), 6);

@@ -273,6 +273,9 @@ pub(crate) fn device_of(key: &LogKey) -> DeviceId {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
 

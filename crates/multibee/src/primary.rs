@@ -293,6 +293,12 @@ impl Primary {
         meta.commit.ok_or_else(|| Error::bad_record(seq, &"it ends no commit"))
     }
 
+    /// The length of the own log at which the last own commit ended.
+    #[cfg(test)]
+    pub(crate) fn last_own_end(&self) -> u64 {
+        self.last_own.map_or(0, |last| last + 1)
+    }
+
     /// The own commits from block `since` on, oldest first, as ranges of blocks.
     pub(crate) fn own_ranges(&self, since: u64) -> Result<Vec<std::ops::Range<u64>>, Error> {
         let mut ranges = Vec::new();
