@@ -16,7 +16,13 @@
 //!
 //! A write that saw another one supersedes it, whatever the clocks said. Writes that did not see
 //! each other are all kept; the latest is shown, and [`Multibee::conflicts`] lists the rest, the
-//! same on every device, until somebody writes the key again.
+//! same on every device, until somebody writes the key again, or [settles](Multibee::resolve) it.
+//!
+//! Values of a *mergeable type* need no settling: JSON objects merge field by field
+//! ([`Multibee::put_map`]), sets keep what was added ([`Multibee::set_insert`]), counters add up
+//! ([`Multibee::increment`]). [`Multibee::set_rule`] makes plain puts under a prefix write such a
+//! type, or chooses another strategy of what is shown. Types and strategies of one's own are given
+//! in [`Options`].
 //!
 //! # Example
 //!
@@ -117,7 +123,7 @@ pub const MAX_KEY_LEN: usize = 64 << 10;
 /// Longest value, in bytes. All concurrent versions of a key stand in one block of at most 15 MiB,
 /// so that 14 devices can write values of this length at once.
 pub const MAX_VALUE_LEN: usize = 1 << 20;
-/// Most operations in one batch: an operation takes up to three blocks, and whoever merges the
+/// Most operations in one batch: an operation takes up to four blocks, and whoever merges the
 /// batch needs room for it in one commit beside other news.
 pub const MAX_BATCH_OPS: usize = 10_000;
 /// Most rules: each device keeps all of them in memory.
