@@ -4,6 +4,7 @@ use std::fmt;
 
 use blake2::{Blake2b, Digest as _, digest::consts::U16};
 
+use crate::version::PLAIN;
 use crate::{Content, Version};
 
 /// Sum modulo 2^128 of one hash for each live key: equal data gives equal digests.
@@ -54,8 +55,15 @@ impl fmt::Debug for Digest {
 /// The share of one key: zero unless one of its versions is live.
 ///
 /// BLAKE2b-128 over `u64(len(key)) || key`, then for each version in the order of their dots
-/// `u64(device) || u64(seq)` and either `01 || u32(kind) || BLAKE2b-128(value)` or `00`; numbers
-/// little-endian. `versions` is sorted by dot.
+/// `u64(device) || u64(seq)` and
+///
+/// - a delete: `00`; with a state `02 || u32(kind) || BLAKE2b-128(state)`;
+/// - a value: `01 || u32(kind) || BLAKE2b-128(value)`; of a plain value with a state,
+///   `|| BLAKE2b-128(state)` follows;
+/// - a value of a type with a state: `03 || u32(kind) || BLAKE2b-128(state)`, since the value
+///   follows from it.
+///
+/// Numbers are little-endian. `versions` is sorted by dot.
 pub fn entry_digest(key: &[u8], versions: &[Version]) -> Digest {
     if !versions.iter().any(Version::is_live) {
         return Digest::EMPTY;
@@ -66,13 +74,28 @@ pub fn entry_digest(key: &[u8], versions: &[Version]) -> Digest {
     for version in versions {
         hash.update(version.dot.device.as_u64().to_le_bytes());
         hash.update(version.dot.seq.to_le_bytes());
-        match &version.content {
-            Content::Value(value) => {
-                hash.update([1]);
-                hash.update(version.kind.to_le_bytes());
-                hash.update(Blake2b::<U16>::digest(value));
+        let kind = version.kind.to_le_bytes();
+        let part = |bytes: &[u8]| Blake2b::<U16>::digest(bytes);
+        match (&version.content, &version.state) {
+            (Content::Deleted, None) => hash.update([0]),
+            (Content::Deleted, Some(state)) => {
+                hash.update([2]);
+                hash.update(kind);
+                hash.update(part(state));
             }
-            Content::Deleted => hash.update([0]),
+            (Content::Value(_), Some(state)) if version.kind != PLAIN => {
+                hash.update([3]);
+                hash.update(kind);
+                hash.update(part(state));
+            }
+            (Content::Value(value), state) => {
+                hash.update([1]);
+                hash.update(kind);
+                hash.update(part(value));
+                if let Some(state) = state {
+                    hash.update(part(state));
+                }
+            }
         }
     }
     Digest::from_bytes(hash.finalize().into())
@@ -110,5 +133,37 @@ mod tests {
         assert_ne!(base, entry_digest(b"a", &[version(2, Content::Value("x".into()))]));
         assert_ne!(base, entry_digest(b"a", &[version(1, Content::Value("y".into()))]));
         assert_eq!(entry_digest(b"a", &[version(1, Content::Deleted)]), Digest::EMPTY);
+    }
+
+    /// Of a type's value its state is what counts; the states of deletes and plain values, too.
+    #[test]
+    fn a_digest_sees_states() {
+        let with = |kind, state: Option<&'static str>, content| Version {
+            kind,
+            state: state.map(Into::into),
+            ..version(1, content)
+        };
+        let value = || Content::Value("x".into());
+        let digest = |version: Version| {
+            let live = Version { dot: version.dot, ..self::version(9, value()) };
+            entry_digest(b"a", &[version, Version { dot: Dot { seq: 9, ..live.dot }, ..live }])
+        };
+        let typed = digest(with(1, Some("s"), value()));
+        assert_eq!(typed, digest(with(1, Some("s"), Content::Value("".into()))));
+        let all = [
+            typed,
+            digest(with(2, Some("s"), value())),
+            digest(with(1, Some("t"), value())),
+            digest(with(1, None, value())),
+            digest(with(0, Some("s"), value())),
+            digest(with(0, Some("t"), value())),
+            digest(with(0, None, value())),
+            digest(with(1, Some("s"), Content::Deleted)),
+            digest(with(1, Some("t"), Content::Deleted)),
+            digest(with(0, None, Content::Deleted)),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            assert!(all[..at].iter().all(|other| other != one), "{at}");
+        }
     }
 }

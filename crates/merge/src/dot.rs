@@ -54,6 +54,13 @@ pub struct Dot {
     pub seq: u64,
 }
 
+impl fmt::Display for Dot {
+    /// The device, a colon, the block.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.device, self.seq)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -189,40 +189,96 @@ impl Types {
         Ok(Version { dot, time, kind, content, state: Some(state) })
     }
 
+    /// The version that a plain put makes, which supersedes `seen`.
+    ///
+    /// If there are types among `seen`, the one written last is remembered, as a delete does: what
+    /// is written to that type later must not go on where a plain value has ended it.
+    pub fn plain(&self, seen: &[Version], value: Bytes, dot: Dot, time: Time) -> Version {
+        let state = self.forget(seen, dot).map(|(kind, state)| {
+            let parts = [&kind.to_le_bytes()[..], &state[..]];
+            Bytes::from(parts.concat())
+        });
+        Version { state, ..Version::plain(dot, time, Content::Value(value)) }
+    }
+
     /// The version that a delete makes, which supersedes `seen`.
     ///
     /// Of the types among `seen`, the one written last is remembered. A delete never fails: with
     /// nothing readable to remember it is a plain one.
     pub fn delete(&self, seen: &[Version], dot: Dot, time: Time) -> Version {
-        let typed = seen.iter().filter(|version| self.get(version.kind).is_some());
-        let latest = typed.max_by_key(|version| (version.time, version.dot));
-        let state = latest.and_then(|version| {
-            let known = self.get(version.kind)?;
-            let base = base(known, seen).ok()?;
-            Some((version.kind, known.delete(base.as_deref(), dot).ok()?))
-        });
         let deleted = Version::plain(dot, time, Content::Deleted);
-        match state {
+        match self.forget(seen, dot) {
             Some((kind, state)) => Version { kind, state: Some(state), ..deleted },
             None => deleted,
         }
     }
+
+    /// What one who saw these versions sees of this type: the join of all its readable states,
+    /// those of deletes too. `None` if there are none, or the type is not known.
+    ///
+    /// # Errors
+    ///
+    /// The join is beyond all limits.
+    pub fn value(&self, kind: u32, seen: &[Version]) -> Result<Option<Bytes>, crate::StateError> {
+        let Some(known) = self.get(kind) else { return Ok(None) };
+        base(known, seen)?.map(|state| known.value(&state)).transpose()
+    }
+
+    /// Why a version is opaque, if it is: for users to read.
+    pub fn why_opaque(&self, version: &Version) -> Option<String> {
+        if !version.is_live() || version.kind == PLAIN {
+            return None;
+        }
+        let Some(known) = self.get(version.kind) else {
+            return Some(format!("type {} is not known", version.kind));
+        };
+        match &version.state {
+            None => Some("its state is missing".into()),
+            Some(state) => known.value(state).err().map(|error| error.to_string()),
+        }
+    }
+
+    /// The state that ends the type written last among `seen`, and that type.
+    fn forget(&self, seen: &[Version], dot: Dot) -> Option<(u32, Bytes)> {
+        let typed = seen.iter().filter_map(|version| {
+            let (kind, _) = remembered(version)?;
+            Some(((version.time, version.dot), self.get(kind)?))
+        });
+        let (_, known) = typed.max_by_key(|(written, _)| *written)?;
+        let base = base(known, seen).ok()?;
+        Some((known.kind(), known.delete(base.as_deref(), dot).ok()?))
+    }
+}
+
+/// The type and state that a version carries; a plain one may remember that of what it superseded.
+fn remembered(version: &Version) -> Option<(u32, &[u8])> {
+    let state = version.state.as_ref()?;
+    if version.kind != PLAIN {
+        return Some((version.kind, state));
+    }
+    let (kind, state) = state.split_first_chunk()?;
+    Some((u32::from_le_bytes(*kind), state))
 }
 
 /// The join of all readable states of one type.
 fn base(known: &dyn MergeType, seen: &[Version]) -> Result<Option<Bytes>, crate::StateError> {
-    let states = seen.iter().filter(|version| version.kind == known.kind());
     let mut base: Option<Bytes> = None;
-    for state in states.filter_map(|version| version.state.as_ref()) {
+    for (_, state) in seen.iter().filter_map(remembered).filter(|(kind, _)| *kind == known.kind()) {
         if known.value(state).is_err() {
             continue;
         }
         base = Some(match base {
             Some(sum) => known.join(&sum, state)?,
-            None => state.clone(),
+            None => Bytes::copy_from_slice(state),
         });
     }
     Ok(base)
+}
+
+impl Default for Types {
+    fn default() -> Self {
+        Self::standard()
+    }
 }
 
 impl fmt::Debug for Types {
@@ -269,6 +325,35 @@ mod tests {
         let resolution = types.resolve(&LastWriter, b"k", &[good, bad, newer]);
         assert_eq!(resolution.shown[0].value, "1");
         assert_eq!((resolution.opaque, resolution.conflict), (vec![1, 2], true));
+    }
+
+    /// A plain value between two counts ends the first one: a device begins a new share after it,
+    /// as after a delete, also when the plain value came from another device.
+    #[test]
+    fn a_plain_value_ends_a_count() {
+        let types = Types::standard();
+        let dot = |device, seq| Dot { device: DeviceId::from_u64(device), seq };
+        let time = Time::from_millis;
+        let add = |seen: &[Version], to: &str, dot, at| {
+            types.write(Counter::KIND, seen, to.as_bytes(), dot, time(at)).unwrap()
+        };
+        let one = add(&[], "1", dot(1, 5), 1);
+        let two = add(std::slice::from_ref(&one), "2", dot(1, 7), 2);
+        let plain = types.plain(std::slice::from_ref(&two), "x".into(), dot(1, 8), time(3));
+        let plain = types.plain(&[plain], "y".into(), dot(4, 0), time(4));
+        let saved = add(&[one], "11", dot(2, 0), 5);
+        let again = add(&[plain, saved], "12", dot(1, 9), 6);
+        let more = add(&[two], "102", dot(3, 0), 7);
+        let all = types.resolve(&LastWriter, b"k", &[again, more]);
+        assert_eq!(all.shown[0].value, "113");
+    }
+
+    /// Plain values that supersede plain values remember nothing.
+    #[test]
+    fn plain_over_plain_is_plain() {
+        let types = Types::standard();
+        let one = types.plain(&[], "a".into(), dot(1), Time::default());
+        assert_eq!(types.plain(&[one], "b".into(), dot(2), Time::default()).state, None);
     }
 
     /// A number is given once, and the low ones are not for users.

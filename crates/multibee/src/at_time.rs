@@ -122,6 +122,8 @@ fn commit_at(tree: &Tree, seq: u64) -> Result<Option<Commit>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
     use multibee_btree::{Bee, BeeOptions};
     use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
@@ -160,7 +162,9 @@ mod tests {
     #[test]
     fn a_view_without_a_time_says_so() {
         let bee = bee(&[None, Some(10)]);
-        let view = |version| View::new(bee.checkout(version).unwrap(), DeviceId::from_u64(1));
+        let view = |version| {
+            View::new(bee.checkout(version).unwrap(), DeviceId::from_u64(1), Arc::default())
+        };
         assert_eq!(view(1).time().unwrap(), None);
         assert!(matches!(view(2).time(), Err(Error::NoTime { seq: 1 })));
         assert_eq!(view(3).time().unwrap(), Some(UNIX_EPOCH + Duration::from_millis(10)));

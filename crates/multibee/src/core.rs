@@ -333,6 +333,10 @@ fn checked(step: Step) -> Result<Step, FollowError> {
 
 fn events(merged: &Merged) -> Vec<Event> {
     let mut events = vec![Event::Merged { blocks: merged.blocks, keys: merged.keys }];
+    let conflicts = merged.conflicts.iter().cloned();
+    events.extend(conflicts.map(|key| Event::Conflict { key }));
+    let settled = merged.settled.iter().cloned();
+    events.extend(settled.map(|key| Event::ConflictResolved { key }));
     let ahead = merged.ahead.iter();
     events.extend(ahead.map(|(&device, &by_ms)| Event::ClockAhead { device, by_ms }));
     events

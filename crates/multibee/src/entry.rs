@@ -2,22 +2,24 @@
 
 use bytes::Bytes;
 use multibee_log::LogKey;
-use multibee_merge::{Clock, DeviceId, Digest, Time, Version};
+use multibee_merge::{Clock, DeviceId, Digest, Dot, Time, Version};
 
 /// One key and what it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The key, as it was put.
     pub key: Bytes,
-    /// The value, as it was put.
+    /// The value, as it was put; of a mergeable type, the join of what was put concurrently.
     pub value: Bytes,
+    /// The type of the value: [`PLAIN`](crate::PLAIN), or that of a mergeable type.
+    pub kind: u32,
     /// The block of this device's log that holds the entry.
     pub seq: u64,
-    /// Who wrote the value.
+    /// Who wrote the value; of a joined one, its latest part.
     pub device: DeviceId,
     /// When, by the writer's hybrid clock.
     pub time: Time,
-    /// Concurrent versions that are not shown: 0 unless the key is in conflict.
+    /// Concurrent versions that the value does not come from: 0 unless the key is in conflict.
     pub conflicts: usize,
 }
 
@@ -28,8 +30,25 @@ pub struct Conflict {
     pub key: Bytes,
     /// All versions, sorted by dot; a delete is a version without a value.
     pub versions: Vec<Version>,
-    /// Which of them is shown, if any is.
+    /// Which of them is shown, if any is. If several were joined, the latest of these.
     pub shown: Option<usize>,
+    /// What is shown: the value of that version, or what several were joined to.
+    pub value: Option<Bytes>,
+}
+
+/// A version that this program can't read. It is kept and passed on, and shown once it can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotMerged {
+    /// The key.
+    pub key: Bytes,
+    /// Who wrote the version, and in which block of its log.
+    pub dot: Dot,
+    /// When, by the writer's hybrid clock.
+    pub time: Time,
+    /// The type of its value.
+    pub kind: u32,
+    /// Why it can't be read.
+    pub reason: String,
 }
 
 /// A device of the database, this one included.
@@ -77,6 +96,8 @@ pub struct Status {
     pub devices: Vec<Device>,
     /// Blocks of others that are known and not yet merged.
     pub remaining: u64,
+    /// Versions that this program can't read: see [`Multibee::not_merged`](crate::Multibee::not_merged).
+    pub not_merged: u64,
     /// Blocks downloaded since the database was opened.
     pub blocks_downloaded: u64,
     /// Bytes sent over all connections since the database was opened.

@@ -66,6 +66,32 @@ pub enum Error {
         /// Operations in the batch.
         count: usize,
     },
+    /// The value can't be written as the type that was named, or that the key's rule names.
+    #[error("the value can't be written: {0}")]
+    Value(#[from] multibee_merge::WriteError),
+    /// A key is not as the caller expected: nothing was written.
+    #[error("the key {} is not as expected", key.escape_ascii())]
+    NotAsExpected {
+        /// The key.
+        key: bytes::Bytes,
+    },
+    /// The key has no version with this dot, or no longer.
+    #[error("the key {} has no version {dot}", key.escape_ascii())]
+    NoSuchVersion {
+        /// The key.
+        key: bytes::Bytes,
+        /// The dot that was given.
+        dot: multibee_merge::Dot,
+    },
+    /// No strategy with this name is among [`Options::strategies`](crate::Options::strategies).
+    #[error("no strategy {name:?} is known to this program")]
+    UnknownStrategy {
+        /// The name that was given.
+        name: String,
+    },
+    /// There are [`MAX_RULES`](crate::MAX_RULES) rules already.
+    #[error("there are {max} rules already", max = crate::MAX_RULES)]
+    TooManyRules,
     /// The key names this device itself.
     #[error("{key} is this device itself")]
     OwnKey {

@@ -1,5 +1,6 @@
 //! What a database tells about its dealings with other devices.
 
+use bytes::Bytes;
 use multibee_log::LogKey;
 
 /// Something happened between this device and others.
@@ -22,6 +23,17 @@ pub enum Event {
         blocks: u64,
         /// Keys that changed by it.
         keys: u64,
+    },
+    /// A merge brought a key into conflict. If one brings very many, some are left out:
+    /// [`Multibee::conflicts`](crate::Multibee::conflicts) has them all.
+    Conflict {
+        /// The key.
+        key: Bytes,
+    },
+    /// A key is in conflict no more: somebody wrote it, this device or another one.
+    ConflictResolved {
+        /// The key.
+        key: Bytes,
     },
     /// Devices were added or removed.
     DevicesChanged,

@@ -68,8 +68,10 @@ struct Walk {
     at: u64,
 }
 
-/// Blocks in one merge commit, about: own writes must not wait long for it.
-pub(crate) const MERGE_BLOCKS_MAX: u64 = 4096;
+/// Blocks of news for one merge commit, about: own writes must not wait long for it. Two logs may
+/// come up to this, the second one with one more batch; each change takes up to four blocks, beside
+/// those of changed rules. A commit has room for all of that.
+pub(crate) const MERGE_BLOCKS_MAX: u64 = 2048;
 
 /// Why a log can't be followed further.
 #[derive(Debug, thiserror::Error)]

@@ -17,9 +17,16 @@ pub(crate) enum Place {
     Tombstone(Bytes),
     /// A user's key is in conflict.
     Conflict(Bytes),
+    /// A user's key has versions that this program can't read.
+    Opaque(Bytes),
+    /// By which strategies what is shown was chosen.
+    ShownBy,
     /// A statement about devices, by its hash.
     Statement,
-    /// Something that only newer programs know.
+    /// A record with versions that all devices share, by its stored key: a rule, or something that
+    /// only newer programs know.
+    Shared(Bytes),
+    /// Bookkeeping of a newer program.
     Unknown,
 }
 
@@ -28,6 +35,9 @@ pub(crate) enum Place {
 enum Kind {
     Conflict = b'c' as isize,
     Statement = b'd' as isize,
+    Opaque = b'o' as isize,
+    Rule = b'p' as isize,
+    ShownBy = b'r' as isize,
     Tombstone = b't' as isize,
 }
 
@@ -46,6 +56,29 @@ pub(crate) fn conflict(key: &[u8]) -> Bytes {
     reserved(Kind::Conflict, key)
 }
 
+/// Where a user's key is listed while it has versions that this program can't read.
+pub(crate) fn opaque(key: &[u8]) -> Bytes {
+    reserved(Kind::Opaque, key)
+}
+
+/// Where the rule for a prefix is stored.
+pub(crate) fn rule(prefix: &[u8]) -> Bytes {
+    reserved(Kind::Rule, prefix)
+}
+
+/// The prefix that a stored rule is for, if it is one.
+pub(crate) fn rule_prefix(stored: &Bytes) -> Option<Bytes> {
+    match **stored {
+        [MARK, letter, ..] if letter == Kind::Rule as u8 => Some(stored.slice(2..)),
+        _ => None,
+    }
+}
+
+/// Where it is stored by which strategies what is shown was chosen.
+pub(crate) fn shown_by() -> Bytes {
+    reserved(Kind::ShownBy, &[])
+}
+
 /// Where the statement with this hash is stored.
 pub(crate) fn statement(hash: &[u8; 32]) -> Bytes {
     reserved(Kind::Statement, hash)
@@ -54,6 +87,36 @@ pub(crate) fn statement(hash: &[u8; 32]) -> Bytes {
 /// The half-open range of the index of keys in conflict.
 pub(crate) fn conflicts() -> (Bytes, Bytes) {
     all(Kind::Conflict)
+}
+
+/// The half-open range of the index of keys in conflict that begin with `prefix`.
+pub(crate) fn conflicts_under(prefix: &[u8]) -> (Bytes, Bytes) {
+    let first = conflict(prefix);
+    let end = after_prefix(&first).unwrap_or_else(|| all(Kind::Conflict).1);
+    (first, end)
+}
+
+/// The half-open range of the index of keys with versions that this program can't read.
+pub(crate) fn opaques() -> (Bytes, Bytes) {
+    all(Kind::Opaque)
+}
+
+/// The half-open range of all rules.
+pub(crate) fn rules() -> (Bytes, Bytes) {
+    all(Kind::Rule)
+}
+
+/// The half-open ranges of all records with versions that all devices share.
+pub(crate) fn shared() -> [(Bytes, Bytes); 2] {
+    [(Bytes::from_static(&[MARK, b'A']), Bytes::from_static(&[MARK, b'Z' + 1])), rules()]
+}
+
+/// The least key that is greater than all keys with this prefix, if there is one.
+pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Bytes> {
+    let last = prefix.iter().rposition(|&byte| byte != 0xff)?;
+    let mut end = prefix.get(..=last)?.to_vec();
+    *end.last_mut()? += 1;
+    Some(end.into())
 }
 
 /// The half-open range of what is remembered of keys without a live version.
@@ -79,7 +142,13 @@ pub(crate) fn place(stored: &Bytes) -> Place {
             Place::Tombstone(stored.slice(2..))
         }
         [MARK, letter, ..] if letter == Kind::Conflict as u8 => Place::Conflict(stored.slice(2..)),
+        [MARK, letter, ..] if letter == Kind::Opaque as u8 => Place::Opaque(stored.slice(2..)),
         [MARK, letter, ..] if letter == Kind::Statement as u8 => Place::Statement,
+        [MARK, letter, ..] if letter == Kind::ShownBy as u8 => Place::ShownBy,
+        // Capital letters are for what newer programs share; small ones for their bookkeeping.
+        [MARK, letter, ..] if letter == Kind::Rule as u8 || letter.is_ascii_uppercase() => {
+            Place::Shared(stored.clone())
+        }
         [MARK, ..] => Place::Unknown,
         _ => Place::User(stored.clone()),
     }
@@ -129,9 +198,29 @@ mod tests {
         fn reserved_keys_come_back(key in key()) {
             prop_assert_eq!(place(&tombstone(&key)), Place::Tombstone(key.clone().into()));
             prop_assert_eq!(place(&conflict(&key)), Place::Conflict(key.clone().into()));
+            prop_assert_eq!(place(&opaque(&key)), Place::Opaque(key.clone().into()));
+            prop_assert_eq!(place(&rule(&key)), Place::Shared(rule(&key)));
+            prop_assert_eq!(rule_prefix(&rule(&key)), Some(key.clone().into()));
             let (first, end) = all_reserved();
             prop_assert!((first..end).contains(&tombstone(&key)));
         }
+
+        /// A range under a prefix holds the conflicts of the keys that begin with it.
+        #[test]
+        fn conflicts_lie_under_their_prefixes(prefix in key(), key in key()) {
+            let (first, end) = conflicts_under(&prefix);
+            let is_within = (first..end).contains(&conflict(&key));
+            prop_assert_eq!(is_within, key.starts_with(&prefix));
+        }
+    }
+
+    /// The range of a prefix ends where no key has the prefix any more.
+    #[test]
+    fn a_prefix_ends_behind_its_last_key() {
+        assert_eq!(after_prefix(b"ab"), Some("ac".into()));
+        assert_eq!(after_prefix(b"a\xff\xff"), Some("b".into()));
+        assert_eq!(after_prefix(b"\xff"), None);
+        assert_eq!(after_prefix(b""), None);
     }
 
     /// A reserved letter of a newer program is told from a user's key.
@@ -139,6 +228,8 @@ mod tests {
     fn unknown_letters_are_told_apart() {
         assert_eq!(place(&Bytes::from_static(b"\xffz1")), Place::Unknown);
         assert_eq!(place(&Bytes::from_static(b"\xff")), Place::Unknown);
+        let shared = Bytes::from_static(b"\xffZ1");
+        assert_eq!(place(&shared), Place::Shared(shared.clone()));
         assert_eq!(place(&statement(&[7; 32])), Place::Statement);
     }
 }

@@ -16,7 +16,13 @@
 //!
 //! A write that saw another one supersedes it, whatever the clocks said. Writes that did not see
 //! each other are all kept; the latest is shown, and [`Multibee::conflicts`] lists the rest, the
-//! same on every device, until somebody writes the key again.
+//! same on every device, until somebody writes the key again, or [settles](Multibee::resolve) it.
+//!
+//! Values of a *mergeable type* need no settling: JSON objects merge field by field
+//! ([`Multibee::put_map`]), sets keep what was added ([`Multibee::set_insert`]), counters add up
+//! ([`Multibee::increment`]). [`Multibee::set_rule`] makes plain puts under a prefix write such a
+//! type, or chooses another strategy of what is shown. Types and strategies of one's own are given
+//! in [`Options`].
 //!
 //! # Example
 //!
@@ -54,7 +60,9 @@ mod batch;
 mod by_hand;
 mod clock;
 mod commit;
+mod conflicts;
 mod core;
+mod edit;
 mod entry;
 mod error;
 mod event;
@@ -66,35 +74,49 @@ mod keyspace;
 mod members;
 mod merging;
 mod multibee;
+mod namespace;
 mod network;
 mod news;
+mod op;
 mod options;
 mod peer_message;
 mod peers;
 mod primary;
 mod question;
 mod record;
+mod reshow;
+mod resolver;
+mod rules;
 mod session;
 mod staging;
 mod statement;
+mod typed;
 mod union;
 mod union_range;
 mod view;
+mod write;
 
 pub use batch::Batch;
 #[cfg(feature = "testing")]
 pub use by_hand::ByHand;
 pub use clock::{SystemClock, WallClock};
-pub use entry::{Conflict, Device, Entry, Scan, Status};
+pub use conflicts::{Choice, Conflicts};
+pub use entry::{Conflict, Device, Entry, NotMerged, Scan, Status};
 pub use error::Error;
 pub use event::Event;
 pub use home::{Home, MemoryHome, OwnHome, Places};
 pub use multibee::Multibee;
 pub use multibee_log::{Durability, KeyPair, Log, LogKey, LogOptions, Storage};
-pub use multibee_merge::{Clock, Content, DeviceId, Digest, Dot, MAX_DRIFT_MS, Time, Version};
+pub use multibee_merge::{
+    Clock, Content, Counter, DeviceId, Digest, Dot, MAX_DRIFT_MS, MergeStrategy, MergeType, PLAIN,
+    Set, Shown, StateError, Strategies, Time, Types, Version, WriteError, laws,
+};
+pub use multibee_merge::{FIRST_USER_KIND, Map};
 pub use multibee_replica::Role;
+pub use namespace::{Namespace, NamespaceBatch, NamespaceRange};
 pub use network::Connection;
 pub use options::Options;
+pub use rules::{Rule, RuleEntry};
 pub use union::{Union, UnionEntry};
 pub use union_range::UnionRange;
 pub use view::{Range, RangeSpec, View};
@@ -106,6 +128,8 @@ pub const MAX_KEY_LEN: usize = 64 << 10;
 /// Longest value, in bytes. All concurrent versions of a key stand in one block of at most 15 MiB,
 /// so that 14 devices can write values of this length at once.
 pub const MAX_VALUE_LEN: usize = 1 << 20;
-/// Most operations in one batch: an operation takes up to three blocks, and whoever merges the
+/// Most operations in one batch: an operation takes up to four blocks, and whoever merges the
 /// batch needs room for it in one commit beside other news.
 pub const MAX_BATCH_OPS: usize = 10_000;
+/// Most rules: each device keeps all of them in memory.
+pub const MAX_RULES: usize = 10_000;

@@ -27,6 +27,10 @@ pub(crate) struct Merged {
     pub(crate) statements: bool,
     /// Devices whose clocks are too far ahead, and by how many milliseconds.
     pub(crate) ahead: BTreeMap<LogKey, u64>,
+    /// Keys that came into conflict; some of them, if they are very many.
+    pub(crate) conflicts: Vec<Bytes>,
+    /// Keys that are in conflict no more; some of them, if they are very many.
+    pub(crate) settled: Vec<Bytes>,
 }
 
 /// A block of another device that can't be joined: its author's fault.
@@ -59,6 +63,8 @@ impl Joining {
 #[derive(Default)]
 struct Collected {
     keys: BTreeMap<Bytes, Joining>,
+    /// Records that all devices share, by their stored keys.
+    shared: BTreeMap<Bytes, Joining>,
     statements: Vec<Statement>,
     latest: Vec<(LogKey, Time)>,
     blocks: u64,
@@ -71,28 +77,29 @@ struct Collected {
 /// [`BadNews`] blames the author of a log: leave that log alone and go on with the others.
 pub(crate) fn check(news: &News) -> Result<(), BadNews> {
     for commit in &news.commits {
-        let is_user = |block: &&Block| matches!(keyspace::place(&block.key), Place::User(_));
-        if commit.blocks.iter().filter(is_user).count() > MAX_BATCH_OPS {
+        if commit.blocks.iter().filter(|block| is_change(block)).count() > MAX_BATCH_OPS {
             let seq = commit.blocks.first().map_or(0, |block| block.seq);
             let what = "a commit of more changes than a device may write".into();
             return Err(BadNews { author: news.author, seq, what });
         }
     }
     for block in news.commits.iter().flat_map(|commit| &commit.blocks) {
-        let bad = |what: String| BadNews { author: news.author, seq: block.seq, what };
-        match keyspace::place(&block.key) {
-            Place::User(_) | Place::Tombstone(_) | Place::Conflict(_) => {
-                Meta::decode_extra(&block.extra).map_err(|error| bad(error.to_string()))?;
-            }
-            Place::Statement => {
-                let meta = Meta::decode_extra(&block.extra).map_err(|e| bad(e.to_string()))?;
-                Statement::verify(meta.state.unwrap_or_default())
-                    .map_err(|e| bad(e.to_string()))?;
-            }
-            Place::Unknown => return Err(bad("a record of a newer program".into())),
+        if keyspace::place(&block.key) == Place::Statement {
+            let bad = |what: String| BadNews { author: news.author, seq: block.seq, what };
+            let meta = Meta::decode_extra(&block.extra).map_err(|e| bad(e.to_string()))?;
+            Statement::verify(meta.state.unwrap_or_default()).map_err(|e| bad(e.to_string()))?;
         }
     }
     Ok(())
+}
+
+/// Whether a block of an own commit changes what all devices share, statements left aside.
+fn is_change(block: &Block) -> bool {
+    match keyspace::place(&block.key) {
+        Place::User(_) | Place::Shared(_) => true,
+        Place::Tombstone(_) => record::is_news(block),
+        _ => false,
+    }
 }
 
 impl Primary {
@@ -118,6 +125,12 @@ impl Primary {
         }
         let mut merged = Merged { blocks: collected.blocks, ..Merged::default() };
         let context = staging.context().clone();
+        // Rules first: what keys show depends on them.
+        for (stored, joining) in &collected.shared {
+            if joining.changes(&context, &clock) {
+                staging.store_shared(stored, &joining.held, &joining.state, &clock)?;
+            }
+        }
         for (key, joining) in &collected.keys {
             if joining.changes(&context, &clock) {
                 staging.store(key, &joining.held, &joining.state, &clock)?;
@@ -128,7 +141,8 @@ impl Primary {
             merged.statements |= staging.put_statement(statement)?;
         }
         collected.carry_clock(&mut staging, &clock)?;
-        self.finish_merge(staging, clock, wall_ms)?;
+        let told = self.finish_merge(staging, clock, wall_ms)?;
+        (merged.conflicts, merged.settled) = (told.conflicts, told.settled);
         for &(author, time) in &collected.latest {
             if let Some(ahead) = self.observe(time, wall_ms) {
                 let most = merged.ahead.entry(author).or_default();
@@ -164,10 +178,19 @@ impl Collected {
             match keyspace::place(&block.key) {
                 Place::User(key) => {
                     let theirs = record::written(block, news.device, &commit.clock);
-                    let theirs = theirs.map_err(|_| Error::bad_record(block.seq, &readable))?;
-                    let time = theirs.latest().unwrap_or_default();
-                    self.latest.push((news.author, time));
+                    self.note(news, &theirs);
                     self.join_key(staging, key, &theirs)?;
+                }
+                // A delete of a key that showed nothing has no other block.
+                Place::Tombstone(key) if record::is_news(block) => {
+                    let theirs = record::written(block, news.device, &commit.clock);
+                    self.note(news, &theirs);
+                    self.join_key(staging, key, &theirs)?;
+                }
+                Place::Shared(stored) => {
+                    let theirs = record::shared_written(block, news.device, &commit.clock);
+                    self.note(news, &theirs);
+                    self.join_shared(staging, stored, &theirs)?;
                 }
                 Place::Statement => {
                     let meta = Meta::decode_extra(&block.extra);
@@ -178,8 +201,11 @@ impl Collected {
                     self.statements.push(statement);
                 }
                 // The author's own bookkeeping: ours follows from the versions.
-                Place::Tombstone(_) | Place::Conflict(_) => {}
-                Place::Unknown => return Err(Error::bad_record(block.seq, &readable)),
+                Place::Tombstone(_)
+                | Place::Conflict(_)
+                | Place::Opaque(_)
+                | Place::ShownBy
+                | Place::Unknown => {}
             }
         }
         Ok(())
@@ -196,6 +222,26 @@ impl Collected {
         Ok(())
     }
 
+    fn join_shared(
+        &mut self,
+        staging: &mut Staging,
+        stored: Bytes,
+        theirs: &State,
+    ) -> Result<(), Error> {
+        if let Some(joining) = self.shared.get_mut(&stored) {
+            joining.state = joining.state.join(theirs);
+            return Ok(());
+        }
+        let held = staging.held_shared(&stored)?;
+        let state = held.state(staging.context()).join(theirs);
+        self.shared.insert(stored, Joining { held, state });
+        Ok(())
+    }
+
+    fn note(&mut self, news: &News, theirs: &State) {
+        self.latest.push((news.author, theirs.latest().unwrap_or_default()));
+    }
+
     /// Sees to it that a commit whose clock moves has a block, though nothing else changed.
     ///
     /// That is so when all news had been superseded by writes that are here already: then the
@@ -207,9 +253,16 @@ impl Collected {
         if let Some((key, joining)) = self.keys.last_key_value() {
             return staging.store(key, &joining.held, &joining.state, clock);
         }
+        if let Some((stored, joining)) = self.shared.last_key_value() {
+            return staging.store_shared(stored, &joining.held, &joining.state, clock);
+        }
         match self.statements.last() {
             Some(statement) => staging.rewrite_statement(statement),
-            None => Ok(()),
+            // A commit of nothing but a newer program's bookkeeping.
+            None => {
+                let strategies = &staging.resolver().strategies;
+                staging.put_shown_by(staging.rules.fingerprint(strategies))
+            }
         }
     }
 }
@@ -220,7 +273,12 @@ pub(crate) fn device_of(key: &LogKey) -> DeviceId {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use multibee_btree::{Bee, BeeOptions};
     use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
     use multibee_merge::Applied;
@@ -233,7 +291,7 @@ mod tests {
         let log = Log::create(MemoryStorage::default(), keys, LogOptions::default()).unwrap();
         let bee = Bee::open(log, BeeOptions::default()).unwrap();
         bee.create_header().unwrap();
-        (Primary::open(bee.clone(), 0).unwrap(), bee)
+        (Primary::open(bee.clone(), Arc::default(), 0).unwrap(), bee)
     }
 
     /// One block of another device's log, as an own commit.
@@ -248,7 +306,9 @@ mod tests {
 
     /// The digest in memory is what a full scan finds.
     fn check_digest(primary: &Primary, bee: &Bee) -> u64 {
-        let scan = View::new(bee.snapshot().unwrap(), primary.device()).scan().unwrap();
+        let scan = View::new(bee.snapshot().unwrap(), primary.device(), primary.resolver().clone())
+            .scan()
+            .unwrap();
         assert_eq!(scan.digest, primary.digest());
         scan.keys
     }
@@ -266,7 +326,7 @@ mod tests {
         let plain = Meta { time: Some(3), ..Meta::default() };
         primary.merge(&[news(3, 7, plain, "shown")], 0).unwrap();
         assert_eq!(check_digest(&primary, &bee), 1);
-        let view = View::new(bee.snapshot().unwrap(), primary.device());
+        let view = View::new(bee.snapshot().unwrap(), primary.device(), primary.resolver().clone());
         assert_eq!(view.get(b"k").unwrap().unwrap().value, "shown");
         assert_eq!(view.conflict(b"k").unwrap().unwrap().versions.len(), 2);
     }
@@ -293,18 +353,36 @@ mod tests {
         assert_eq!(bee.log().len(), length);
 
         // What was restored is what was in memory.
-        let again = Primary::open(bee.clone(), 0).unwrap();
+        let again = Primary::open(bee.clone(), Arc::default(), 0).unwrap();
         assert_eq!((again.clock(), again.digest()), (primary.clock(), primary.digest()));
     }
 
-    /// A record of a newer program is refused before anything of its log is written.
+    /// What newer programs share is kept as it is, and counted; their bookkeeping is left to them. A
+    /// write whose record can't be read is kept, too, and listed with its author.
     #[test]
-    fn records_of_newer_programs_are_refused() {
-        let mut strange = news(2, 5, Meta::default(), "?");
-        strange.commits[0].blocks[0].key = Bytes::from_static(b"\xffz");
-        assert!(check(&strange).is_err());
-        let mut garbled = news(2, 5, Meta::default(), "?");
+    fn what_cannot_be_read_is_kept() {
+        let (mut primary, bee) = primary();
+        for (seq, key) in [(5, "\u{ff}Z1"), (7, "\u{ff}z1")] {
+            let key: Vec<u8> = key.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+            let said = Meta { time: Some(9), state: Some("?".into()), ..Meta::default() };
+            let mut strange = news(2, seq, said, "");
+            strange.commits[0].blocks[0].key = key.into();
+            check(&strange).unwrap();
+            primary.merge(&[strange], 0).unwrap();
+        }
+        assert!(bee.snapshot().unwrap().get(b"\xffZ1").unwrap().is_some());
+        assert!(bee.snapshot().unwrap().get(b"\xffz1").unwrap().is_none());
+        assert_ne!(primary.digest(), multibee_merge::Digest::EMPTY);
+        check_digest(&primary, &bee);
+
+        let mut garbled = news(3, 5, Meta::default(), "value");
         garbled.commits[0].blocks[0].extra = Bytes::from_static(b"\xa2\x06\x05\x00");
-        assert!(check(&garbled).is_err());
+        check(&garbled).unwrap();
+        primary.merge(&[garbled.clone()], 0).unwrap();
+        check_digest(&primary, &bee);
+        let view = View::new(bee.snapshot().unwrap(), primary.device(), Arc::default());
+        let listed = view.not_merged().unwrap();
+        assert_eq!((listed.len(), listed[0].dot.device, listed[0].dot.seq), (1, garbled.device, 5));
+        assert!(listed[0].reason.contains("record"), "{}", listed[0].reason);
     }
 }

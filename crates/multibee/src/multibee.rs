@@ -4,19 +4,21 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use multibee_btree::{Bee, BeeOptions, Entry as Block, Metadata};
+use multibee_btree::{Bee, BeeOptions, Entry as Block, Metadata, Tree};
 use multibee_log::{BLOCK_LEN_MAX, KeyPair, Log, LogKey, LogOptions};
 use multibee_merge::{DeviceId, Digest};
 use tokio::sync::broadcast;
 
 use crate::batch::Batch;
 use crate::core::Core;
-use crate::entry::{Conflict, Device, Entry, Scan, Status};
+use crate::entry::{Device, Entry, Scan, Status};
 use crate::event::Event;
 use crate::format::Meta;
 use crate::home::Home;
 use crate::network::Network;
-use crate::primary::{Op, Primary};
+use crate::op::{Expectation, Op, Written};
+use crate::primary::Primary;
+use crate::resolver::Resolver;
 use crate::view::{Range, RangeSpec, View};
 use crate::{Error, FORMAT, Options};
 
@@ -31,6 +33,7 @@ pub struct Multibee {
 struct Inner {
     bee: Bee,
     device: DeviceId,
+    resolver: Arc<Resolver>,
     home: Home,
     network: Network,
 }
@@ -90,11 +93,13 @@ impl Multibee {
         let bee = Bee::open(log, bee_options)?;
         bee.create_header()?;
         check_format(&bee)?;
-        let primary = Primary::open(bee.clone(), options.clock.now_ms())?;
+        let types = options.types.clone();
+        let resolver = Arc::new(Resolver { types, strategies: options.strategies.clone() });
+        let primary = Primary::open(bee.clone(), resolver.clone(), options.clock.now_ms())?;
         let device = primary.device();
         let core = Core::open(primary, home.clone(), options.clock.clone())?;
         let network = Network::new(core, options.chosen_seed())?;
-        Ok(Self { inner: Arc::new(Inner { bee, device, home, network }) })
+        Ok(Self { inner: Arc::new(Inner { bee, device, resolver, home, network }) })
     }
 
     /// The key of this device's log: what other devices add, and what grants reading.
@@ -135,19 +140,23 @@ impl Multibee {
         Batch::new(self.clone())
     }
 
-    pub(crate) fn write(&self, ops: &[Op]) -> Result<Vec<bool>, Error> {
+    pub(crate) fn write(&self, ops: &[Op], expected: &[Expectation]) -> Result<Written, Error> {
         let session = self.inner.network.session();
-        let (changed, drift) = {
+        let (mut written, drift) = {
             let mut state = session.lock();
             let now_ms = state.core.now_ms();
-            let changed = state.core.primary.write(ops, now_ms)?;
-            (changed, state.core.primary.own_drift(now_ms))
+            let written = state.core.primary.write(ops, expected, now_ms)?;
+            (written, state.core.primary.own_drift(now_ms))
         };
+        // Nobody listening is no failure.
+        for key in written.settled.drain(..) {
+            let _ = session.events.send(Event::ConflictResolved { key });
+        }
         if let Some(by_ms) = drift {
             let _ = session.events.send(Event::ClockAhead { device: self.key(), by_ms });
         }
         self.inner.network.own_log_changed();
-        Ok(changed)
+        Ok(written)
     }
 
     /// Reads one key.
@@ -174,7 +183,7 @@ impl Multibee {
     ///
     /// As [`get`](Self::get).
     pub fn view(&self) -> Result<View, Error> {
-        Ok(View::new(self.inner.bee.snapshot()?, self.inner.device))
+        Ok(self.viewed(self.inner.bee.snapshot()?))
     }
 
     /// The data as of an earlier version: a length of this device's log at the end of a commit.
@@ -183,27 +192,7 @@ impl Multibee {
     ///
     /// No commit ended there; or as [`get`](Self::get).
     pub fn checkout(&self, version: u64) -> Result<View, Error> {
-        Ok(View::new(self.inner.bee.checkout(version)?, self.inner.device))
-    }
-
-    /// All keys with several concurrent versions, in order; the same list on every device.
-    ///
-    /// To resolve one, write the key: a put or delete supersedes all its versions.
-    ///
-    /// # Errors
-    ///
-    /// As [`get`](Self::get).
-    pub fn conflicts(&self) -> Result<Vec<Conflict>, Error> {
-        self.view()?.conflicts()
-    }
-
-    /// The concurrent versions of one key, if it is in conflict.
-    ///
-    /// # Errors
-    ///
-    /// As [`get`](Self::get).
-    pub fn conflict(&self, key: impl AsRef<[u8]>) -> Result<Option<Conflict>, Error> {
-        self.view()?.conflict(key.as_ref())
+        Ok(self.viewed(self.inner.bee.checkout(version)?))
     }
 
     /// Reads everything, and compares it with the digest in the last commit.
@@ -334,6 +323,7 @@ impl Multibee {
     /// This machine's disk, or its content, is at fault.
     pub fn status(&self) -> Result<Status, Error> {
         let devices = self.devices()?;
+        let not_merged = self.not_merged()?.len() as u64;
         let (bytes_sent, bytes_received) = self.inner.network.bytes();
         let state = self.inner.network.session().lock();
         let core = &state.core;
@@ -346,6 +336,7 @@ impl Multibee {
             digest: core.primary.digest(),
             devices,
             remaining: core.remaining(),
+            not_merged,
             blocks_downloaded: state.blocks_downloaded,
             bytes_sent,
             bytes_received,
@@ -365,6 +356,14 @@ impl Multibee {
     /// The disk is at fault.
     pub fn sync_to_disk(&self) -> Result<(), Error> {
         Ok(self.inner.bee.log().sync()?)
+    }
+
+    fn viewed(&self, tree: Tree) -> View {
+        View::new(tree, self.inner.device, self.inner.resolver.clone())
+    }
+
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.inner.resolver
     }
 
     pub(crate) fn network(&self) -> &Network {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use multibee_log::{Durability, KeyPair};
+use multibee_merge::{Strategies, Types};
 
 use crate::clock::{SystemClock, WallClock};
 
@@ -20,6 +21,10 @@ pub struct Options {
     ///
     /// Two databases with one key are a fork: give a key here only once.
     pub keys: Option<KeyPair>,
+    /// The mergeable types that this program knows, users' own among them.
+    pub types: Types,
+    /// The strategies that this program knows by name, users' own among them.
+    pub strategies: Strategies,
     /// Randomness for connections; `None` asks the system. For simulations only: two databases with
     /// one seed can read each other's connections.
     #[cfg(feature = "testing")]
@@ -43,6 +48,8 @@ impl Default for Options {
             cache_bytes: 32 << 20,
             clock: Arc::new(SystemClock),
             keys: None,
+            types: Types::standard(),
+            strategies: Strategies::standard(),
             #[cfg(feature = "testing")]
             connection_seed: None,
         }

@@ -3,6 +3,8 @@
 //! A commit holds either news from this device or what was merged from others, never both. It is
 //! one append: data, merge progress and evidence land together or not at all.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use multibee_btree::{Bee, Entry as Block};
 use multibee_log::Log;
@@ -11,16 +13,11 @@ use multibee_merge::{Applied, Clock, DeviceId, Digest, HybridClock, MAX_DRIFT_MS
 use crate::Error;
 use crate::commit::{self, Base};
 use crate::format::{Commit, Meta};
-use crate::staging::Staging;
+use crate::resolver::Resolver;
+use crate::rules::Rules;
+use crate::staging::{Staging, Start, Told};
 use crate::statement::Statement;
 use crate::{keyspace, record};
-
-/// One change that a user asked for.
-#[derive(Clone, Debug)]
-pub(crate) enum Op {
-    Put { key: Bytes, value: Bytes },
-    Delete { key: Bytes },
-}
 
 /// The state of the last commit, in memory.
 #[derive(Debug)]
@@ -40,11 +37,16 @@ pub(crate) struct Primary {
     committed: HybridClock,
     /// Whether it was said in this run that our own stamps are ahead of our clock.
     said_ahead: bool,
+    resolver: Arc<Resolver>,
+    rules: Rules,
 }
 
 impl Primary {
     /// Restores the state from the last commit in the log.
-    pub(crate) fn open(bee: Bee, wall_ms: u64) -> Result<Self, Error> {
+    ///
+    /// If this program knows more types or strategies than the one that wrote the log, what is shown
+    /// is chosen anew, as commits of their own.
+    pub(crate) fn open(bee: Bee, resolver: Arc<Resolver>, wall_ms: u64) -> Result<Self, Error> {
         let device = DeviceId::of_key(bee.log().key().as_bytes());
         let mut primary = Self {
             bee,
@@ -56,6 +58,8 @@ impl Primary {
             time: HybridClock::default(),
             committed: HybridClock::default(),
             said_ahead: false,
+            resolver,
+            rules: Rules::default(),
         };
         primary.restore(wall_ms)?;
         Ok(primary)
@@ -75,6 +79,15 @@ impl Primary {
 
     pub(crate) const fn digest(&self) -> Digest {
         self.digest
+    }
+
+    pub(crate) const fn resolver(&self) -> &Arc<Resolver> {
+        &self.resolver
+    }
+
+    /// How keys are merged.
+    pub(crate) const fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// How far every other device's log has been applied.
@@ -114,32 +127,9 @@ impl Primary {
         self.time.stamp(wall_ms)
     }
 
-    /// Writes the user's changes as one own commit; says for each whether it changed anything.
-    pub(crate) fn write(&mut self, ops: &[Op], wall_ms: u64) -> Result<Vec<bool>, Error> {
-        let mut staging = self.stage(true)?;
-        let mut changed = Vec::with_capacity(ops.len());
-        for op in ops {
-            changed.push(match op {
-                Op::Put { key, value } => {
-                    let held = staging.held(key)?;
-                    let floor = held.versions.iter().map(|version| version.time).max();
-                    let time = self.time.stamp_after(wall_ms, floor.unwrap_or_default());
-                    staging.put(key, value, &held, time)?;
-                    true
-                }
-                Op::Delete { key } => {
-                    let held = staging.held(key)?;
-                    let floor = held.versions.iter().map(|version| version.time).max();
-                    held.in_tree && {
-                        let time = self.time.stamp_after(wall_ms, floor.unwrap_or_default());
-                        staging.delete(key, &held, time)?;
-                        true
-                    }
-                }
-            });
-        }
-        self.finish_own(staging, wall_ms)?;
-        Ok(changed)
+    /// As [`stamp`](Self::stamp), and later than what it supersedes.
+    pub(crate) fn stamp_after(&mut self, wall_ms: u64, superseded: Time) -> Time {
+        self.time.stamp_after(wall_ms, superseded)
     }
 
     /// Writes statements of this device as an own commit.
@@ -154,10 +144,17 @@ impl Primary {
     /// Begins a commit. It ends by [`finish_own`](Self::finish_own) or
     /// [`finish_merge`](Self::finish_merge), or without a trace when dropped.
     pub(crate) fn stage(&self, own: bool) -> Result<Staging, Error> {
-        let whole = self.context();
         let batch = self.bee.batch()?;
         debug_assert!(self.bee.version() >= 1, "the header is written at creation");
-        Ok(Staging::new(batch, self.device, own, whole, self.digest))
+        let start = Start {
+            device: self.device,
+            own,
+            context: self.context(),
+            digest: self.digest,
+            resolver: self.resolver.clone(),
+            rules: self.rules.clone(),
+        };
+        Ok(Staging::new(batch, start))
     }
 
     /// The clock as context of every key: everything in the own log has been seen.
@@ -168,8 +165,11 @@ impl Primary {
         clock
     }
 
-    fn finish_own(&mut self, staging: Staging, wall_ms: u64) -> Result<(), Error> {
+    /// Ends a commit of the user's own. What changed rules have to say comes with the next one.
+    pub(crate) fn finish_own(&mut self, mut staging: Staging, wall_ms: u64) -> Result<(), Error> {
         let Some(last) = staging.last_seq() else { return Ok(()) };
+        let prefixes = std::mem::take(&mut staging.told.prefixes);
+        let rules = staging.rules.clone();
         let (clock, clock_at) = commit::encode_clock(&self.clock, self.base.as_ref());
         let first = staging.first_seq();
         let record = Commit {
@@ -180,26 +180,35 @@ impl Primary {
             own_first: Some(first),
             at: Some(self.committed.stamp(wall_ms).as_u64()),
         };
-        let digest = staging.commit(record)?;
-        self.digest = digest;
+        self.digest = staging.commit(record)?;
         self.last_own = Some(last);
+        self.rules = rules;
         if clock_at.is_none() {
             self.base = Some(Base { seq: last, clock: self.clock.clone() });
+        }
+        if !prefixes.is_empty() {
+            let mut staging = self.stage(false)?;
+            staging.told.prefixes = prefixes;
+            self.finish_merge(staging, self.clock.clone(), wall_ms)?;
         }
         Ok(())
     }
 
     /// Ends a commit of what was merged; from then on the clock is `clock`.
+    ///
+    /// Under prefixes whose strategy has changed by it, what is shown is chosen anew.
     pub(crate) fn finish_merge(
         &mut self,
-        staging: Staging,
+        mut staging: Staging,
         clock: Clock,
         wall_ms: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<Told, Error> {
+        let is_all = staging.reshow_changed(&clock)?;
         if staging.last_seq().is_none() {
             debug_assert!(clock == self.clock, "a clock that moves needs a block to carry it");
-            return Ok(());
+            return Ok(Told::default());
         }
+        let (told, rules) = (std::mem::take(&mut staging.told), staging.rules.clone());
         let (entries, clock_at) = commit::encode_clock(&clock, self.base.as_ref());
         let record = Commit {
             clock: entries,
@@ -211,7 +220,11 @@ impl Primary {
         };
         self.digest = staging.commit(record)?;
         self.clock = clock;
-        Ok(())
+        self.rules = rules;
+        if !is_all {
+            self.reshow_conflicts(wall_ms)?;
+        }
+        Ok(told)
     }
 
     fn restore(&mut self, wall_ms: u64) -> Result<(), Error> {
@@ -233,7 +246,8 @@ impl Primary {
         self.restore_base()?;
         self.time = HybridClock::restored(self.last_own_time(wall_ms)?);
         self.committed = HybridClock::restored(Time::from_u64(commit.at.unwrap_or_default()));
-        Ok(())
+        self.rules = Rules::load(&self.bee.snapshot()?, self.device)?;
+        self.catch_up_showing(wall_ms)
     }
 
     /// Own commits refer to own commits: a merge commit that carried its clock whole is no base.
@@ -298,6 +312,12 @@ impl Primary {
         let block = self.block(seq)?;
         let meta = self.meta(&block)?;
         meta.commit.ok_or_else(|| Error::bad_record(seq, &"it ends no commit"))
+    }
+
+    /// The length of the own log at which the last own commit ended.
+    #[cfg(test)]
+    pub(crate) fn last_own_end(&self) -> u64 {
+        self.last_own.map_or(0, |last| last + 1)
     }
 
     /// The own commits from block `since` on, oldest first, as ranges of blocks.

@@ -1,21 +1,26 @@
 //! The records of one commit, before it is appended.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use multibee_btree::Batch;
 use multibee_merge::{
-    Clock, Content, DeviceId, Digest, Dot, LastWriter, MergeStrategy, State, Time, Version,
-    entry_digest,
+    Clock, Content, DeviceId, Digest, Dot, Resolution, State, Time, Version, entry_digest,
 };
 
-use crate::Error;
-use crate::format::{self, Commit, Meta};
-use crate::record::Held;
+use crate::format::{Commit, Meta};
+use crate::record::{self, Held};
+use crate::resolver::Resolver;
+use crate::rules::{Rule, Rules};
 use crate::statement::Statement;
-use crate::{keyspace, record};
+use crate::{Error, keyspace};
+
+/// Most keys whose coming into conflict, or out of it, is told of one commit.
+const TOLD_MAX: usize = 1000;
 
 /// A commit in the making: blocks staged in a batch of the tree, and the digest that they lead to.
 pub(crate) struct Staging {
-    batch: Batch,
+    pub(crate) batch: Batch,
     device: DeviceId,
     first: u64,
     last: Option<(u64, Meta)>,
@@ -23,18 +28,39 @@ pub(crate) struct Staging {
     context: Clock,
     digest: Digest,
     own: bool,
+    resolver: Arc<Resolver>,
+    /// The rules, those staged included.
+    pub(crate) rules: Rules,
+    pub(crate) told: Told,
+}
+
+/// What a commit has changed that somebody has to hear of.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Keys that came into conflict; some of them, if they are very many.
+    pub(crate) conflicts: Vec<Bytes>,
+    /// Keys that are in conflict no more; some of them, if they are very many.
+    pub(crate) settled: Vec<Bytes>,
+    /// Prefixes whose strategy is another one now: what their keys show has to be chosen anew.
+    pub(crate) prefixes: Vec<Bytes>,
+}
+
+/// What a commit begins from.
+pub(crate) struct Start {
+    pub(crate) device: DeviceId,
+    pub(crate) own: bool,
+    pub(crate) context: Clock,
+    pub(crate) digest: Digest,
+    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) rules: Rules,
 }
 
 impl Staging {
-    pub(crate) fn new(
-        batch: Batch,
-        device: DeviceId,
-        own: bool,
-        context: Clock,
-        digest: Digest,
-    ) -> Self {
+    pub(crate) fn new(batch: Batch, start: Start) -> Self {
         let first = batch.next_seq();
-        Self { batch, device, first, last: None, context, digest, own }
+        let Start { device, own, context, digest, resolver, rules } = start;
+        let told = Told::default();
+        Self { batch, device, first, last: None, context, digest, own, resolver, rules, told }
     }
 
     pub(crate) const fn first_seq(&self) -> u64 {
@@ -55,6 +81,10 @@ impl Staging {
         &self.context
     }
 
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
     /// What the tree holds of a user's key, staged changes included.
     pub(crate) fn held(&mut self, key: &[u8]) -> Result<Held, Error> {
         if let Some(block) = self.batch.get(&keyspace::user(key))? {
@@ -69,39 +99,70 @@ impl Staging {
         }
     }
 
-    /// The user puts a value: it supersedes everything that is held.
-    pub(crate) fn put(
+    /// What the tree holds of a record that all devices share, by its stored key.
+    pub(crate) fn held_shared(&mut self, stored: &[u8]) -> Result<Held, Error> {
+        match self.batch.get(stored)? {
+            Some(block) => Held::shared(&block, self.device)
+                .map_err(|error| Error::bad_record(block.seq, &error)),
+            None => Ok(Held::default()),
+        }
+    }
+
+    /// What versions of a key show, by the rules as they are now.
+    pub(crate) fn resolve(&self, key: &[u8], versions: &[Version]) -> Resolution {
+        self.resolver.resolve(&self.rules, key, versions)
+    }
+
+    /// The dot of the next block.
+    pub(crate) fn next_dot(&self) -> Dot {
+        Dot { device: self.device, seq: self.batch.next_seq() }
+    }
+
+    /// The user puts a value: it supersedes everything that is held. `version` is what the put
+    /// makes, with [`next_dot`](Self::next_dot) as its dot.
+    pub(crate) fn put(&mut self, key: &[u8], held: &Held, version: &Version) -> Result<(), Error> {
+        debug_assert!(self.own, "a user's write goes into an own commit");
+        let meta = record::own(version, &self.seen(held));
+        let seq = self.insert(&keyspace::user(key), version.value(), meta)?;
+        debug_assert_eq!(seq, version.dot.seq, "the block that was named");
+        self.account(key, held, std::slice::from_ref(version), (false, false))
+    }
+
+    /// The user deletes a key of which something is held.
+    ///
+    /// If it shows nothing, its tombstone itself says that this is a delete.
+    pub(crate) fn delete(&mut self, key: &[u8], held: &Held, time: Time) -> Result<(), Error> {
+        debug_assert!(self.own, "a user's write goes into an own commit");
+        let version = self.resolver.types.delete(&held.versions, self.next_dot(), time);
+        let seen = self.seen(held);
+        let mut tombstone = record::tombstone(std::slice::from_ref(&version), &seen);
+        let deletion = record::own(&version, &seen);
+        if held.in_tree() {
+            self.remove(&keyspace::user(key), deletion)?;
+        } else {
+            tombstone = Meta { others: tombstone.others, ..deletion };
+        }
+        self.insert(&keyspace::tombstone(key), None, tombstone)?;
+        self.account(key, held, std::slice::from_ref(&version), (false, false))
+    }
+
+    /// The user sets a rule, or clears it.
+    pub(crate) fn put_rule(
         &mut self,
-        key: &[u8],
-        value: &Bytes,
+        prefix: &Bytes,
+        rule: Option<&Rule>,
         held: &Held,
         time: Time,
     ) -> Result<(), Error> {
         debug_assert!(self.own, "a user's write goes into an own commit");
-        let meta = Meta { time: Some(time.as_u64()), seen: self.seen(held), ..Meta::default() };
-        let seq = self.insert(&keyspace::user(key), Some(value), meta)?;
-        let dot = Dot { device: self.device, seq };
-        let version = Version::plain(dot, time, Content::Value(value.clone()));
-        self.account(key, &held.versions, &[version])
-    }
-
-    /// The user deletes a key that is in the tree.
-    pub(crate) fn delete(&mut self, key: &[u8], held: &Held, time: Time) -> Result<(), Error> {
-        debug_assert!(self.own && held.in_tree, "only what is there is deleted");
-        let seen = self.seen(held);
-        let meta = Meta {
-            time: Some(time.as_u64()),
-            seen: seen.clone(),
-            deleted: Some(true),
-            ..Meta::default()
-        };
-        let seq = self.remove(&keyspace::user(key), meta)?;
-        let dot = Dot { device: self.device, seq };
-        let version = Version::plain(dot, time, Content::Deleted);
-        let others = vec![format::Version::from(&version)];
-        let tombstone = Meta { others, seen, ..Meta::default() };
-        self.insert(&keyspace::tombstone(key), None, tombstone)?;
-        self.account(key, &held.versions, &[version])
+        let content = rule.map_or(Content::Deleted, |rule| Content::Value(rule.encode()));
+        let version = Version::plain(self.next_dot(), time, content);
+        let meta =
+            Meta { state: version.value().cloned(), ..record::own(&version, &self.seen(held)) };
+        let stored = keyspace::rule(prefix);
+        self.insert(&stored, None, meta)?;
+        self.account_shared(&stored, held, std::slice::from_ref(&version));
+        Ok(())
     }
 
     /// Writes what a key's state has become by merging.
@@ -115,20 +176,34 @@ impl Staging {
         clock: &Clock,
     ) -> Result<(), Error> {
         let versions = state.versions();
-        let seen = format::encode_clock(&beyond(state.context(), clock, self.device));
-        if let Some(shown) =
-            LastWriter.resolve(key, versions).first().and_then(|at| versions.get(at))
-        {
-            self.show(key, shown, versions, seen)?;
+        let seen = beyond(state.context(), clock, self.device);
+        let resolution = self.resolve(key, versions);
+        if let Some(shown) = resolution.shown.first() {
+            let meta = record::live(shown, versions, &seen);
+            self.insert(&keyspace::user(key), Some(&shown.value), meta)?;
         } else {
-            if held.in_tree {
+            if held.in_tree() {
                 self.hide(key, versions)?;
             }
-            let others = versions.iter().map(format::Version::from).collect();
-            let tombstone = Meta { others, seen, ..Meta::default() };
+            let tombstone = record::tombstone(versions, &seen);
             self.insert(&keyspace::tombstone(key), None, tombstone)?;
         }
-        self.account(key, &held.versions, versions)
+        let listed = (resolution.conflict, !resolution.opaque.is_empty());
+        self.account(key, held, versions, listed)
+    }
+
+    /// Writes what a record that all devices share has become by merging.
+    pub(crate) fn store_shared(
+        &mut self,
+        stored: &Bytes,
+        held: &Held,
+        state: &State,
+        clock: &Clock,
+    ) -> Result<(), Error> {
+        let seen = beyond(state.context(), clock, self.device);
+        self.insert(stored, None, record::shared(state.versions(), &seen))?;
+        self.account_shared(stored, held, state.versions());
+        Ok(())
     }
 
     /// Stores a statement, unless it is there already. Returns whether it was new.
@@ -151,6 +226,12 @@ impl Staging {
         self.insert(&keyspace::statement(&statement.hash()), None, meta).map(|_| ())
     }
 
+    /// Writes down by which strategies what is shown was chosen.
+    pub(crate) fn put_shown_by(&mut self, fingerprint: Option<Bytes>) -> Result<(), Error> {
+        let meta = Meta { state: fingerprint, ..Meta::default() };
+        self.insert(&keyspace::shown_by(), None, meta).map(|_| ())
+    }
+
     /// Appends everything with this commit record on the last block. Returns the new digest.
     pub(crate) fn commit(mut self, commit: Commit) -> Result<Digest, Error> {
         if let Some((seq, mut meta)) = self.last.take() {
@@ -159,26 +240,6 @@ impl Staging {
         }
         self.batch.flush()?;
         Ok(self.digest)
-    }
-
-    fn show(
-        &mut self,
-        key: &[u8],
-        shown: &Version,
-        versions: &[Version],
-        seen: Vec<format::Applied>,
-    ) -> Result<u64, Error> {
-        let others = versions.iter().filter(|version| version.dot != shown.dot);
-        let meta = Meta {
-            time: Some(shown.time.as_u64()),
-            dot: Some(shown.dot.into()),
-            seen,
-            others: others.map(format::Version::from).collect(),
-            state: shown.state.clone(),
-            r#type: (shown.kind != 0).then_some(shown.kind),
-            ..Meta::default()
-        };
-        self.insert(&keyspace::user(key), shown.value(), meta)
     }
 
     /// Takes a key out of the tree, in the name of the latest delete.
@@ -194,26 +255,70 @@ impl Staging {
         self.remove(&keyspace::user(key), meta).map(|_| ())
     }
 
-    /// Keeps the digest and the index of conflicts in step with a key's versions.
-    fn account(&mut self, key: &[u8], old: &[Version], new: &[Version]) -> Result<(), Error> {
-        self.digest.subtract(entry_digest(key, old));
-        self.digest.add(entry_digest(key, new));
-        match (is_conflict(old), is_conflict(new)) {
-            (false, true) => {
-                self.insert(&keyspace::conflict(key), None, Meta::default())?;
+    /// In which indexes a key is listed: of keys in conflict, of keys with opaque versions.
+    pub(crate) fn listed(&mut self, key: &[u8], held: &Held) -> Result<(bool, bool), Error> {
+        if held.is_settled() {
+            return Ok((false, false));
+        }
+        let conflict = self.batch.get(&keyspace::conflict(key))?.is_some();
+        Ok((conflict, self.batch.get(&keyspace::opaque(key))?.is_some()))
+    }
+
+    /// Keeps the digest and the indexes in step with a key's versions. `new` says in which indexes
+    /// the key belongs: that of conflicts, that of opaque versions.
+    fn account(
+        &mut self,
+        key: &[u8],
+        held: &Held,
+        versions: &[Version],
+        new: (bool, bool),
+    ) -> Result<(), Error> {
+        self.digest.subtract(entry_digest(key, &held.versions));
+        self.digest.add(entry_digest(key, versions));
+        let old = self.listed(key, held)?;
+        self.list(keyspace::conflict, key, old.0, new.0)?;
+        self.list(keyspace::opaque, key, old.1, new.1)?;
+        if old.0 != new.0 {
+            let Told { conflicts, settled, .. } = &mut self.told;
+            let told = if new.0 { conflicts } else { settled };
+            if told.len() < TOLD_MAX {
+                told.push(Bytes::copy_from_slice(key));
             }
-            (true, false) => {
-                let meta = Meta { deleted: Some(true), ..Meta::default() };
-                self.remove(&keyspace::conflict(key), meta)?;
-            }
-            _ => {}
         }
         Ok(())
     }
 
+    fn list(
+        &mut self,
+        index: fn(&[u8]) -> Bytes,
+        key: &[u8],
+        old: bool,
+        new: bool,
+    ) -> Result<(), Error> {
+        match (old, new) {
+            (false, true) => self.insert(&index(key), None, Meta::default()).map(|_| ()),
+            (true, false) => {
+                let meta = Meta { deleted: Some(true), ..Meta::default() };
+                self.remove(&index(key), meta).map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps the digest and the rules in step with a shared record.
+    fn account_shared(&mut self, stored: &Bytes, held: &Held, versions: &[Version]) {
+        self.digest.subtract(entry_digest(stored, &held.versions));
+        self.digest.add(entry_digest(stored, versions));
+        if let Some(prefix) = keyspace::rule_prefix(stored)
+            && self.rules.set(&prefix, versions)
+        {
+            self.told.prefixes.push(prefix);
+        }
+    }
+
     /// What a write of this key must say that it has seen, beyond the commit clock.
-    fn seen(&self, held: &Held) -> Vec<format::Applied> {
-        format::encode_clock(&beyond(&held.seen, &self.context, self.device))
+    fn seen(&self, held: &Held) -> Clock {
+        beyond(&held.seen, &self.context, self.device)
     }
 
     fn insert(&mut self, key: &[u8], value: Option<&Bytes>, meta: Meta) -> Result<u64, Error> {
@@ -238,9 +343,4 @@ fn beyond(context: &Clock, clock: &Clock, own: DeviceId) -> Clock {
     let mut beyond = context.beyond(clock);
     beyond.remove(own);
     beyond
-}
-
-/// Several versions, one of them a value: something for a user to look at.
-pub(crate) fn is_conflict(versions: &[Version]) -> bool {
-    versions.len() > 1 && versions.iter().any(Version::is_live)
 }

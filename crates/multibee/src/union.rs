@@ -1,13 +1,18 @@
 //! Several devices' data read as one, without merging anything.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use multibee_btree::{Error as TreeError, Tree};
 use multibee_log::{Log, LogKey};
-use multibee_merge::{Applied, Clock, DeviceId, LastWriter, MergeStrategy, State, Time};
+use multibee_merge::{Applied, Clock, DeviceId, State, Time};
 
 use crate::format::{Commit, Meta};
-use crate::primary::tag_at;
-use crate::record::Held;
+use crate::primary::{between, tag_at};
+use crate::record::{self, Held};
+use crate::resolver::Resolver;
+use crate::rules::Rules;
 use crate::union_range::UnionRange;
 use crate::view::RangeSpec;
 use crate::{Error, Multibee, commit, keyspace};
@@ -22,6 +27,9 @@ use crate::{Error, Multibee, commit, keyspace};
 pub struct Union {
     database: Multibee,
     sources: Vec<Source>,
+    resolver: Arc<Resolver>,
+    /// Those of all sources, joined.
+    rules: Rules,
 }
 
 /// One key of a [`Union`] and what it shows.
@@ -29,8 +37,10 @@ pub struct Union {
 pub struct UnionEntry {
     /// The key, as it was put.
     pub key: Bytes,
-    /// The value, as it was put.
+    /// The value, as it was put, or as versions of its type make it together.
     pub value: Bytes,
+    /// Its type; [`PLAIN`](crate::PLAIN) if it is of none that merges by itself.
+    pub kind: u32,
     /// Who wrote the value.
     pub device: DeviceId,
     /// When, by the writer's hybrid clock.
@@ -50,7 +60,7 @@ impl Multibee {
     /// [`Error::UnknownDevice`] blames the caller; [`Error::Unreadable`] a device that wrote what
     /// can't be read; others this machine.
     pub async fn union(&self, keys: &[LogKey]) -> Result<Union, Error> {
-        let mut union = Union { database: self.clone(), sources: Vec::new() };
+        let mut union = Union::empty(self.clone());
         let mut chosen = vec![self.key()];
         for key in keys.iter().filter(|key| **key != self.key()) {
             if !chosen.contains(key) {
@@ -61,11 +71,17 @@ impl Multibee {
             let source = union.source(key).await?;
             union.sources.push(source);
         }
+        union.rules = union.waiting_for(|| union.joined_rules()).await?;
         Ok(union)
     }
 }
 
 impl Union {
+    fn empty(database: Multibee) -> Self {
+        let resolver = database.network().session().lock().core.primary.resolver().clone();
+        Self { database, sources: Vec::new(), resolver, rules: Rules::default() }
+    }
+
     /// Reads one key.
     ///
     /// # Errors
@@ -74,10 +90,10 @@ impl Union {
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<UnionEntry>, Error> {
         let key = key.as_ref();
         let states = self.waiting_for(|| self.states(key)).await?;
-        Ok(show(Bytes::copy_from_slice(key), states))
+        Ok(self.show(Bytes::copy_from_slice(key), states))
     }
 
-    /// Reads entries in the order of their keys.
+    /// Reads entries in the order of their keys, of all keys that one of the devices shows.
     pub fn range(&self, spec: RangeSpec) -> UnionRange {
         UnionRange::new(self.clone(), spec)
     }
@@ -89,6 +105,37 @@ impl Union {
 
     pub(crate) fn sources(&self) -> &[Source] {
         &self.sources
+    }
+
+    /// What a key shows of all that is known of it.
+    pub(crate) fn show(&self, key: Bytes, states: Vec<State>) -> Option<UnionEntry> {
+        let joined = states.into_iter().reduce(|one, other| one.join(&other))?;
+        let versions = joined.versions();
+        let shown = self.resolver.resolve(&self.rules, &key, versions).shown.into_iter().next()?;
+        let latest = record::latest(&shown, versions)?;
+        Some(UnionEntry {
+            conflicts: versions.len() - shown.from.len(),
+            device: latest.dot.device,
+            time: latest.time,
+            value: shown.value,
+            kind: shown.kind,
+            key,
+        })
+    }
+
+    fn joined_rules(&self) -> Result<Rules, Lack> {
+        let (mut joined, mut lack) = (BTreeMap::<Bytes, State>::new(), Lack::default());
+        for (number, source) in self.sources.iter().enumerate() {
+            for (prefix, theirs) in lack.note(number, source.rules())?.into_iter().flatten() {
+                let state = joined.remove(&prefix).map(|ours| ours.join(&theirs));
+                joined.insert(prefix, state.unwrap_or(theirs));
+            }
+        }
+        let mut rules = Rules::default();
+        for (prefix, state) in &joined {
+            rules.set(prefix, state.versions());
+        }
+        lack.or(rules)
     }
 
     /// What each source knows of a key, as far as all is here.
@@ -144,9 +191,8 @@ impl Union {
         }
         let tree = bee.snapshot()?;
         let device = DeviceId::of_key(key.as_bytes());
-        let alone = Self { database: self.database.clone(), sources: Vec::new() };
         let mut source = Source { log, tree, device, context: Clock::new() };
-        let union = Self { sources: vec![source.clone()], ..alone };
+        let union = Self { sources: vec![source.clone()], ..self.clone() };
         source.context = union
             .waiting_for(|| {
                 let mut lack = Lack::default();
@@ -189,6 +235,18 @@ impl Source {
     pub(crate) fn live(&self, block: &multibee_btree::Entry) -> Result<State, Fault> {
         let held = Held::live(block, self.device).map_err(|error| self.bad(block.seq, &error))?;
         Ok(held.state(&self.context))
+    }
+
+    /// What the owner knew of each prefix that had a rule.
+    fn rules(&self) -> Result<Vec<(Bytes, State)>, Fault> {
+        let (mut rules, mut range) = (Vec::new(), self.tree.range(between(keyspace::rules())));
+        while let Some(block) = range.next()? {
+            let held = Held::shared(&block, self.device);
+            let held = held.map_err(|error| self.bad(block.seq, &error))?;
+            let prefix = keyspace::rule_prefix(&block.key);
+            rules.extend(prefix.map(|prefix| (prefix, held.state(&self.context))));
+        }
+        Ok(rules)
     }
 
     /// All that the owner had seen: its commit's clock, and its own log.
@@ -278,20 +336,6 @@ impl Lack {
             None => Ok(self.missing),
         }
     }
-}
-
-/// What a key shows of all that is known of it.
-pub(crate) fn show(key: Bytes, states: Vec<State>) -> Option<UnionEntry> {
-    let joined = states.into_iter().reduce(|one, other| one.join(&other))?;
-    let versions = joined.versions();
-    let shown = LastWriter.resolve(&key, versions).first().and_then(|at| versions.get(at))?;
-    Some(UnionEntry {
-        value: shown.value().cloned().unwrap_or_default(),
-        device: shown.dot.device,
-        time: shown.time,
-        conflicts: versions.len() - 1,
-        key,
-    })
 }
 
 #[cfg(test)]

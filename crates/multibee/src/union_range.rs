@@ -5,7 +5,7 @@ use multibee_btree::{Entry as Block, Range};
 
 use crate::Error;
 use crate::keyspace::{self, Place};
-use crate::union::{Fault, Lack, Source, Union, UnionEntry, show};
+use crate::union::{Fault, Lack, Source, Union, UnionEntry};
 use crate::view::{RangeSpec, parts};
 
 /// The entries of a [`Union`] in a range of keys, one after the other. Reads of each device one
@@ -63,7 +63,7 @@ impl UnionRange {
             for cursor in cursors.iter_mut() {
                 cursor.head.take_if(|(at, _)| *at == key);
             }
-            if let Some(entry) = show(key, states) {
+            if let Some(entry) = union.show(key, states) {
                 *remaining -= 1;
                 return Ok(Some(entry));
             }

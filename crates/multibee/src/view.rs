@@ -1,14 +1,17 @@
 //! Reading the merged data at one version: what users see of the tree.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 use multibee_btree::{Entry as Block, RangeOptions, Tree};
-use multibee_merge::{DeviceId, Digest, LastWriter, MergeStrategy, entry_digest};
+use multibee_merge::{DeviceId, Digest, Resolution, Version, entry_digest};
 
-use crate::entry::{Conflict, Entry, Scan};
+use crate::entry::{Entry, Scan};
 use crate::keyspace::{self, Place};
 use crate::primary::between;
-use crate::record::Held;
-use crate::staging::is_conflict;
+use crate::record::{Held, Showing};
+use crate::resolver::Resolver;
+use crate::rules::Rules;
 use crate::{Error, MAX_KEY_LEN};
 
 /// The data at one version. Later writes and merges do not show in it.
@@ -16,6 +19,9 @@ use crate::{Error, MAX_KEY_LEN};
 pub struct View {
     tree: Tree,
     device: DeviceId,
+    resolver: Arc<Resolver>,
+    /// Read when they are needed: most reads do without.
+    rules: Arc<OnceLock<Rules>>,
 }
 
 /// Which keys to read, and how. The default is everything, in order.
@@ -39,21 +45,13 @@ impl RangeSpec {
     /// All keys that begin with `prefix`.
     pub fn prefix(prefix: &[u8]) -> Self {
         let gte = (!prefix.is_empty()).then(|| Bytes::copy_from_slice(prefix));
-        Self { gte, lt: after_prefix(prefix), ..Self::default() }
+        Self { gte, lt: keyspace::after_prefix(prefix), ..Self::default() }
     }
 }
 
-/// The least key that is greater than all keys with this prefix, if there is one.
-fn after_prefix(prefix: &[u8]) -> Option<Bytes> {
-    let last = prefix.iter().rposition(|&byte| byte != 0xff)?;
-    let mut end = prefix.get(..=last)?.to_vec();
-    *end.last_mut()? += 1;
-    Some(end.into())
-}
-
 impl View {
-    pub(crate) const fn new(tree: Tree, device: DeviceId) -> Self {
-        Self { tree, device }
+    pub(crate) fn new(tree: Tree, device: DeviceId, resolver: Arc<Resolver>) -> Self {
+        Self { tree, device, resolver, rules: Arc::default() }
     }
 
     pub(crate) const fn tree(&self) -> &Tree {
@@ -84,33 +82,49 @@ impl View {
         Range { view: self.clone(), parts, remaining: spec.limit.unwrap_or(u64::MAX) }
     }
 
-    /// The conflict of one key, if it is in conflict.
+    /// Reads all values that a key shows, the foremost first: several, if its rule keeps them all.
     ///
     /// # Errors
     ///
     /// As [`get`](Self::get).
-    pub fn conflict(&self, key: &[u8]) -> Result<Option<Conflict>, Error> {
+    pub fn get_all(&self, key: &[u8]) -> Result<Vec<Entry>, Error> {
         let held = self.held(key)?;
-        if !is_conflict(&held.versions) {
-            return Ok(None);
+        let Some(showing) = &held.showing else { return Ok(Vec::new()) };
+        let key = Bytes::copy_from_slice(key);
+        if showing.hidden == 0 {
+            return Ok(vec![entry(key, showing.clone())]);
         }
-        let shown = LastWriter.resolve(key, &held.versions).first();
-        Ok(Some(Conflict { key: Bytes::copy_from_slice(key), versions: held.versions, shown }))
+        let resolution = self.resolve(&key, &held.versions)?;
+        let entries = resolution.shown.into_iter().filter_map(|shown| {
+            let version = crate::record::latest(&shown, &held.versions)?;
+            Some(Entry {
+                key: key.clone(),
+                conflicts: held.versions.len() - shown.from.len(),
+                value: shown.value,
+                kind: shown.kind,
+                seq: showing.seq,
+                device: version.dot.device,
+                time: version.time,
+            })
+        });
+        Ok(entries.collect())
     }
 
-    /// All keys that are in conflict, in order. The list is the same on every device.
-    ///
-    /// # Errors
-    ///
-    /// As [`get`](Self::get).
-    pub fn conflicts(&self) -> Result<Vec<Conflict>, Error> {
-        let mut conflicts = Vec::new();
-        let mut range = self.tree.range(between(keyspace::conflicts()));
-        while let Some(block) = range.next()? {
-            let Place::Conflict(key) = keyspace::place(&block.key) else { continue };
-            conflicts.extend(self.conflict(&key)?);
+    /// What versions of a key show, by the rules of this version of the data.
+    pub(crate) fn resolve(&self, key: &[u8], versions: &[Version]) -> Result<Resolution, Error> {
+        Ok(self.resolver.resolve(self.loaded_rules()?, key, versions))
+    }
+
+    pub(crate) fn loaded_rules(&self) -> Result<&Rules, Error> {
+        if let Some(rules) = self.rules.get() {
+            return Ok(rules);
         }
-        Ok(conflicts)
+        let rules = Rules::load(&self.tree, self.device)?;
+        Ok(self.rules.get_or_init(|| rules))
+    }
+
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// Reads every entry and computes the digest anew.
@@ -126,7 +140,8 @@ impl View {
                 let Place::User(key) = keyspace::place(&block.key) else { continue };
                 let held = self.live(&block)?;
                 scan.keys += 1;
-                scan.conflicts += u64::from(is_conflict(&held.versions));
+                let hidden = held.showing.as_ref().map_or(0, |showing| showing.hidden);
+                scan.conflicts += u64::from(hidden > 0);
                 scan.bytes += (key.len() + block.value.as_ref().map_or(0, Bytes::len)) as u64;
                 scan.digest.add(entry_digest(&key, &held.versions));
             }
@@ -135,7 +150,7 @@ impl View {
         Ok(scan)
     }
 
-    /// Keys whose only values are of types that this program can't show count in the digest, too.
+    /// Keys that have values but show none count in the digest, too, and so do shared records.
     fn add_hidden(&self, scan: &mut Scan) -> Result<(), Error> {
         let mut range = self.tree.range(between(keyspace::tombstones()));
         while let Some(block) = range.next()? {
@@ -145,13 +160,22 @@ impl View {
             let digest = entry_digest(&key, &held.versions);
             if digest != Digest::EMPTY && self.tree.get(&keyspace::user(&key))?.is_none() {
                 scan.digest.add(digest);
-                scan.conflicts += u64::from(is_conflict(&held.versions));
+                let resolution = self.resolve(&key, &held.versions)?;
+                scan.conflicts += u64::from(resolution.conflict);
+            }
+        }
+        for part in keyspace::shared() {
+            let mut range = self.tree.range(between(part));
+            while let Some(block) = range.next()? {
+                let held = Held::shared(&block, self.device);
+                let held = held.map_err(|error| Error::bad_record(block.seq, &error))?;
+                scan.digest.add(entry_digest(&block.key, &held.versions));
             }
         }
         Ok(())
     }
 
-    fn held(&self, key: &[u8]) -> Result<Held, Error> {
+    pub(crate) fn held(&self, key: &[u8]) -> Result<Held, Error> {
         if let Some(block) = self.tree.get(&keyspace::user(key))? {
             return self.live(&block);
         }
@@ -168,11 +192,15 @@ impl View {
     }
 
     fn entry(&self, key: Bytes, block: &Block) -> Result<Entry, Error> {
-        let (dot, time, conflicts) = crate::record::shown_dot(block, self.device)
+        let showing = Showing::read(block, self.device)
             .map_err(|error| Error::bad_record(block.seq, &error))?;
-        let value = block.value.clone().unwrap_or_default();
-        Ok(Entry { key, value, seq: block.seq, device: dot.device, time, conflicts })
+        Ok(entry(key, showing))
     }
+}
+
+pub(crate) fn entry(key: Bytes, showing: Showing) -> Entry {
+    let Showing { seq, value, kind, dot, time, hidden, .. } = showing;
+    Entry { key, value, kind, seq, device: dot.device, time, conflicts: hidden }
 }
 
 /// Entries in the order of their keys, read as they are asked for.
@@ -239,18 +267,4 @@ pub(crate) fn parts(tree: &Tree, spec: &RangeSpec) -> [multibee_btree::Range; 2]
 /// Refuses keys that no database of ours takes.
 pub(crate) const fn check_key(key: &[u8]) -> Result<(), Error> {
     if key.len() > MAX_KEY_LEN { Err(Error::KeyTooLong { len: key.len() }) } else { Ok(()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The range of a prefix ends where no key has the prefix any more.
-    #[test]
-    fn a_prefix_ends_behind_its_last_key() {
-        assert_eq!(after_prefix(b"ab"), Some("ac".into()));
-        assert_eq!(after_prefix(b"a\xff\xff"), Some("b".into()));
-        assert_eq!(after_prefix(b"\xff"), None);
-        assert_eq!(after_prefix(b""), None);
-    }
 }

@@ -139,5 +139,6 @@ fn options(keys: &KeyPair, clock: &Arc<SimClock>, character: Character, starts: 
         keys: Some(keys.clone()),
         connection_seed: Some(seed),
         cache_bytes: 1 << 20,
+        ..Options::default()
     }
 }

@@ -1,5 +1,7 @@
 //! A log is followed commit by commit, whatever a relay says and whatever has arrived.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use multibee_btree::{Bee, BeeOptions};
 use multibee_log::{
@@ -10,7 +12,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::format::Meta;
-use crate::primary::{Op, Primary};
+use crate::op::Op;
+use crate::primary::Primary;
 
 /// A log with own commits of these sizes; behind some of them lies a merge commit.
 fn author(sizes: &[usize]) -> (Bee, Vec<Range<u64>>) {
@@ -18,12 +21,15 @@ fn author(sizes: &[usize]) -> (Bee, Vec<Range<u64>>) {
     let log = Log::create(MemoryStorage::default(), keys, LogOptions::default()).unwrap();
     let bee = Bee::open(log.clone(), BeeOptions::default()).unwrap();
     bee.create_header().unwrap();
-    let mut primary = Primary::open(bee.clone(), 0).unwrap();
+    let mut primary = Primary::open(bee.clone(), Arc::default(), 0).unwrap();
     let mut ranges = Vec::new();
     for (number, &size) in sizes.iter().enumerate() {
         let start = log.len();
-        let put = |i| Op::Put { key: format!("{number}/{i}").into(), value: "v".into() };
-        primary.write(&(0..size).map(put).collect::<Vec<_>>(), 0).unwrap();
+        let put = |i| {
+            let key = format!("{number}/{i}").into();
+            Op::Put { key, kind: None, value: "v".into() }
+        };
+        primary.write(&(0..size).map(put).collect::<Vec<_>>(), &[], 0).unwrap();
         ranges.push(start..log.len());
         if number % 2 == 1 {
             merge_something(&mut primary, number as u64);
@@ -121,7 +127,7 @@ proptest! {
         let from = from.min(ranges.len() - 1);
         let listed = follower.applied_ranges(ranges[from].start, applied).unwrap();
         prop_assert_eq!(&listed, &ranges[from..]);
-        let own = Primary::open(bee, 0).unwrap().own_ranges(ranges[from].start).unwrap();
+        let own = Primary::open(bee, Arc::default(), 0).unwrap().own_ranges(ranges[from].start).unwrap();
         prop_assert_eq!(own, listed);
     }
 }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Home, Options, Role};
+use crate::{Home, Options, Role, Rule, Strategies};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+const RULES: [&str; 3] = [Strategies::KEEP_ALL, Strategies::DELETE_WINS, Strategies::DELETE_WINS];
 
 fn group() -> [Multibee; 3] {
     let devices = [0; 3].map(|_| Multibee::create(Home::memory(), Options::default()).unwrap());
@@ -51,7 +53,10 @@ fn union(devices: &[Multibee; 3]) -> Union {
         source.context = source.clock().ok().unwrap();
         source
     };
-    Union { database: devices[0].clone(), sources: devices.iter().map(source).collect() }
+    let sources = devices.iter().map(source).collect();
+    let mut union = Union { sources, ..Union::empty(devices[0].clone()) };
+    union.rules = union.joined_rules().ok().unwrap();
+    union
 }
 
 async fn all(union: &Union, spec: RangeSpec) -> Vec<UnionEntry> {
@@ -65,14 +70,15 @@ async fn all(union: &Union, spec: RangeSpec) -> Vec<UnionEntry> {
 
 fn shown(db: &Multibee) -> Vec<UnionEntry> {
     let entries = db.range(RangeSpec::default()).unwrap().map(|entry| {
-        let crate::Entry { key, value, device, time, conflicts, .. } = entry.unwrap();
-        UnionEntry { key, value, device, time, conflicts }
+        let crate::Entry { key, value, kind, device, time, conflicts, .. } = entry.unwrap();
+        UnionEntry { key, value, kind, device, time, conflicts }
     });
     entries.collect()
 }
 
 /// Before anything is merged, a union shows what each device will show when all is: new keys, edits
-/// and deletes that the others have not seen, concurrent ones, and conflicts of earlier rounds.
+/// and deletes that the others have not seen, concurrent ones, conflicts of earlier rounds, rules that
+/// some don't know yet, and counters.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_union_foretells_what_merging_shows() {
     let devices = group();
@@ -81,7 +87,7 @@ async fn a_union_foretells_what_merging_shows() {
         a.put(format!("k{i:02}"), "first").unwrap();
     }
     meet(&devices).await;
-    for round in 0..3 {
+    for (round, rule) in RULES.into_iter().enumerate() {
         for (number, db) in devices.iter().enumerate() {
             for i in 0..40 {
                 let key = format!("k{i:02}");
@@ -94,7 +100,12 @@ async fn a_union_foretells_what_merging_shows() {
                 }
             }
             db.put(format!("new/{number}/{round}"), "1").unwrap();
+            db.increment("counted", 1 << number).unwrap();
+            db.put(format!("ruled/{round}"), format!("{number}")).unwrap();
         }
+        // The others have not seen the rule, nor that the key is deleted.
+        a.set_rule("ruled/", Rule::strategy(rule)).unwrap();
+        assert!(a.del(format!("ruled/{round}")).unwrap());
         // Deleted by one, edited by another, who both know nothing of it.
         a.put("both", "1").unwrap();
         assert!(a.del("both").unwrap());

@@ -107,12 +107,26 @@ impl Group {
         converge(&all).await;
     }
 
+    /// As [`converge`](Self::converge), for two of the devices.
+    pub(crate) async fn converge_pair(&self, one: usize, other: usize) {
+        converge(&[self.db(one), self.db(other)]).await;
+    }
+
     /// Ends a device as if its process had been killed, and starts it anew on what it left.
     pub(crate) async fn restart(&mut self, number: usize) {
+        self.restart_as(number, |options| options).await;
+    }
+
+    /// As [`restart`](Self::restart), with another program, say one that knows more types.
+    pub(crate) async fn restart_as(
+        &mut self,
+        number: usize,
+        change: impl FnOnce(Options) -> Options,
+    ) {
         let device = self.devices.remove(number);
         let Device { db, home, clock } = device;
         db.close().await.unwrap();
-        let db = Multibee::open(home.clone(), options(&clock)).unwrap();
+        let db = Multibee::open(home.clone(), change(options(&clock))).unwrap();
         self.devices.insert(number, Device { db, home, clock });
     }
 }
@@ -211,6 +225,33 @@ async fn any<F: Future + Unpin>(mut futures: Vec<F>) {
 pub(crate) fn contents(db: &Multibee) -> Vec<(Bytes, Bytes)> {
     let entries = db.range(RangeSpec::default()).unwrap();
     entries.map(|entry| entry.unwrap()).map(|entry| (entry.key, entry.value)).collect()
+}
+
+/// All orders of some things, each with the ends of all links as they are, and exchanged.
+pub(crate) fn connection_orders(links: &[(usize, usize)]) -> Vec<Vec<(usize, usize)>> {
+    let mut orders = Vec::new();
+    for order in permutations(links) {
+        orders.push(order.iter().map(|&(one, other)| (other, one)).collect());
+        orders.push(order);
+    }
+    orders
+}
+
+/// All orders of some things.
+pub(crate) fn permutations<T: Clone>(things: &[T]) -> Vec<Vec<T>> {
+    if things.is_empty() {
+        return vec![Vec::new()];
+    }
+    let mut orders = Vec::new();
+    for at in 0..things.len() {
+        let mut rest = things.to_vec();
+        let first = rest.remove(at);
+        orders.extend(permutations(&rest).into_iter().map(|mut order| {
+            order.insert(0, first.clone());
+            order
+        }));
+    }
+    orders
 }
 
 /// The value of a key, as text.

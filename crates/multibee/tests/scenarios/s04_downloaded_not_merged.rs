@@ -7,7 +7,7 @@ use crate::devices::{Group, Kind, options, text};
 use crate::scenario;
 
 /// Copies a log block by block, each proven, as a download does.
-fn download(from: &Log, to: &Log) {
+pub(crate) fn download(from: &Log, to: &Log) {
     let upgrade = RequestUpgrade { start: to.len(), length: from.len() - to.len() };
     let request = Request { upgrade: Some(upgrade), manifest: true, ..Request::default() };
     to.apply(&from.prove(&request).unwrap()).unwrap();

@@ -17,8 +17,8 @@ async fn all(union: &Union, spec: RangeSpec) -> Vec<UnionEntry> {
 /// What a device shows, as a union would.
 fn shown(db: &Multibee, spec: RangeSpec) -> Vec<UnionEntry> {
     let entries = db.range(spec).unwrap().map(|entry| {
-        let multibee::Entry { key, value, device, time, conflicts, .. } = entry.unwrap();
-        UnionEntry { key, value, device, time, conflicts }
+        let multibee::Entry { key, value, kind, device, time, conflicts, .. } = entry.unwrap();
+        UnionEntry { key, value, kind, device, time, conflicts }
     });
     entries.collect()
 }
