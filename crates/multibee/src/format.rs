@@ -106,6 +106,10 @@ pub(crate) struct Commit {
     /// First block of this commit; on own commits only.
     #[prost(uint64, optional, tag = "5")]
     pub(crate) own_first: Option<u64>,
+    /// What records of this version may have seen beyond the clock, because another database's
+    /// state was joined in part.
+    #[prost(message, repeated, tag = "6")]
+    pub(crate) ahead: Vec<Applied>,
 }
 
 impl Meta {

@@ -48,6 +48,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod absorb;
 mod batch;
 #[cfg(feature = "testing")]
 mod by_hand;

@@ -10,7 +10,7 @@ use multibee_merge::{Applied, Clock, DeviceId, Digest, HybridClock, MAX_DRIFT_MS
 
 use crate::Error;
 use crate::commit::{self, Base};
-use crate::format::{Commit, Meta};
+use crate::format::{self, Commit, Meta};
 use crate::staging::Staging;
 use crate::statement::Statement;
 use crate::{keyspace, record};
@@ -32,6 +32,8 @@ pub(crate) struct Primary {
     /// Last block of the last own commit.
     last_own: Option<u64>,
     base: Option<Base>,
+    /// What some keys have seen beyond the clock, because a state was joined in part.
+    ahead: Clock,
     digest: Digest,
     time: HybridClock,
 }
@@ -46,6 +48,7 @@ impl Primary {
             clock: Clock::new(),
             last_own: None,
             base: None,
+            ahead: Clock::new(),
             digest: Digest::EMPTY,
             time: HybridClock::default(),
         };
@@ -72,6 +75,11 @@ impl Primary {
     /// How far every other device's log has been applied.
     pub(crate) const fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// What some keys have seen beyond the clock; empty unless a state was joined in part.
+    pub(crate) const fn ahead(&self) -> &Clock {
+        &self.ahead
     }
 
     /// The clock with this device's own log in it, up to its last own commit.
@@ -161,6 +169,7 @@ impl Primary {
             prev_own: self.last_own,
             digest: Some(staging.digest().to_bytes().to_vec().into()),
             own_first: Some(first),
+            ahead: format::encode_clock(&self.ahead),
         };
         let digest = staging.commit(record)?;
         self.digest = digest;
@@ -173,6 +182,17 @@ impl Primary {
 
     /// Ends a commit of what was merged; from then on the clock is `clock`.
     pub(crate) fn finish_merge(&mut self, staging: Staging, clock: Clock) -> Result<(), Error> {
+        let ahead = self.ahead.beyond(&clock);
+        self.finish_ahead(staging, clock, ahead)
+    }
+
+    /// As [`finish_merge`](Self::finish_merge); some keys have then seen `ahead` beyond the clock.
+    pub(crate) fn finish_ahead(
+        &mut self,
+        staging: Staging,
+        clock: Clock,
+        ahead: Clock,
+    ) -> Result<(), Error> {
         if staging.last_seq().is_none() {
             debug_assert!(clock == self.clock, "a clock that moves needs a block to carry it");
             return Ok(());
@@ -184,9 +204,11 @@ impl Primary {
             prev_own: self.last_own,
             digest: Some(staging.digest().to_bytes().to_vec().into()),
             own_first: None,
+            ahead: format::encode_clock(&ahead),
         };
         self.digest = staging.commit(record)?;
         self.clock = clock;
+        self.ahead = ahead;
         Ok(())
     }
 
@@ -203,6 +225,7 @@ impl Primary {
         }
         let base = self.base.as_ref().map(|base| &base.clock);
         self.clock = commit::decode_clock(&commit, base);
+        self.ahead = format::decode_clock(&commit.ahead);
         self.digest = commit::decode_digest(commit.digest.as_ref())
             .ok_or_else(|| Error::bad_record(last, &"its commit has no digest"))?;
         self.last_own = if commit.own_first.is_some() { Some(last) } else { commit.prev_own };

@@ -124,6 +124,11 @@ impl Staging {
             if held.in_tree {
                 self.hide(key, versions)?;
             }
+            if versions.is_empty() {
+                // Superseded by a delete that everybody knew of: as if it had never been.
+                self.forget(key)?;
+                return self.account(key, &held.versions, versions);
+            }
             let others = versions.iter().map(format::Version::from).collect();
             let tombstone = Meta { others, seen, ..Meta::default() };
             self.insert(&keyspace::tombstone(key), None, tombstone)?;
@@ -192,6 +197,16 @@ impl Staging {
             ..Meta::default()
         };
         self.remove(&keyspace::user(key), meta).map(|_| ())
+    }
+
+    /// Drops what is remembered of a key that is not in the tree.
+    fn forget(&mut self, key: &[u8]) -> Result<(), Error> {
+        let tombstone = keyspace::tombstone(key);
+        if self.batch.get(&tombstone)?.is_some() {
+            let meta = Meta { deleted: Some(true), ..Meta::default() };
+            self.remove(&tombstone, meta)?;
+        }
+        Ok(())
     }
 
     /// Keeps the digest and the index of conflicts in step with a key's versions.
