@@ -327,3 +327,27 @@ fn tags_tell_two_histories() {
     assert_eq!(forked(&clock(9, 1), &clock(5, 2), known), Some(device));
     assert_eq!(forked(&clock(9, 3), &clock(5, 2), known), None);
 }
+
+/// A key that the other side knew and holds no trace of any more is gone here, too; one that it never
+/// knew stays.
+#[test]
+fn a_key_without_an_entry_is_decided_by_the_clock() {
+    let mut world = World::new(2);
+    (1..9).for_each(|key| world.devices[0].write(key, Some(1)));
+    world.follow(1, 0);
+    world.devices[1].write(3, None);
+    // All know of the delete, so its tombstone is collected.
+    let clock = world.devices[1].primary.whole_clock().unwrap();
+    let keys = vec![(Bytes::from_static(&[3]), State::unwritten(clock))];
+    let batch = Batch { keys, ..Batch::default() };
+    world.devices[1].primary.absorb(&batch, 0, |_| None).unwrap();
+    assert!(world.devices[1].view().get(&[3]).unwrap().is_none());
+    world.devices[0].write(9, Some(2));
+
+    world.absorb_all(0, 1);
+    assert!(world.devices[0].view().get(&[3]).unwrap().is_none());
+    assert_eq!(world.devices[0].contents().len(), 8);
+    world.devices[0].check();
+    world.follow(1, 0);
+    assert_eq!(world.devices[0].primary.digest(), world.devices[1].primary.digest());
+}
