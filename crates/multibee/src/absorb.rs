@@ -34,9 +34,9 @@ const BATCH_KEYS_MAX: usize = 2048;
 /// Bytes in one batch, about: it is held in memory.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 /// Keys that are looked up together, so that what they lack is asked for together.
-const LOOKUPS_MAX: usize = 1024;
+const LOOKUPS_MAX: usize = if cfg!(test) { 3 } else { 1024 };
 /// Own records that are looked through in one step.
-const OWN_RECORDS_MAX: u64 = 4096;
+const OWN_RECORDS_MAX: u64 = if cfg!(test) { 3 } else { 4096 };
 
 /// What is absorbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -418,7 +418,10 @@ fn own_keys(
         let held = match keyspace::place(&block.key) {
             Place::User(key) => crate::record::Held::live(&block, ours.device).map(|h| (key, h)),
             Place::Tombstone(key) => crate::record::Held::tombstone(&block).map(|h| (key, h)),
-            _ => continue,
+            _ => {
+                *after = Some(block.key);
+                continue;
+            }
         };
         let (key, held) =
             held.map_err(|error| Hindrance::Here(Error::bad_record(block.seq, &error)))?;

@@ -1,5 +1,7 @@
 //! A device's whole state behind one lock: its primary, the logs it follows, who belongs to it.
 
+mod absorbing;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use multibee_log::{BLOCK_LEN_MAX, Durability, Log, LogKey, LogOptions};
 use multibee_merge::DeviceId;
 
 use crate::Error;
+use crate::catch_up::Reachable;
 use crate::clock::WallClock;
 use crate::event::Event;
 use crate::follow::{FollowError, Follower, Hint, MERGE_BLOCKS_MAX, Step};
@@ -17,7 +20,9 @@ use crate::members::{Member, members};
 use crate::merging::{Merged, check};
 use crate::news::News;
 use crate::primary::{Primary, tag_at};
+use crate::progress::Progress;
 use crate::statement::{Claim, Extent, Statement};
+use absorbing::{Absorbing, Unwant};
 
 /// Bytes of decoded blocks kept for each followed log: its blocks are read once.
 const FOLLOWED_CACHE_BYTES: u64 = 1 << 20;
@@ -29,6 +34,12 @@ pub(crate) struct Following {
     pub(crate) stuck: Option<String>,
     /// The wants as they were said last, by first block and end.
     said: Option<(u64, u64)>,
+    /// The length of the log as it was found here when the database was opened.
+    opened_at: u64,
+    /// A length of the log at which its author had seen nothing that is news here.
+    covered: u64,
+    /// The version of its author's state that was absorbed last.
+    absorbed: u64,
 }
 
 impl Following {
@@ -48,12 +59,16 @@ impl Following {
 pub(crate) struct Advance {
     /// Blocks to ask peers for.
     pub(crate) wants: Vec<(LogKey, Vec<Range<u64>>)>,
+    /// Blocks not to ask for any more.
+    pub(crate) unwants: Vec<Unwant>,
     /// Logs that are followed from now on.
     pub(crate) new_logs: Vec<Log>,
     /// What to tell the user.
     pub(crate) events: Vec<Event>,
     /// Whether the own log grew.
     pub(crate) committed: bool,
+    /// Whether there is more to do at once.
+    pub(crate) is_unfinished: bool,
 }
 
 /// The state.
@@ -65,6 +80,10 @@ pub(crate) struct Core {
     following: BTreeMap<LogKey, Following>,
     statements: BTreeMap<[u8; 32], Statement>,
     members: Vec<Member>,
+    absorbing: Option<Absorbing>,
+    /// Following was found to be better than absorbing, until the next catch-up.
+    is_following: bool,
+    progress: Progress,
 }
 
 impl Core {
@@ -82,6 +101,9 @@ impl Core {
             following: BTreeMap::new(),
             statements,
             members: Vec::new(),
+            absorbing: None,
+            is_following: false,
+            progress: Progress::default(),
         };
         core.refresh_members(&mut Advance::default())?;
         Ok(core)
@@ -141,25 +163,36 @@ impl Core {
         }
     }
 
-    /// Merges everything that is here and says what is still wanted.
+    /// How far the catch-up that is under way has come, or the last one.
+    pub(crate) const fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Merges what is here, in one commit, and says what is still wanted. To be called again until
+    /// it is not [unfinished](Advance::is_unfinished).
     ///
     /// # Errors
     ///
     /// This machine failed. A log that can't be read further is an event, and holds up no other.
-    pub(crate) fn advance(&mut self) -> Result<Advance, Error> {
+    pub(crate) fn advance(&mut self, reachable: &[Reachable]) -> Result<Advance, Error> {
         let mut advance = Advance::default();
-        loop {
-            let news = self.ready(&mut advance)?;
-            if news.is_empty() {
-                return Ok(advance);
-            }
-            let merged = self.primary.merge(&news, self.clock.now_ms())?;
-            advance.committed = true;
-            if merged.statements {
-                self.reread_statements(&mut advance)?;
-            }
-            advance.events.extend(events(&merged));
+        self.choose(reachable)?;
+        if self.absorbing.is_some() {
+            // What is absorbed is not followed meanwhile: most of it will be no news any more.
+            advance.is_unfinished = self.step_absorbing(&mut advance)?;
+            return Ok(advance);
         }
+        let news = self.ready(&mut advance)?;
+        if news.is_empty() {
+            return Ok(advance);
+        }
+        let merged = self.primary.merge(&news, self.clock.now_ms())?;
+        (advance.committed, advance.is_unfinished) = (true, true);
+        if merged.statements {
+            self.reread_statements(&mut advance)?;
+        }
+        advance.events.extend(events(&merged));
+        Ok(advance)
     }
 
     /// What can be merged now, of all logs. Adds to the wants in `advance`.
@@ -300,7 +333,11 @@ impl Core {
         let options = BeeOptions { cache_bytes: FOLLOWED_CACHE_BYTES, ..BeeOptions::default() };
         let bee = Bee::open(log.clone(), options)?;
         let follower = Follower::new(bee);
-        self.following.insert(key, Following { follower, stuck: None, said: None });
+        let opened_at = log.len();
+        let (stuck, said) = (None, None);
+        let following =
+            Following { follower, stuck, said, opened_at, covered: opened_at, absorbed: 0 };
+        self.following.insert(key, following);
         Ok(log)
     }
 

@@ -52,6 +52,7 @@ mod absorb;
 mod batch;
 #[cfg(feature = "testing")]
 mod by_hand;
+mod catch_up;
 mod clock;
 mod commit;
 mod core;
@@ -72,11 +73,13 @@ mod options;
 mod peer_message;
 mod peers;
 mod primary;
+mod progress;
 mod question;
 mod record;
 mod session;
 mod staging;
 mod statement;
+mod sync_status;
 mod view;
 
 pub use batch::Batch;
@@ -93,6 +96,7 @@ pub use multibee_merge::{Clock, Content, DeviceId, Digest, Dot, MAX_DRIFT_MS, Ti
 pub use multibee_replica::Role;
 pub use network::Connection;
 pub use options::Options;
+pub use sync_status::{DeviceProgress, SyncActivity, SyncStatus};
 pub use view::{Range, RangeSpec, View};
 
 /// Name of the format that this program reads and writes, as in the bee's header.

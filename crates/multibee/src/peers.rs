@@ -6,6 +6,8 @@ use multibee_log::LogKey;
 use multibee_merge::Clock;
 use multibee_replica::{ChannelId, ConnectionId, Role};
 
+use crate::catch_up::Reachable;
+use crate::core::Core;
 use crate::peer_message::Status;
 
 /// Connections that ended of which is known why.
@@ -51,7 +53,7 @@ impl Peer {
     /// Whether to ask for a log's news from `since` on, which it has applied up to `theirs`. Notes
     /// that it is asked.
     pub(crate) fn is_to_be_asked(&mut self, key: LogKey, since: u64, theirs: u64) -> bool {
-        let asked = Asked { since, theirs, is_answered: false };
+        let asked = Asked { since, theirs, is_answered: false, is_had: false };
         let before = self.asked.get(&key);
         let is_new = before.is_none_or(|before| {
             before.is_answered && (before.since, before.theirs) != (since, theirs)
@@ -62,11 +64,23 @@ impl Peer {
         is_new
     }
 
-    /// An answer has come. Whether it was asked for.
-    pub(crate) fn answered(&mut self, key: &LogKey) -> bool {
+    /// Whether it was asked for a log's news, in this state of affairs or an earlier one.
+    pub(crate) fn was_asked(&self, key: &LogKey) -> bool {
+        self.asked.contains_key(key)
+    }
+
+    /// Whether it has said that it can't hand out a log's news from `since` on, though it has applied
+    /// the log up to `theirs`.
+    pub(crate) fn lacks(&self, key: &LogKey, since: u64, theirs: u64) -> bool {
+        let asked = Asked { since, theirs, is_answered: true, is_had: false };
+        self.asked.get(key) == Some(&asked)
+    }
+
+    /// An answer has come: the news is to be had, or not. Whether it was asked for.
+    pub(crate) fn answered(&mut self, key: &LogKey, is_had: bool) -> bool {
         let waiting = self.asked.get_mut(key).filter(|asked| !asked.is_answered);
         waiting.is_some_and(|asked| {
-            asked.is_answered = true;
+            (asked.is_answered, asked.is_had) = (true, is_had);
             true
         })
     }
@@ -94,6 +108,8 @@ pub(crate) struct Asked {
     /// How far the peer had applied the log: asking the same once more brings nothing new.
     pub(crate) theirs: u64,
     pub(crate) is_answered: bool,
+    /// It can hand out the news.
+    pub(crate) is_had: bool,
 }
 
 /// All connections.
@@ -143,6 +159,28 @@ impl Peers {
         })
     }
 
+    /// What connected devices say of themselves, as far as they count.
+    pub(crate) fn reachable(&self, core: &Core) -> Vec<Reachable> {
+        let peers = self.devices().filter(|peer| !peer.removed);
+        let known = peers.filter_map(|peer| Some((peer, peer.status.clone()?)));
+        let reachable = known.map(|(peer, status)| {
+            let lacks = core.following().iter().filter(|(key, following)| {
+                let device = following.follower.device();
+                peer.lacks(key, core.applied(device), status.clock.length(device))
+            });
+            Reachable { key: peer.key, lacks: lacks.map(|(key, _)| *key).collect(), status }
+        });
+        reachable.collect()
+    }
+
+    /// Connections on which nobody has proven to be a device of this database.
+    pub(crate) fn others(&self) -> impl Iterator<Item = ConnectionId> {
+        self.contacts.iter().filter_map(|(&id, contact)| match contact {
+            Contact::Device(_) | Contact::Gone { .. } => None,
+            _ => Some(id),
+        })
+    }
+
     /// The connected devices of this database, to be changed.
     pub(crate) fn devices_mut(&mut self) -> impl Iterator<Item = (ConnectionId, &mut Peer)> {
         self.contacts.iter_mut().filter_map(|(id, contact)| match contact {
@@ -165,7 +203,8 @@ pub(crate) enum Standing {
 
 /// Compares two devices by what they say of themselves.
 pub(crate) fn compare(ours: &Status, theirs: &Status) -> Standing {
-    if !ours.clock.same_lengths(&theirs.clock) {
+    let is_whole = ours.ahead.is_empty() && theirs.ahead.is_empty();
+    if !is_whole || !ours.clock.same_lengths(&theirs.clock) {
         return Standing::Apart;
     }
     if ours.digest == theirs.digest && same_tags(&ours.clock, &theirs.clock) {
@@ -195,7 +234,7 @@ mod tests {
     fn status(length: u64, tag: u8, digest: u8) -> Status {
         let at = Applied { length, tag: Some([tag; 8]) };
         let clock = [(DeviceId::from_u64(1), at)].into_iter().collect();
-        Status { clock, digest: Digest::from_bytes([digest; 16]), length: 9 }
+        Status { clock, digest: Digest::from_bytes([digest; 16]), length: 9, ahead: Clock::new() }
     }
 
     /// One question at a time, and none twice; but again when either side has come further.
@@ -210,10 +249,12 @@ mod tests {
         let mut peer = Peer::new(key, channels(), false);
         assert!(peer.is_to_be_asked(key, 2, 9));
         assert!(!peer.is_to_be_asked(key, 2, 20), "the first is not answered");
-        assert!(peer.answered(&key) && !peer.answered(&key));
+        assert!(peer.answered(&key, true) && !peer.answered(&key, true));
         assert!(!peer.is_to_be_asked(key, 2, 9), "that was answered");
         assert!(peer.is_to_be_asked(key, 2, 20));
-        assert!(peer.answered(&key) && peer.is_to_be_asked(key, 9, 20));
+        assert!(peer.answered(&key, false) && peer.lacks(&key, 2, 20));
+        assert!(!peer.lacks(&key, 2, 21) && peer.is_to_be_asked(key, 9, 20));
+        assert!(!peer.lacks(&key, 9, 20), "it has not answered yet");
     }
 
     /// However many connections come and go, a bounded number of them is remembered, and those that
@@ -245,5 +286,7 @@ mod tests {
         assert_eq!(compare(&status(5, 1, 1), &status(6, 1, 2)), Standing::Apart);
         assert_eq!(compare(&status(5, 1, 1), &status(5, 1, 2)), Standing::Diverged);
         assert_eq!(compare(&status(5, 1, 1), &status(5, 2, 1)), Standing::Diverged);
+        let partly = Status { ahead: status(9, 1, 1).clock, ..status(5, 1, 2) };
+        assert_eq!(compare(&status(5, 1, 1), &partly), Standing::Apart);
     }
 }

@@ -68,12 +68,12 @@ impl Session {
                     Err(event) => self.handle(&mut state, event),
                 }
             }
-            if state.failed.is_none() {
-                let advanced = state.core.advance();
-                self.settle(&mut state, advanced);
-            }
             state.core.primary.log().clone()
         };
+        // One commit at a time: whoever writes meanwhile need not wait for all of them.
+        while self.advance(&mut self.lock()) {
+            self.changes.send_modify(|count| *count += 1);
+        }
         // Not under the lock: readers of the state need not wait for the disk.
         for question in questions {
             question.answer(&self.endpoint);
@@ -85,6 +85,18 @@ impl Session {
         }
         self.tell_peers(&mut self.lock());
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Merges what can be merged in one commit. Returns whether there is more.
+    fn advance(&self, state: &mut State) -> bool {
+        if state.failed.is_some() {
+            return false;
+        }
+        let reachable = state.peers.reachable(&state.core);
+        let advanced = state.core.advance(&reachable);
+        let is_unfinished = advanced.as_ref().is_ok_and(|advance| advance.is_unfinished);
+        self.settle(state, advanced);
+        is_unfinished
     }
 
     fn fail(&self, state: &mut State, error: &Error) {
@@ -107,6 +119,9 @@ impl Session {
         self.endpoint.with(|replicator| {
             for log in advance.new_logs {
                 replicator.add_log(log);
+            }
+            for (key, range) in advance.unwants {
+                replicator.unwant(&key, range);
             }
             for (key, ranges) in advance.wants {
                 for range in ranges {
@@ -239,6 +254,10 @@ impl Session {
         let was = state.peers.set(id, Contact::Gone { why: why.to_owned() });
         match was {
             Some(Contact::Device(peer)) => {
+                // What it was to hand out is to be had of others now, or not at all: ask again.
+                for (_, other) in state.peers.devices_mut() {
+                    other.asked.retain(|_, asked| !asked.is_answered);
+                }
                 let _ = self.events.send(Event::Disconnected { peer: peer.key });
             }
             // Why it was no device says more than that it then hung up.
@@ -287,7 +306,7 @@ impl Session {
                 let hint = ranges(&state.core, &key, since).unwrap_or(none);
                 self.send(id, channel, &PeerMessage::Ranges { key, hint });
             }
-            PeerMessage::Ranges { key, mut hint } if peer.answered(&key) => {
+            PeerMessage::Ranges { key, mut hint } if peer.answered(&key, hint.upto > hint.since) => {
                 hint.by_author = key == peer.key;
                 state.core.take_hint(&key, hint);
             }
@@ -372,6 +391,10 @@ impl Session {
     /// Asks a device for where the news lies that it has and we have not.
     fn ask(&self, core: &Core, id: ConnectionId, peer: &mut Peer) {
         let Some(clock) = peer.status.as_ref().map(|status| status.clock.clone()) else { return };
+        if core.absorbing_from().is_some() {
+            // What is news will be another question then.
+            return;
+        }
         for (key, following) in core.following() {
             let device = following.follower.device();
             let (applied, theirs) = (core.applied(device), clock.length(device));
@@ -379,8 +402,8 @@ impl Session {
             // The author's chain can be walked from its head. A relay need not have that head.
             let is_worth_it = gap >= ASK_FROM_BLOCKS || (gap > 0 && *key != peer.key);
             // While something is planned, it comes first: what is asked then is out of date.
-            let is_idle = following.follower.remaining() == 0;
-            if is_worth_it && is_idle && peer.is_to_be_asked(*key, applied, theirs) {
+            let is_due = following.follower.remaining() == 0 || !peer.was_asked(key);
+            if is_worth_it && is_due && peer.is_to_be_asked(*key, applied, theirs) {
                 let ask = PeerMessage::AskRanges { key: *key, since: applied };
                 self.send(id, peer.channel, &ask);
             }
@@ -405,6 +428,7 @@ pub(crate) fn own_status(core: &Core) -> Result<Status, Error> {
         clock: core.primary.whole_clock()?,
         digest: core.primary.digest(),
         length: core.primary.log().durable_len(),
+        ahead: core.primary.ahead().clone(),
     })
 }
 

@@ -17,3 +17,4 @@ mod s22_deletes;
 mod s26_keys;
 mod s27_values;
 mod s40_third_device;
+mod s42_new_device;
