@@ -9,6 +9,7 @@ mod members;
 
 mod s01_catch_up;
 mod s02_burst;
+mod s03_interleaved;
 mod s04_downloaded_not_merged;
 mod s10_concurrent_puts;
 mod s14_merging_the_merged;
@@ -17,4 +18,7 @@ mod s22_deletes;
 mod s26_keys;
 mod s27_values;
 mod s40_third_device;
+mod s41_relay_in_turns;
 mod s42_new_device;
+mod s43_long_dormant;
+mod stranded;
