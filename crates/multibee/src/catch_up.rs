@@ -3,6 +3,8 @@
 //! A choice is made from facts alone: what connected devices say of themselves, what they say they
 //! can hand out, and what was found out by looking.
 
+use std::collections::BTreeMap;
+
 use multibee_log::LogKey;
 use multibee_merge::{Clock, DeviceId};
 
@@ -20,6 +22,14 @@ pub(crate) struct Reachable {
     pub(crate) status: Status,
     /// Logs of which it can't hand out the news that it has applied.
     pub(crate) lacks: Vec<LogKey>,
+}
+
+/// Who is connected, and what is to be had of others.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Surroundings {
+    pub(crate) reachable: Vec<Reachable>,
+    /// The lengths that sources have at those who are no devices.
+    pub(crate) sources: BTreeMap<LogKey, u64>,
 }
 
 /// What is known of a log that somebody is ahead of us in.

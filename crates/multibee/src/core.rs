@@ -1,6 +1,7 @@
 //! A device's whole state behind one lock: its primary, the logs it follows, who belongs to it.
 
 mod absorbing;
+mod source;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,7 +12,7 @@ use multibee_log::{BLOCK_LEN_MAX, Durability, Log, LogKey, LogOptions};
 use multibee_merge::DeviceId;
 
 use crate::Error;
-use crate::catch_up::Reachable;
+use crate::catch_up::Surroundings;
 use crate::clock::WallClock;
 use crate::event::Event;
 use crate::follow::{FollowError, Follower, Hint, MERGE_BLOCKS_MAX, Step};
@@ -23,6 +24,7 @@ use crate::primary::{Primary, tag_at};
 use crate::progress::Progress;
 use crate::statement::{Claim, Extent, Statement};
 use absorbing::{Absorbing, Unwant};
+use source::Source;
 
 /// Bytes of decoded blocks kept for each followed log: its blocks are read once.
 const FOLLOWED_CACHE_BYTES: u64 = 1 << 20;
@@ -63,6 +65,8 @@ pub(crate) struct Advance {
     pub(crate) unwants: Vec<Unwant>,
     /// Logs that are followed from now on.
     pub(crate) new_logs: Vec<Log>,
+    /// Logs that are read no longer.
+    pub(crate) old_logs: Vec<LogKey>,
     /// What to tell the user.
     pub(crate) events: Vec<Event>,
     /// Whether the own log grew.
@@ -80,6 +84,7 @@ pub(crate) struct Core {
     following: BTreeMap<LogKey, Following>,
     statements: BTreeMap<[u8; 32], Statement>,
     members: Vec<Member>,
+    sources: BTreeMap<LogKey, Source>,
     absorbing: Option<Absorbing>,
     /// Following was found to be better than absorbing, until the next catch-up.
     is_following: bool,
@@ -101,6 +106,7 @@ impl Core {
             following: BTreeMap::new(),
             statements,
             members: Vec::new(),
+            sources: BTreeMap::new(),
             absorbing: None,
             is_following: false,
             progress: Progress::default(),
@@ -174,9 +180,13 @@ impl Core {
     /// # Errors
     ///
     /// This machine failed. A log that can't be read further is an event, and holds up no other.
-    pub(crate) fn advance(&mut self, reachable: &[Reachable]) -> Result<Advance, Error> {
+    pub(crate) fn advance(&mut self, around: &Surroundings) -> Result<Advance, Error> {
         let mut advance = Advance::default();
-        self.choose(reachable)?;
+        self.choose(around)?;
+        advance.is_unfinished = self.step_sources(&mut advance)?;
+        if advance.is_unfinished {
+            return Ok(advance);
+        }
         if self.absorbing.is_some() {
             // What is absorbed is not followed meanwhile: most of it will be no news any more.
             advance.is_unfinished = self.step_absorbing(&mut advance)?;
@@ -245,6 +255,8 @@ impl Core {
             Some(member) if member.key != key => return Err(Error::IdTaken { key }),
             Some(member) if member.cut.is_some() => return Err(Error::Removed { key }),
             _ if device == self.primary.device() => return Err(Error::IdTaken { key }),
+            // What was taken in of it has no clock of a device.
+            _ if self.source_of(device).is_some() => return Err(Error::IdTaken { key }),
             _ => {}
         }
         self.say([Claim::Add { key, name }].into())
@@ -315,21 +327,27 @@ impl Core {
                 claims.push(Claim::Applied { key, applied: self.extent(&key)? });
             }
         }
+        self.refresh_sources(advance)?;
         if !claims.is_empty() {
             let said = self.say(claims)?;
             advance.new_logs.extend(said.new_logs);
+            advance.old_logs.extend(said.old_logs);
             advance.committed = true;
         }
         Ok(())
     }
 
-    fn open_replica(&mut self, key: LogKey) -> Result<Log, Error> {
+    fn open_log(&self, key: LogKey) -> Result<Log, Error> {
         let options = LogOptions {
             durability: Durability::Buffered,
             block_len_max: BLOCK_LEN_MAX,
             ..LogOptions::default()
         };
-        let log = self.home.replica(key, options)?;
+        self.home.replica(key, options)
+    }
+
+    fn open_replica(&mut self, key: LogKey) -> Result<Log, Error> {
+        let log = self.open_log(key)?;
         let options = BeeOptions { cache_bytes: FOLLOWED_CACHE_BYTES, ..BeeOptions::default() };
         let bee = Bee::open(log.clone(), options)?;
         let follower = Follower::new(bee);

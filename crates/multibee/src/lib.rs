@@ -77,6 +77,8 @@ mod progress;
 mod question;
 mod record;
 mod session;
+mod source;
+mod sources;
 mod staging;
 mod statement;
 mod sync_status;
@@ -96,6 +98,7 @@ pub use multibee_merge::{Clock, Content, DeviceId, Digest, Dot, MAX_DRIFT_MS, Ti
 pub use multibee_replica::Role;
 pub use network::Connection;
 pub use options::Options;
+pub use source::Source;
 pub use sync_status::{DeviceProgress, SyncActivity, SyncStatus};
 pub use view::{Range, RangeSpec, View};
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use multibee_log::LogKey;
+use multibee_log::{Log, LogKey};
 use multibee_merge::Clock;
 use multibee_replica::{ChannelId, ConnectionId, Role};
 
@@ -116,6 +116,8 @@ pub(crate) struct Asked {
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     contacts: BTreeMap<ConnectionId, Contact>,
+    /// Connections that were begun from here, and the sources that were asked for on each.
+    reached: BTreeMap<ConnectionId, BTreeSet<LogKey>>,
     /// Connections that ended, the latest last: why is kept for those who wait to know.
     gone: VecDeque<ConnectionId>,
 }
@@ -123,6 +125,9 @@ pub(crate) struct Peers {
 impl Peers {
     pub(crate) fn set(&mut self, id: ConnectionId, contact: Contact) -> Option<Contact> {
         let is_gone = matches!(contact, Contact::Gone { .. });
+        if is_gone {
+            self.reached.remove(&id);
+        }
         let before = self.contacts.insert(id, contact);
         if is_gone && !matches!(before, Some(Contact::Gone { .. })) {
             self.gone.push_back(id);
@@ -157,6 +162,22 @@ impl Peers {
             Contact::Device(peer) => Some(peer),
             _ => None,
         })
+    }
+
+    /// A connection was begun from here: sources are asked for on it.
+    pub(crate) fn reached(&mut self, id: ConnectionId) {
+        self.reached.insert(id, BTreeSet::new());
+    }
+
+    /// Sources that are to be asked for, on connections that were begun from here. Each is told once.
+    pub(crate) fn sources_to_offer(&mut self, core: &Core) -> Vec<(ConnectionId, LogKey)> {
+        let mut offers = Vec::new();
+        for (&id, offered) in &mut self.reached {
+            offered.retain(|key| core.sources().get(key).is_some_and(|source| !source.is_ended));
+            let new = core.source_logs().map(Log::key).filter(|key| offered.insert(*key));
+            offers.extend(new.map(|key| (id, key)));
+        }
+        offers
     }
 
     /// What connected devices say of themselves, as far as they count.

@@ -6,11 +6,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use multibee_log::LogKey;
-use multibee_replica::{ChannelId, ConnectionId, Endpoint, Event as NetEvent, Role};
+use multibee_log::{Log, LogKey};
+use multibee_replica::{ChannelId, ConnectionId, Endpoint, Event as NetEvent, Fault, Role};
 use tokio::sync::{broadcast, watch};
 
 use crate::Error;
+use crate::catch_up::Surroundings;
 use crate::core::{Advance, Core};
 use crate::event::Event;
 use crate::follow::Hint;
@@ -92,11 +93,21 @@ impl Session {
         if state.failed.is_some() {
             return false;
         }
-        let reachable = state.peers.reachable(&state.core);
-        let advanced = state.core.advance(&reachable);
+        let around = self.surroundings(state);
+        let advanced = state.core.advance(&around);
         let is_unfinished = advanced.as_ref().is_ok_and(|advance| advance.is_unfinished);
         self.settle(state, advanced);
         is_unfinished
+    }
+
+    fn surroundings(&self, state: &State) -> Surroundings {
+        let State { core, peers, .. } = state;
+        let length_of = |key| {
+            self.endpoint.with(|r| peers.others().filter_map(|id| r.remote_length(id, &key)).max())
+        };
+        let logs = core.source_logs().map(Log::key);
+        let sources = logs.filter_map(|key| Some((key, length_of(key)?))).collect();
+        Surroundings { reachable: peers.reachable(core), sources }
     }
 
     fn fail(&self, state: &mut State, error: &Error) {
@@ -116,7 +127,15 @@ impl Session {
         if advance.events.contains(&Event::DevicesChanged) {
             self.part_with_removed(state);
         }
+        for (_, peer) in state.peers.devices_mut() {
+            advance.old_logs.iter().for_each(|key| {
+                peer.offered.remove(key);
+            });
+        }
         self.endpoint.with(|replicator| {
+            for key in advance.old_logs {
+                replicator.remove_log(&key);
+            }
             for log in advance.new_logs {
                 replicator.add_log(log);
             }
@@ -157,7 +176,12 @@ impl Session {
             NetEvent::Stored { blocks, .. } => {
                 state.blocks_downloaded += blocks.end - blocks.start;
             }
-            NetEvent::Fault { fault, .. } => {
+            NetEvent::Fault { key, fault, .. } => {
+                if let (Some(key), Fault::ForkAhead { .. }) = (key, &fault)
+                    && let Some(event) = state.core.source_was_cut(&key)
+                {
+                    let _ = self.events.send(event);
+                }
                 let _ = self.events.send(Event::PeerFault { why: fault.to_string() });
             }
             NetEvent::Closed { id, reason } => self.closed(state, id, &reason.to_string()),
@@ -171,6 +195,7 @@ impl Session {
         if role == Role::Initiator {
             let tag = hello::tag(&state.core.key(), role, &handshake_hash);
             self.endpoint.with(|r| r.open_channel(id, PROTOCOL, b"", &tag));
+            state.peers.reached(id);
         }
         state.peers.set(id, Contact::Anonymous { handshake_hash, role });
     }
@@ -371,6 +396,7 @@ impl Session {
                 peer.our_status = Some(own.clone());
             }
             let logs = core.following().keys().copied().chain([core.key()]);
+            let logs = logs.chain(core.source_logs().map(Log::key));
             for key in logs.filter(|key| *key != peer.key || core.is_active(key)) {
                 if peer.offered.insert(key) {
                     self.endpoint.with(|r| r.offer(id, &key));
@@ -385,7 +411,11 @@ impl Session {
             peer.diverged = standing == Standing::Diverged;
         }
         let key = core.key();
-        self.endpoint.with(|r| r.log_changed(&key));
+        let offers = peers.sources_to_offer(core);
+        self.endpoint.with(|r| {
+            offers.iter().for_each(|(id, key)| r.offer(*id, key));
+            r.log_changed(&key);
+        });
     }
 
     /// Asks a device for where the news lies that it has and we have not.

@@ -8,7 +8,7 @@ use multibee_merge::{Clock, DeviceId, Digest};
 use super::{Advance, Core, events};
 use crate::Error;
 use crate::absorb::{Absorb, AbsorbStep, Batch, Origin, Ours, forked};
-use crate::catch_up::{Choice, Reachable, Situation, Whose, choose};
+use crate::catch_up::{Choice, Reachable, Situation, Surroundings, Whose, choose};
 use crate::event::Event;
 use crate::follow::FollowError;
 use crate::primary::tag_at;
@@ -22,7 +22,8 @@ pub(crate) struct Absorbing {
 
 impl Core {
     /// Chooses how to catch up, given who is connected.
-    pub(crate) fn choose(&mut self, reachable: &[Reachable]) -> Result<(), Error> {
+    pub(crate) fn choose(&mut self, around: &Surroundings) -> Result<(), Error> {
+        let reachable = &around.reachable[..];
         let clock = self.primary.whole_clock()?;
         self.note_covered(&clock, reachable);
         let is_here = |key: &LogKey| reachable.iter().any(|peer| peer.key == *key);
@@ -41,7 +42,7 @@ impl Core {
                 is_following: self.is_following,
             };
             let ready = |peer: &Reachable| self.is_absorbable(peer);
-            let whose = |device, length| self.whose(device, length);
+            let whose = |device, length| self.whose(around, device, length);
             match choose(&ours, reachable, ready, whose) {
                 Choice::Follow => {}
                 Choice::Absorb(peer) => self.begin(peer, None),
@@ -199,7 +200,12 @@ impl Core {
         })
     }
 
-    fn whose(&self, device: DeviceId, _length: u64) -> Whose {
+    fn whose(&self, around: &Surroundings, device: DeviceId, length: u64) -> Whose {
+        if let Some(source) = self.source_of(device) {
+            let is_stuck = self.sources.get(source).is_none_or(|one| one.stuck.is_some());
+            let at_hand = around.sources.get(source).copied().unwrap_or_default();
+            return if at_hand >= length && !is_stuck { Whose::AtHand } else { Whose::Nobody };
+        }
         if device == self.primary.device() {
             return Whose::Ours;
         }
@@ -236,11 +242,15 @@ impl Core {
         let mut newest = clock.clone();
         reachable.iter().for_each(|peer| newest.merge(&peer.status.clock));
         newest.remove(self.primary.device());
-        let known = self.following.values().filter_map(|following| {
-            let device = following.follower.device();
-            let (applied, theirs) = (clock.length(device), newest.length(device));
-            let is_listed = following.follower.news(applied, theirs) > 0;
-            (!is_listed).then(|| theirs.saturating_sub(applied))
+        let is_listed = |device, applied, theirs| {
+            let mut logs = self.following.values();
+            let following = logs.find(|one| one.follower.device() == device);
+            following.is_some_and(|one| one.follower.news(applied, theirs) > 0)
+        };
+        let beyond = newest.beyond(clock);
+        let known = beyond.iter().filter_map(|(device, at)| {
+            let applied = clock.length(device);
+            (!is_listed(device, applied, at.length)).then(|| at.length - applied)
         });
         known.fold(news, u64::saturating_add)
     }

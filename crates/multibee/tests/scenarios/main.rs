@@ -21,4 +21,5 @@ mod s40_third_device;
 mod s41_relay_in_turns;
 mod s42_new_device;
 mod s43_long_dormant;
+mod sources;
 mod stranded;
