@@ -173,12 +173,10 @@ impl Absorb {
     pub(crate) fn fraction(&self) -> f64 {
         match (self.found, &self.stage) {
             (_, Stage::Done) => 1.0,
-            (Some(found), _) => self.walked as f64 / (found.max(self.walked) + 1) as f64,
-            // How much there is shows when it is over: half, three quarters, and so on.
-            (None, _) => {
-                let read = self.walked as f64;
-                read / (read + self.version as f64)
-            }
+            (Some(found), Stage::Walk(_) | Stage::Rest(..) | Stage::Last) => self.walked as f64 / (found.max(self.walked) + 1) as f64,
+            (None, Stage::Walk(walk)) => walk.diff.fraction().unwrap_or(0.0),
+            (None, Stage::Rest(..) | Stage::Last) => 1.0,
+            _ => 0.0,
         }
     }
 

@@ -4,6 +4,9 @@ use bytes::Bytes;
 use multibee_log::LogKey;
 use multibee_merge::{Clock, DeviceId, Digest, Time, Version};
 
+use crate::source::Source;
+use crate::sync_status::SyncStatus;
+
 /// One key and what it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -77,6 +80,10 @@ pub struct Status {
     pub devices: Vec<Device>,
     /// Blocks of others that are known and not yet merged.
     pub remaining: u64,
+    /// How far it is behind the devices that it can reach.
+    pub sync: SyncStatus,
+    /// Plain Hyperbees that are or were taken in.
+    pub sources: Vec<Source>,
     /// Blocks downloaded since the database was opened.
     pub blocks_downloaded: u64,
     /// Bytes sent over all connections since the database was opened.

@@ -329,7 +329,7 @@ impl Multibee {
     ///
     /// This machine's disk, or its content, is at fault.
     pub fn status(&self) -> Result<Status, Error> {
-        let devices = self.devices()?;
+        let (devices, sync, sources) = (self.devices()?, self.sync_status(), self.sources());
         let (bytes_sent, bytes_received) = self.inner.network.bytes();
         let state = self.inner.network.session().lock();
         let core = &state.core;
@@ -342,6 +342,8 @@ impl Multibee {
             digest: core.primary.digest(),
             devices,
             remaining: core.remaining(),
+            sync,
+            sources,
             blocks_downloaded: state.blocks_downloaded,
             bytes_sent,
             bytes_received,

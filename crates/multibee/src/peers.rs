@@ -21,7 +21,7 @@ pub(crate) enum Contact {
     /// It knows the key of a device of this database, and says to be that device.
     Recognised { handshake_hash: [u8; 64], role: Role, channel: ChannelId, key: LogKey },
     /// A device of this database, proven.
-    Device(Peer),
+    Device(Box<Peer>),
     /// Not a device of this database, or none that takes us for one. It may read what it can name.
     Stranger { why: String },
     /// The connection has ended.
@@ -159,7 +159,7 @@ impl Peers {
     /// The connected devices of this database.
     pub(crate) fn devices(&self) -> impl Iterator<Item = &Peer> {
         self.contacts.values().filter_map(|contact| match contact {
-            Contact::Device(peer) => Some(peer),
+            Contact::Device(peer) => Some(&**peer),
             _ => None,
         })
     }
@@ -205,7 +205,7 @@ impl Peers {
     /// The connected devices of this database, to be changed.
     pub(crate) fn devices_mut(&mut self) -> impl Iterator<Item = (ConnectionId, &mut Peer)> {
         self.contacts.iter_mut().filter_map(|(id, contact)| match contact {
-            Contact::Device(peer) => Some((*id, peer)),
+            Contact::Device(peer) => Some((*id, &mut **peer)),
             _ => None,
         })
     }

@@ -271,7 +271,7 @@ impl Session {
             return;
         }
         let removed = !state.core.is_active(&key);
-        state.peers.set(id, Contact::Device(Peer::new(key, channel, removed)));
+        state.peers.set(id, Contact::Device(Box::new(Peer::new(key, channel, removed))));
         let _ = self.events.send(Event::Connected { peer: key });
     }
 
