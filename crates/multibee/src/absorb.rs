@@ -173,7 +173,9 @@ impl Absorb {
     pub(crate) fn fraction(&self) -> f64 {
         match (self.found, &self.stage) {
             (_, Stage::Done) => 1.0,
-            (Some(found), Stage::Walk(_) | Stage::Rest(..) | Stage::Last) => self.walked as f64 / (found.max(self.walked) + 1) as f64,
+            (Some(found), Stage::Walk(_) | Stage::Rest(..) | Stage::Last) => {
+                self.walked as f64 / (found.max(self.walked) + 1) as f64
+            }
             (None, Stage::Walk(walk)) => walk.diff.fraction().unwrap_or(0.0),
             (None, Stage::Rest(..) | Stage::Last) => 1.0,
             _ => 0.0,
@@ -405,11 +407,12 @@ fn own_keys(
 ) -> Result<Vec<Bytes>, Hindrance> {
     let here = |error: multibee_btree::Error| Hindrance::Here(error.into());
     let limit = Some(OWN_RECORDS_MAX);
-    let mut range =
-        ours.bee.snapshot().map_err(here)?.range(match after.as_ref().filter(|key| !key.is_empty()) {
+    let mut range = ours.bee.snapshot().map_err(here)?.range(
+        match after.as_ref().filter(|key| !key.is_empty()) {
             Some(key) => RangeOptions { gt: Some(key.clone()), limit, ..RangeOptions::default() },
             None => RangeOptions { limit, ..RangeOptions::default() },
-        });
+        },
+    );
     let (mut keys, mut count) = (Vec::new(), 0);
     while let Some(block) = range.next().map_err(here)? {
         count += 1;

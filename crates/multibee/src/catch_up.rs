@@ -145,10 +145,15 @@ mod tests {
     fn chosen(lengths: &[(u8, u64)], news: u64, reachable: &[Reachable]) -> Choice {
         let clock = clock(lengths);
         let ours = Situation { clock: &clock, is_new: false, news, is_following: false };
-        choose(&ours, reachable, |_| true, |device, _| match device.as_u64() {
-            9 => Whose::Nobody,
-            device => Whose::Device(key(u8::try_from(device).unwrap())),
-        })
+        choose(
+            &ours,
+            reachable,
+            |_| true,
+            |device, _| match device.as_u64() {
+                9 => Whose::Nobody,
+                device => Whose::Device(key(u8::try_from(device).unwrap())),
+            },
+        )
     }
 
     /// A log whose news nobody can hand out has its news absorbed; as long as somebody may hand it

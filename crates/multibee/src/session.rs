@@ -331,7 +331,9 @@ impl Session {
                 let hint = ranges(&state.core, &key, since).unwrap_or(none);
                 self.send(id, channel, &PeerMessage::Ranges { key, hint });
             }
-            PeerMessage::Ranges { key, mut hint } if peer.answered(&key, hint.upto > hint.since) => {
+            PeerMessage::Ranges { key, mut hint }
+                if peer.answered(&key, hint.upto > hint.since) =>
+            {
                 hint.by_author = key == peer.key;
                 state.core.take_hint(&key, hint);
             }

@@ -98,7 +98,8 @@ impl World {
         }
         let device = &mut self.devices[reader];
         let bee = device.replicas.entry(author).or_insert_with(|| {
-            let log = Log::create_replica(MemoryStorage::default(), from.key(), LogOptions::default());
+            let log =
+                Log::create_replica(MemoryStorage::default(), from.key(), LogOptions::default());
             Bee::open(log.unwrap(), BeeOptions::default()).unwrap()
         });
         let head = bee.log().len();
@@ -173,11 +174,27 @@ fn give(from: &Log, to: &Log, blocks: Range<u64>) {
 
 #[derive(Clone, Debug)]
 enum Act {
-    Write { device: usize, key: u8, value: Option<u8> },
-    Follow { reader: usize, author: usize },
-    Absorb { reader: usize, author: usize },
+    Write {
+        device: usize,
+        key: u8,
+        value: Option<u8>,
+    },
+    Follow {
+        reader: usize,
+        author: usize,
+    },
+    Absorb {
+        reader: usize,
+        author: usize,
+    },
     /// Begins an absorb, joins some batches with writes and restarts in between, and leaves it.
-    Begin { reader: usize, author: usize, batches: usize, writes: Vec<(u8, Option<u8>)>, crash: bool },
+    Begin {
+        reader: usize,
+        author: usize,
+        batches: usize,
+        writes: Vec<(u8, Option<u8>)>,
+        crash: bool,
+    },
 }
 
 const DEVICES: usize = 4;

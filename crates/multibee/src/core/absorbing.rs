@@ -69,11 +69,8 @@ impl Core {
         let peer = absorbing.peer;
         loop {
             let clock = self.primary.whole_clock()?;
-            let ours = Ours {
-                clock: &clock,
-                bee: self.primary.bee(),
-                device: self.primary.device(),
-            };
+            let ours =
+                Ours { clock: &clock, bee: self.primary.bee(), device: self.primary.device() };
             match absorbing.absorb.next(&ours) {
                 Ok(AbsorbStep::Target(theirs)) => {
                     if let Some(event) = self.objection(peer, &theirs)? {

@@ -307,7 +307,9 @@ mod tests {
         core.add_source(log.key(), None).unwrap();
         give(&log, &core.sources[&log.key()].log);
         let advance = core.advance(&Surroundings::default()).unwrap();
-        assert!(matches!(&advance.events[..], [Event::Stuck { device, .. }] if *device == log.key()));
+        assert!(
+            matches!(&advance.events[..], [Event::Stuck { device, .. }] if *device == log.key())
+        );
         assert!(matches!(core.add_source(core.key(), None), Err(Error::IsDevice { .. })));
         assert!(matches!(core.add(log.key(), None), Err(Error::IdTaken { .. })));
         assert!(matches!(core.end_source(core.key()), Err(Error::UnknownSource { .. })));

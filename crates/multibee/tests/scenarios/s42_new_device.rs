@@ -15,7 +15,10 @@ async fn long_history(a: &Multibee, b: &Multibee, c: &Multibee) {
                     let mut batch = db.batch();
                     for i in 0..50 {
                         let key = format!("key/{:04}", part * 50 + i);
-                        batch.put(key, format!("{name} {half} {round}: some text of a usual length"));
+                        batch.put(
+                            key,
+                            format!("{name} {half} {round}: some text of a usual length"),
+                        );
                     }
                     batch.commit().unwrap();
                 }

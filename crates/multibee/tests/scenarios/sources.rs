@@ -65,7 +65,9 @@ async fn until(db: &Multibee, what: &str, seen: impl Fn() -> bool) {
 }
 
 fn is_taken_in(db: &Multibee, program: &Program) -> bool {
-    db.sources().iter().any(|one| one.key == program.key() && one.applied == program.bee.log().len())
+    db.sources()
+        .iter()
+        .any(|one| one.key == program.key() && one.applied == program.bee.log().len())
 }
 
 /// A meets the program, B only A: both have what is in the Hyperbee, and follow its changes; what
