@@ -13,6 +13,7 @@ mod sample;
 mod script;
 mod serving;
 mod steps;
+mod taking_in;
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
@@ -83,6 +84,7 @@ fn all_cases() -> Vec<Case> {
         bees::cases(),
         fetching::cases(),
         serving::cases(),
+        taking_in::cases(),
         cores::cases(),
     ]
     .into_iter()

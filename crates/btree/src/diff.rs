@@ -81,6 +81,19 @@ impl Diff {
     }
 }
 
+impl Diff {
+    /// The part of the left tree that was passed, from 0 to 1, about: a child counts as much as any
+    /// other of its node. `None` where parts of the two trees are being compared, and it can't be
+    /// told how large they are.
+    pub fn fraction(&self) -> Option<f64> {
+        match &self.steps.scopes[..] {
+            [] => Some(if self.steps.opened { 1.0 } else { 0.0 }),
+            [Scope { what: Parts::Sides([left, _]), .. }] => Some(left.fraction()),
+            _ => None,
+        }
+    }
+}
+
 impl Iterator for Diff {
     type Item = Result<Change>;
 

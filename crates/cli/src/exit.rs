@@ -40,7 +40,7 @@ pub(crate) fn of(error: &anyhow::Error) -> Exit {
         return failure.exit;
     }
     match error.chain().find_map(|cause| cause.downcast_ref::<Error>()) {
-        Some(Error::UnknownDevice { .. }) => Exit::NotFound,
+        Some(Error::UnknownDevice { .. } | Error::UnknownSource { .. }) => Exit::NotFound,
         Some(Error::Removed { .. } | Error::IdTaken { .. }) => Exit::Conflict,
         Some(Error::Unreachable { .. } | Error::NotSynced { .. }) => Exit::NotSynced,
         Some(

@@ -1,5 +1,8 @@
 //! A device's whole state behind one lock: its primary, the logs it follows, who belongs to it.
 
+mod absorbing;
+mod source;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,6 +12,7 @@ use multibee_log::{BLOCK_LEN_MAX, Durability, Log, LogKey, LogOptions};
 use multibee_merge::DeviceId;
 
 use crate::Error;
+use crate::catch_up::Surroundings;
 use crate::clock::WallClock;
 use crate::event::Event;
 use crate::follow::{FollowError, Follower, Hint, MERGE_BLOCKS_MAX, Step};
@@ -17,7 +21,10 @@ use crate::members::{Member, members};
 use crate::merging::{Merged, check};
 use crate::news::News;
 use crate::primary::{Primary, tag_at};
+use crate::progress::Progress;
 use crate::statement::{Claim, Extent, Statement};
+use absorbing::{Absorbing, Unwant};
+use source::Source;
 
 /// Bytes of decoded blocks kept for each followed log: its blocks are read once.
 const FOLLOWED_CACHE_BYTES: u64 = 1 << 20;
@@ -29,6 +36,12 @@ pub(crate) struct Following {
     pub(crate) stuck: Option<String>,
     /// The wants as they were said last, by first block and end.
     said: Option<(u64, u64)>,
+    /// The length of the log as it was found here when the database was opened.
+    opened_at: u64,
+    /// A length of the log at which its author had seen nothing that is news here.
+    covered: u64,
+    /// The version of its author's state that was absorbed last.
+    absorbed: u64,
 }
 
 impl Following {
@@ -48,12 +61,18 @@ impl Following {
 pub(crate) struct Advance {
     /// Blocks to ask peers for.
     pub(crate) wants: Vec<(LogKey, Vec<Range<u64>>)>,
+    /// Blocks not to ask for any more.
+    pub(crate) unwants: Vec<Unwant>,
     /// Logs that are followed from now on.
     pub(crate) new_logs: Vec<Log>,
+    /// Logs that are read no longer.
+    pub(crate) old_logs: Vec<LogKey>,
     /// What to tell the user.
     pub(crate) events: Vec<Event>,
     /// Whether the own log grew.
     pub(crate) committed: bool,
+    /// Whether there is more to do at once.
+    pub(crate) is_unfinished: bool,
 }
 
 /// The state.
@@ -65,6 +84,11 @@ pub(crate) struct Core {
     following: BTreeMap<LogKey, Following>,
     statements: BTreeMap<[u8; 32], Statement>,
     members: Vec<Member>,
+    sources: BTreeMap<LogKey, Source>,
+    absorbing: Option<Absorbing>,
+    /// Following was found to be better than absorbing, until the next catch-up.
+    is_following: bool,
+    progress: Progress,
 }
 
 impl Core {
@@ -82,6 +106,10 @@ impl Core {
             following: BTreeMap::new(),
             statements,
             members: Vec::new(),
+            sources: BTreeMap::new(),
+            absorbing: None,
+            is_following: false,
+            progress: Progress::default(),
         };
         core.refresh_members(&mut Advance::default())?;
         Ok(core)
@@ -141,25 +169,40 @@ impl Core {
         }
     }
 
-    /// Merges everything that is here and says what is still wanted.
+    /// How far the catch-up that is under way has come, or the last one.
+    pub(crate) const fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Merges what is here, in one commit, and says what is still wanted. To be called again until
+    /// it is not [unfinished](Advance::is_unfinished).
     ///
     /// # Errors
     ///
     /// This machine failed. A log that can't be read further is an event, and holds up no other.
-    pub(crate) fn advance(&mut self) -> Result<Advance, Error> {
+    pub(crate) fn advance(&mut self, around: &Surroundings) -> Result<Advance, Error> {
         let mut advance = Advance::default();
-        loop {
-            let news = self.ready(&mut advance)?;
-            if news.is_empty() {
-                return Ok(advance);
-            }
-            let merged = self.primary.merge(&news, self.clock.now_ms())?;
-            advance.committed = true;
-            if merged.statements {
-                self.reread_statements(&mut advance)?;
-            }
-            advance.events.extend(events(&merged));
+        self.choose(around)?;
+        advance.is_unfinished = self.step_sources(&mut advance)?;
+        if advance.is_unfinished {
+            return Ok(advance);
         }
+        if self.absorbing.is_some() {
+            // What is absorbed is not followed meanwhile: most of it will be no news any more.
+            advance.is_unfinished = self.step_absorbing(&mut advance)?;
+            return Ok(advance);
+        }
+        let news = self.ready(&mut advance)?;
+        if news.is_empty() {
+            return Ok(advance);
+        }
+        let merged = self.primary.merge(&news, self.clock.now_ms())?;
+        (advance.committed, advance.is_unfinished) = (true, true);
+        if merged.statements {
+            self.reread_statements(&mut advance)?;
+        }
+        advance.events.extend(events(&merged));
+        Ok(advance)
     }
 
     /// What can be merged now, of all logs. Adds to the wants in `advance`.
@@ -212,6 +255,8 @@ impl Core {
             Some(member) if member.key != key => return Err(Error::IdTaken { key }),
             Some(member) if member.cut.is_some() => return Err(Error::Removed { key }),
             _ if device == self.primary.device() => return Err(Error::IdTaken { key }),
+            // What was taken in of it has no clock of a device.
+            _ if self.source_of(device).is_some() => return Err(Error::IdTaken { key }),
             _ => {}
         }
         self.say([Claim::Add { key, name }].into())
@@ -282,25 +327,35 @@ impl Core {
                 claims.push(Claim::Applied { key, applied: self.extent(&key)? });
             }
         }
+        self.refresh_sources(advance)?;
         if !claims.is_empty() {
             let said = self.say(claims)?;
             advance.new_logs.extend(said.new_logs);
+            advance.old_logs.extend(said.old_logs);
             advance.committed = true;
         }
         Ok(())
     }
 
-    fn open_replica(&mut self, key: LogKey) -> Result<Log, Error> {
+    fn open_log(&self, key: LogKey) -> Result<Log, Error> {
         let options = LogOptions {
             durability: Durability::Buffered,
             block_len_max: BLOCK_LEN_MAX,
             ..LogOptions::default()
         };
-        let log = self.home.replica(key, options)?;
+        self.home.replica(key, options)
+    }
+
+    fn open_replica(&mut self, key: LogKey) -> Result<Log, Error> {
+        let log = self.open_log(key)?;
         let options = BeeOptions { cache_bytes: FOLLOWED_CACHE_BYTES, ..BeeOptions::default() };
         let bee = Bee::open(log.clone(), options)?;
         let follower = Follower::new(bee);
-        self.following.insert(key, Following { follower, stuck: None, said: None });
+        let opened_at = log.len();
+        let (stuck, said) = (None, None);
+        let following =
+            Following { follower, stuck, said, opened_at, covered: opened_at, absorbed: 0 };
+        self.following.insert(key, following);
         Ok(log)
     }
 

@@ -4,6 +4,9 @@ use bytes::Bytes;
 use multibee_log::LogKey;
 use multibee_merge::{Clock, DeviceId, Digest, Dot, Time, Version};
 
+use crate::source::Source;
+use crate::sync_status::SyncStatus;
+
 /// One key and what it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -98,6 +101,10 @@ pub struct Status {
     pub remaining: u64,
     /// Versions that this program can't read: see [`Multibee::not_merged`](crate::Multibee::not_merged).
     pub not_merged: u64,
+    /// How far it is behind the devices that it can reach.
+    pub sync: SyncStatus,
+    /// Plain Hyperbees that are or were taken in.
+    pub sources: Vec<Source>,
     /// Blocks downloaded since the database was opened.
     pub blocks_downloaded: u64,
     /// Bytes sent over all connections since the database was opened.

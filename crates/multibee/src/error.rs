@@ -110,6 +110,18 @@ pub enum Error {
         /// The key that was given.
         key: LogKey,
     },
+    /// The key is that of a device, and a source is a plain Hyperbee.
+    #[error("{key} is a device of this database, no plain Hyperbee")]
+    IsDevice {
+        /// The key that was given.
+        key: LogKey,
+    },
+    /// The key is that of no source.
+    #[error("{key} is no source of this database")]
+    UnknownSource {
+        /// The key that was given.
+        key: LogKey,
+    },
     /// Another device has the same short id.
     #[error("{key} has the same short id as another device and can't be told from it")]
     IdTaken {

@@ -113,6 +113,24 @@ impl Follower {
         self.hint = Some(hint);
     }
 
+    /// Own blocks between `applied` and `theirs`, as far as can be told: what is planned or listed
+    /// is counted, what lies behind it is taken to be alike.
+    pub(crate) fn news(&self, applied: u64, theirs: u64) -> u64 {
+        let (listed, upto) = match &self.hint {
+            _ if !self.plan.is_empty() => (self.remaining(), self.planned_to),
+            Some(hint) => {
+                let news = hint.ranges.iter().filter(|range| range.start >= applied);
+                (news.map(|range| range.end - range.start).sum(), hint.upto)
+            }
+            None => return 0,
+        };
+        if upto <= applied || theirs <= upto {
+            return listed;
+        }
+        let behind = u128::from(listed) * u128::from(theirs - upto) / u128::from(upto - applied);
+        listed.saturating_add(u64::try_from(behind).unwrap_or(u64::MAX))
+    }
+
     /// Blocks that are planned but not applied: what is left to do, as far as it is known.
     pub(crate) fn remaining(&self) -> u64 {
         self.plan.iter().map(|range| range.end - range.start).sum()
@@ -127,6 +145,7 @@ impl Follower {
 
     /// Says what to do, given how far the log is applied and up to which length it may be read.
     pub(crate) fn next(&mut self, applied: u64, head: u64) -> Result<Step, FollowError> {
+        self.forget_applied(applied);
         if head <= 1 || head <= applied {
             return Ok(Step::Idle);
         }
@@ -143,17 +162,31 @@ impl Follower {
     }
 
     /// The own commits from block `since` on, up to `applied`, oldest first; `None` if not all of
-    /// the chain is here.
+    /// them are here, with what it takes to follow them.
     pub(crate) fn applied_ranges(&self, since: u64, applied: u64) -> Option<Vec<Range<u64>>> {
         let mut ranges = Vec::new();
         let mut at = applied.checked_sub(1);
         while let Some(seq) = at.filter(|&seq| seq >= since) {
             let commit = self.commit_at(seq).ok()??;
-            ranges.push(commit.own_first?..seq + 1);
+            let range = commit.own_first?..seq + 1;
+            // Whoever follows needs all of it, and the clock that it is a difference to.
+            let is_base_here = commit.clock_at.is_none_or(|at| self.bee.log().has(at));
+            if !is_base_here || !self.is_here(&range) {
+                return None;
+            }
+            ranges.push(range);
             at = commit.prev_own;
         }
         ranges.reverse();
         Some(ranges)
+    }
+
+    /// The log may be applied further than what was merged from here: by absorbing another device.
+    fn forget_applied(&mut self, applied: u64) {
+        self.plan.retain(|range| range.start >= applied);
+        if let Some(walk) = &mut self.walk {
+            walk.found.retain(|range| range.start >= applied);
+        }
     }
 
     fn plan_from_hint(&mut self, applied: u64, head: u64) {

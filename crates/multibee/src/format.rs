@@ -123,6 +123,10 @@ pub(crate) struct Commit {
     /// Hybrid time at which this commit was made; in each log it only grows.
     #[prost(fixed64, optional, tag = "6")]
     pub(crate) at: Option<u64>,
+    /// What records of this version may have seen beyond the clock, because another database's
+    /// state was joined in part.
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) ahead: Vec<Applied>,
 }
 
 impl Meta {

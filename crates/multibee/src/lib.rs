@@ -54,10 +54,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod absorb;
 mod at_time;
 mod batch;
 #[cfg(feature = "testing")]
 mod by_hand;
+mod catch_up;
 mod clock;
 mod commit;
 mod conflicts;
@@ -82,14 +84,18 @@ mod options;
 mod peer_message;
 mod peers;
 mod primary;
+mod progress;
 mod question;
 mod record;
 mod reshow;
 mod resolver;
 mod rules;
 mod session;
+mod source;
+mod sources;
 mod staging;
 mod statement;
+mod sync_status;
 mod typed;
 mod union;
 mod union_range;
@@ -117,6 +123,8 @@ pub use namespace::{Namespace, NamespaceBatch, NamespaceRange};
 pub use network::Connection;
 pub use options::Options;
 pub use rules::{Rule, RuleEntry};
+pub use source::Source;
+pub use sync_status::{DeviceProgress, SyncActivity, SyncStatus};
 pub use union::{Union, UnionEntry};
 pub use union_range::UnionRange;
 pub use view::{Range, RangeSpec, View};

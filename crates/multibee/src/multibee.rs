@@ -322,7 +322,7 @@ impl Multibee {
     ///
     /// This machine's disk, or its content, is at fault.
     pub fn status(&self) -> Result<Status, Error> {
-        let devices = self.devices()?;
+        let (devices, sync, sources) = (self.devices()?, self.sync_status(), self.sources());
         let not_merged = self.not_merged()?.len() as u64;
         let (bytes_sent, bytes_received) = self.inner.network.bytes();
         let state = self.inner.network.session().lock();
@@ -337,6 +337,8 @@ impl Multibee {
             devices,
             remaining: core.remaining(),
             not_merged,
+            sync,
+            sources,
             blocks_downloaded: state.blocks_downloaded,
             bytes_sent,
             bytes_received,

@@ -72,6 +72,7 @@ impl Network {
         for following in core.following().values() {
             replicator.add_log(following.follower.bee().log().clone());
         }
+        core.source_logs().for_each(|log| replicator.add_log(log.clone()));
         let (endpoint, events) = Endpoint::new(replicator);
         let session = Arc::new(Session::new(core, endpoint));
         // What was downloaded in an earlier run and not merged is merged now.
@@ -188,7 +189,14 @@ impl Multibee {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        Connection { id: self.network().attach(stream, Link::noise(role)) }
+        self.attach_link(stream, Link::noise(role))
+    }
+
+    pub(crate) fn attach_link<S>(&self, stream: S, link: Link) -> Connection
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        Connection { id: self.network().attach(stream, link) }
     }
 
     /// Dials a device and waits until both have proven who they are. Returns who it is.

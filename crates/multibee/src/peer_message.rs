@@ -45,6 +45,8 @@ pub(crate) struct Status {
     pub(crate) digest: Digest,
     /// Length of its own log for which this holds.
     pub(crate) length: u64,
+    /// What some of its records have seen beyond the clock, while it joins a state piece by piece.
+    pub(crate) ahead: Clock,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -61,6 +63,8 @@ struct StatusRecord {
     digest: Option<Bytes>,
     #[prost(uint64, optional, tag = "3")]
     length: Option<u64>,
+    #[prost(message, repeated, tag = "4")]
+    ahead: Vec<Applied>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -94,6 +98,7 @@ impl PeerMessage {
                     clock: format::encode_clock(&status.clock),
                     digest: Some(status.digest.to_bytes().to_vec().into()),
                     length: Some(status.length),
+                    ahead: format::encode_clock(&status.ahead),
                 };
                 (STATUS, record.encode_to_vec())
             }
@@ -130,6 +135,7 @@ impl PeerMessage {
                     clock: format::decode_clock(&record.clock),
                     digest: decode_digest(record.digest.as_ref()).unwrap_or_default(),
                     length: record.length.unwrap_or_default(),
+                    ahead: format::decode_clock(&record.ahead),
                 })
             }
             ASK_RANGES => {
@@ -216,7 +222,9 @@ mod tests {
                 .into_iter().collect();
             let messages = [
                 PeerMessage::Statements(signed.into_iter().map(Bytes::from).collect()),
-                PeerMessage::Status(Status { clock, digest: Digest::from_bytes(digest), length }),
+                PeerMessage::Status(Status {
+                    ahead: clock.clone(), clock, digest: Digest::from_bytes(digest), length,
+                }),
                 PeerMessage::AskRanges { key, since },
                 PeerMessage::Proof(digest.to_vec().into()),
                 PeerMessage::Ranges { key, hint: Hint { since, upto: at, ranges, by_author: false } },

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use multibee_log::LogKey;
+use multibee_log::{Log, LogKey};
 use multibee_merge::Clock;
 use multibee_replica::{ChannelId, ConnectionId, Role};
 
+use crate::catch_up::Reachable;
+use crate::core::Core;
 use crate::peer_message::Status;
 
 /// Connections that ended of which is known why.
@@ -19,7 +21,7 @@ pub(crate) enum Contact {
     /// It knows the key of a device of this database, and says to be that device.
     Recognised { handshake_hash: [u8; 64], role: Role, channel: ChannelId, key: LogKey },
     /// A device of this database, proven.
-    Device(Peer),
+    Device(Box<Peer>),
     /// Not a device of this database, or none that takes us for one. It may read what it can name.
     Stranger { why: String },
     /// The connection has ended.
@@ -51,7 +53,7 @@ impl Peer {
     /// Whether to ask for a log's news from `since` on, which it has applied up to `theirs`. Notes
     /// that it is asked.
     pub(crate) fn is_to_be_asked(&mut self, key: LogKey, since: u64, theirs: u64) -> bool {
-        let asked = Asked { since, theirs, is_answered: false };
+        let asked = Asked { since, theirs, is_answered: false, is_had: false };
         let before = self.asked.get(&key);
         let is_new = before.is_none_or(|before| {
             before.is_answered && (before.since, before.theirs) != (since, theirs)
@@ -62,11 +64,23 @@ impl Peer {
         is_new
     }
 
-    /// An answer has come. Whether it was asked for.
-    pub(crate) fn answered(&mut self, key: &LogKey) -> bool {
+    /// Whether it was asked for a log's news, in this state of affairs or an earlier one.
+    pub(crate) fn was_asked(&self, key: &LogKey) -> bool {
+        self.asked.contains_key(key)
+    }
+
+    /// Whether it has said that it can't hand out a log's news from `since` on, though it has applied
+    /// the log up to `theirs`.
+    pub(crate) fn lacks(&self, key: &LogKey, since: u64, theirs: u64) -> bool {
+        let asked = Asked { since, theirs, is_answered: true, is_had: false };
+        self.asked.get(key) == Some(&asked)
+    }
+
+    /// An answer has come: the news is to be had, or not. Whether it was asked for.
+    pub(crate) fn answered(&mut self, key: &LogKey, is_had: bool) -> bool {
         let waiting = self.asked.get_mut(key).filter(|asked| !asked.is_answered);
         waiting.is_some_and(|asked| {
-            asked.is_answered = true;
+            (asked.is_answered, asked.is_had) = (true, is_had);
             true
         })
     }
@@ -94,12 +108,16 @@ pub(crate) struct Asked {
     /// How far the peer had applied the log: asking the same once more brings nothing new.
     pub(crate) theirs: u64,
     pub(crate) is_answered: bool,
+    /// It can hand out the news.
+    pub(crate) is_had: bool,
 }
 
 /// All connections.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     contacts: BTreeMap<ConnectionId, Contact>,
+    /// Connections that were begun from here, and the sources that were asked for on each.
+    reached: BTreeMap<ConnectionId, BTreeSet<LogKey>>,
     /// Connections that ended, the latest last: why is kept for those who wait to know.
     gone: VecDeque<ConnectionId>,
 }
@@ -107,6 +125,9 @@ pub(crate) struct Peers {
 impl Peers {
     pub(crate) fn set(&mut self, id: ConnectionId, contact: Contact) -> Option<Contact> {
         let is_gone = matches!(contact, Contact::Gone { .. });
+        if is_gone {
+            self.reached.remove(&id);
+        }
         let before = self.contacts.insert(id, contact);
         if is_gone && !matches!(before, Some(Contact::Gone { .. })) {
             self.gone.push_back(id);
@@ -138,15 +159,53 @@ impl Peers {
     /// The connected devices of this database.
     pub(crate) fn devices(&self) -> impl Iterator<Item = &Peer> {
         self.contacts.values().filter_map(|contact| match contact {
-            Contact::Device(peer) => Some(peer),
+            Contact::Device(peer) => Some(&**peer),
             _ => None,
+        })
+    }
+
+    /// A connection was begun from here: sources are asked for on it.
+    pub(crate) fn reached(&mut self, id: ConnectionId) {
+        self.reached.insert(id, BTreeSet::new());
+    }
+
+    /// Sources that are to be asked for, on connections that were begun from here. Each is told once.
+    pub(crate) fn sources_to_offer(&mut self, core: &Core) -> Vec<(ConnectionId, LogKey)> {
+        let mut offers = Vec::new();
+        for (&id, offered) in &mut self.reached {
+            offered.retain(|key| core.sources().get(key).is_some_and(|source| !source.is_ended));
+            let new = core.source_logs().map(Log::key).filter(|key| offered.insert(*key));
+            offers.extend(new.map(|key| (id, key)));
+        }
+        offers
+    }
+
+    /// What connected devices say of themselves, as far as they count.
+    pub(crate) fn reachable(&self, core: &Core) -> Vec<Reachable> {
+        let peers = self.devices().filter(|peer| !peer.removed);
+        let known = peers.filter_map(|peer| Some((peer, peer.status.clone()?)));
+        let reachable = known.map(|(peer, status)| {
+            let lacks = core.following().iter().filter(|(key, following)| {
+                let device = following.follower.device();
+                peer.lacks(key, core.applied(device), status.clock.length(device))
+            });
+            Reachable { key: peer.key, lacks: lacks.map(|(key, _)| *key).collect(), status }
+        });
+        reachable.collect()
+    }
+
+    /// Connections on which nobody has proven to be a device of this database.
+    pub(crate) fn others(&self) -> impl Iterator<Item = ConnectionId> {
+        self.contacts.iter().filter_map(|(&id, contact)| match contact {
+            Contact::Device(_) | Contact::Gone { .. } => None,
+            _ => Some(id),
         })
     }
 
     /// The connected devices of this database, to be changed.
     pub(crate) fn devices_mut(&mut self) -> impl Iterator<Item = (ConnectionId, &mut Peer)> {
         self.contacts.iter_mut().filter_map(|(id, contact)| match contact {
-            Contact::Device(peer) => Some((*id, peer)),
+            Contact::Device(peer) => Some((*id, &mut **peer)),
             _ => None,
         })
     }
@@ -165,7 +224,8 @@ pub(crate) enum Standing {
 
 /// Compares two devices by what they say of themselves.
 pub(crate) fn compare(ours: &Status, theirs: &Status) -> Standing {
-    if !ours.clock.same_lengths(&theirs.clock) {
+    let is_whole = ours.ahead.is_empty() && theirs.ahead.is_empty();
+    if !is_whole || !ours.clock.same_lengths(&theirs.clock) {
         return Standing::Apart;
     }
     if ours.digest == theirs.digest && same_tags(&ours.clock, &theirs.clock) {
@@ -195,7 +255,7 @@ mod tests {
     fn status(length: u64, tag: u8, digest: u8) -> Status {
         let at = Applied { length, tag: Some([tag; 8]) };
         let clock = [(DeviceId::from_u64(1), at)].into_iter().collect();
-        Status { clock, digest: Digest::from_bytes([digest; 16]), length: 9 }
+        Status { clock, digest: Digest::from_bytes([digest; 16]), length: 9, ahead: Clock::new() }
     }
 
     /// One question at a time, and none twice; but again when either side has come further.
@@ -210,10 +270,12 @@ mod tests {
         let mut peer = Peer::new(key, channels(), false);
         assert!(peer.is_to_be_asked(key, 2, 9));
         assert!(!peer.is_to_be_asked(key, 2, 20), "the first is not answered");
-        assert!(peer.answered(&key) && !peer.answered(&key));
+        assert!(peer.answered(&key, true) && !peer.answered(&key, true));
         assert!(!peer.is_to_be_asked(key, 2, 9), "that was answered");
         assert!(peer.is_to_be_asked(key, 2, 20));
-        assert!(peer.answered(&key) && peer.is_to_be_asked(key, 9, 20));
+        assert!(peer.answered(&key, false) && peer.lacks(&key, 2, 20));
+        assert!(!peer.lacks(&key, 2, 21) && peer.is_to_be_asked(key, 9, 20));
+        assert!(!peer.lacks(&key, 9, 20), "it has not answered yet");
     }
 
     /// However many connections come and go, a bounded number of them is remembered, and those that
@@ -245,5 +307,7 @@ mod tests {
         assert_eq!(compare(&status(5, 1, 1), &status(6, 1, 2)), Standing::Apart);
         assert_eq!(compare(&status(5, 1, 1), &status(5, 1, 2)), Standing::Diverged);
         assert_eq!(compare(&status(5, 1, 1), &status(5, 2, 1)), Standing::Diverged);
+        let partly = Status { ahead: status(9, 1, 1).clock, ..status(5, 1, 2) };
+        assert_eq!(compare(&status(5, 1, 1), &partly), Standing::Apart);
     }
 }

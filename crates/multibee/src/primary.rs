@@ -12,7 +12,7 @@ use multibee_merge::{Applied, Clock, DeviceId, Digest, HybridClock, MAX_DRIFT_MS
 
 use crate::Error;
 use crate::commit::{self, Base};
-use crate::format::{Commit, Meta};
+use crate::format::{self, Commit, Meta};
 use crate::resolver::Resolver;
 use crate::rules::Rules;
 use crate::staging::{Staging, Start, Told};
@@ -29,6 +29,8 @@ pub(crate) struct Primary {
     /// Last block of the last own commit.
     last_own: Option<u64>,
     base: Option<Base>,
+    /// What some keys have seen beyond the clock, because a state was joined in part.
+    ahead: Clock,
     digest: Digest,
     /// Stamps writes.
     time: HybridClock,
@@ -54,6 +56,7 @@ impl Primary {
             clock: Clock::new(),
             last_own: None,
             base: None,
+            ahead: Clock::new(),
             digest: Digest::EMPTY,
             time: HybridClock::default(),
             committed: HybridClock::default(),
@@ -93,6 +96,11 @@ impl Primary {
     /// How far every other device's log has been applied.
     pub(crate) const fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// What some keys have seen beyond the clock; empty unless a state was joined in part.
+    pub(crate) const fn ahead(&self) -> &Clock {
+        &self.ahead
     }
 
     /// The clock with this device's own log in it, up to its last own commit.
@@ -179,6 +187,7 @@ impl Primary {
             digest: Some(staging.digest().to_bytes().to_vec().into()),
             own_first: Some(first),
             at: Some(self.committed.stamp(wall_ms).as_u64()),
+            ahead: format::encode_clock(&self.ahead),
         };
         self.digest = staging.commit(record)?;
         self.last_own = Some(last);
@@ -199,8 +208,20 @@ impl Primary {
     /// Under prefixes whose strategy has changed by it, what is shown is chosen anew.
     pub(crate) fn finish_merge(
         &mut self,
+        staging: Staging,
+        clock: Clock,
+        wall_ms: u64,
+    ) -> Result<Told, Error> {
+        let ahead = self.ahead.beyond(&clock);
+        self.finish_ahead(staging, clock, ahead, wall_ms)
+    }
+
+    /// As [`finish_merge`](Self::finish_merge); some keys have then seen `ahead` beyond the clock.
+    pub(crate) fn finish_ahead(
+        &mut self,
         mut staging: Staging,
         clock: Clock,
+        ahead: Clock,
         wall_ms: u64,
     ) -> Result<Told, Error> {
         let is_all = staging.reshow_changed(&clock)?;
@@ -217,9 +238,11 @@ impl Primary {
             digest: Some(staging.digest().to_bytes().to_vec().into()),
             own_first: None,
             at: Some(self.committed.stamp(wall_ms).as_u64()),
+            ahead: format::encode_clock(&ahead),
         };
         self.digest = staging.commit(record)?;
         self.clock = clock;
+        self.ahead = ahead;
         self.rules = rules;
         if !is_all {
             self.reshow_conflicts(wall_ms)?;
@@ -240,6 +263,7 @@ impl Primary {
         }
         let base = self.base.as_ref().map(|base| &base.clock);
         self.clock = commit::decode_clock(&commit, base);
+        self.ahead = format::decode_clock(&commit.ahead);
         self.digest = commit::decode_digest(commit.digest.as_ref())
             .ok_or_else(|| Error::bad_record(last, &"its commit has no digest"))?;
         self.last_own = if commit.own_first.is_some() { Some(last) } else { commit.prev_own };

@@ -6,11 +6,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use multibee_log::LogKey;
-use multibee_replica::{ChannelId, ConnectionId, Endpoint, Event as NetEvent, Role};
+use multibee_log::{Log, LogKey};
+use multibee_replica::{ChannelId, ConnectionId, Endpoint, Event as NetEvent, Fault, Role};
 use tokio::sync::{broadcast, watch};
 
 use crate::Error;
+use crate::catch_up::Surroundings;
 use crate::core::{Advance, Core};
 use crate::event::Event;
 use crate::follow::Hint;
@@ -68,12 +69,12 @@ impl Session {
                     Err(event) => self.handle(&mut state, event),
                 }
             }
-            if state.failed.is_none() {
-                let advanced = state.core.advance();
-                self.settle(&mut state, advanced);
-            }
             state.core.primary.log().clone()
         };
+        // One commit at a time: whoever writes meanwhile need not wait for all of them.
+        while self.advance(&mut self.lock()) {
+            self.changes.send_modify(|count| *count += 1);
+        }
         // Not under the lock: readers of the state need not wait for the disk.
         for question in questions {
             question.answer(&self.endpoint);
@@ -85,6 +86,28 @@ impl Session {
         }
         self.tell_peers(&mut self.lock());
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Merges what can be merged in one commit. Returns whether there is more.
+    fn advance(&self, state: &mut State) -> bool {
+        if state.failed.is_some() {
+            return false;
+        }
+        let around = self.surroundings(state);
+        let advanced = state.core.advance(&around);
+        let is_unfinished = advanced.as_ref().is_ok_and(|advance| advance.is_unfinished);
+        self.settle(state, advanced);
+        is_unfinished
+    }
+
+    fn surroundings(&self, state: &State) -> Surroundings {
+        let State { core, peers, .. } = state;
+        let length_of = |key| {
+            self.endpoint.with(|r| peers.others().filter_map(|id| r.remote_length(id, &key)).max())
+        };
+        let logs = core.source_logs().map(Log::key);
+        let sources = logs.filter_map(|key| Some((key, length_of(key)?))).collect();
+        Surroundings { reachable: peers.reachable(core), sources }
     }
 
     fn fail(&self, state: &mut State, error: &Error) {
@@ -104,9 +127,20 @@ impl Session {
         if advance.events.contains(&Event::DevicesChanged) {
             self.part_with_removed(state);
         }
+        for (_, peer) in state.peers.devices_mut() {
+            advance.old_logs.iter().for_each(|key| {
+                peer.offered.remove(key);
+            });
+        }
         self.endpoint.with(|replicator| {
+            for key in advance.old_logs {
+                replicator.remove_log(&key);
+            }
             for log in advance.new_logs {
                 replicator.add_log(log);
+            }
+            for (key, range) in advance.unwants {
+                replicator.unwant(&key, range);
             }
             for (key, ranges) in advance.wants {
                 for range in ranges {
@@ -142,7 +176,12 @@ impl Session {
             NetEvent::Stored { blocks, .. } => {
                 state.blocks_downloaded += blocks.end - blocks.start;
             }
-            NetEvent::Fault { fault, .. } => {
+            NetEvent::Fault { key, fault, .. } => {
+                if let (Some(key), Fault::ForkAhead { .. }) = (key, &fault)
+                    && let Some(event) = state.core.source_was_cut(&key)
+                {
+                    let _ = self.events.send(event);
+                }
                 let _ = self.events.send(Event::PeerFault { why: fault.to_string() });
             }
             NetEvent::Closed { id, reason } => self.closed(state, id, &reason.to_string()),
@@ -156,6 +195,7 @@ impl Session {
         if role == Role::Initiator {
             let tag = hello::tag(&state.core.key(), role, &handshake_hash);
             self.endpoint.with(|r| r.open_channel(id, PROTOCOL, b"", &tag));
+            state.peers.reached(id);
         }
         state.peers.set(id, Contact::Anonymous { handshake_hash, role });
     }
@@ -231,7 +271,7 @@ impl Session {
             return;
         }
         let removed = !state.core.is_active(&key);
-        state.peers.set(id, Contact::Device(Peer::new(key, channel, removed)));
+        state.peers.set(id, Contact::Device(Box::new(Peer::new(key, channel, removed))));
         let _ = self.events.send(Event::Connected { peer: key });
     }
 
@@ -239,6 +279,10 @@ impl Session {
         let was = state.peers.set(id, Contact::Gone { why: why.to_owned() });
         match was {
             Some(Contact::Device(peer)) => {
+                // What it was to hand out is to be had of others now, or not at all: ask again.
+                for (_, other) in state.peers.devices_mut() {
+                    other.asked.retain(|_, asked| !asked.is_answered);
+                }
                 let _ = self.events.send(Event::Disconnected { peer: peer.key });
             }
             // Why it was no device says more than that it then hung up.
@@ -287,7 +331,9 @@ impl Session {
                 let hint = ranges(&state.core, &key, since).unwrap_or(none);
                 self.send(id, channel, &PeerMessage::Ranges { key, hint });
             }
-            PeerMessage::Ranges { key, mut hint } if peer.answered(&key) => {
+            PeerMessage::Ranges { key, mut hint }
+                if peer.answered(&key, hint.upto > hint.since) =>
+            {
                 hint.by_author = key == peer.key;
                 state.core.take_hint(&key, hint);
             }
@@ -352,6 +398,7 @@ impl Session {
                 peer.our_status = Some(own.clone());
             }
             let logs = core.following().keys().copied().chain([core.key()]);
+            let logs = logs.chain(core.source_logs().map(Log::key));
             for key in logs.filter(|key| *key != peer.key || core.is_active(key)) {
                 if peer.offered.insert(key) {
                     self.endpoint.with(|r| r.offer(id, &key));
@@ -366,12 +413,20 @@ impl Session {
             peer.diverged = standing == Standing::Diverged;
         }
         let key = core.key();
-        self.endpoint.with(|r| r.log_changed(&key));
+        let offers = peers.sources_to_offer(core);
+        self.endpoint.with(|r| {
+            offers.iter().for_each(|(id, key)| r.offer(*id, key));
+            r.log_changed(&key);
+        });
     }
 
     /// Asks a device for where the news lies that it has and we have not.
     fn ask(&self, core: &Core, id: ConnectionId, peer: &mut Peer) {
         let Some(clock) = peer.status.as_ref().map(|status| status.clock.clone()) else { return };
+        if core.absorbing_from().is_some() {
+            // What is news will be another question then.
+            return;
+        }
         for (key, following) in core.following() {
             let device = following.follower.device();
             let (applied, theirs) = (core.applied(device), clock.length(device));
@@ -379,8 +434,8 @@ impl Session {
             // The author's chain can be walked from its head. A relay need not have that head.
             let is_worth_it = gap >= ASK_FROM_BLOCKS || (gap > 0 && *key != peer.key);
             // While something is planned, it comes first: what is asked then is out of date.
-            let is_idle = following.follower.remaining() == 0;
-            if is_worth_it && is_idle && peer.is_to_be_asked(*key, applied, theirs) {
+            let is_due = following.follower.remaining() == 0 || !peer.was_asked(key);
+            if is_worth_it && is_due && peer.is_to_be_asked(*key, applied, theirs) {
                 let ask = PeerMessage::AskRanges { key: *key, since: applied };
                 self.send(id, peer.channel, &ask);
             }
@@ -405,6 +460,7 @@ pub(crate) fn own_status(core: &Core) -> Result<Status, Error> {
         clock: core.primary.whole_clock()?,
         digest: core.primary.digest(),
         length: core.primary.log().durable_len(),
+        ahead: core.primary.ahead().clone(),
     })
 }
 

@@ -185,6 +185,11 @@ impl Staging {
             if held.in_tree() {
                 self.hide(key, versions)?;
             }
+            if versions.is_empty() {
+                // Superseded by a delete that everybody knew of: as if it had never been.
+                self.forget(key)?;
+                return self.account(key, held, versions, (false, false));
+            }
             let tombstone = record::tombstone(versions, &seen);
             self.insert(&keyspace::tombstone(key), None, tombstone)?;
         }
@@ -200,8 +205,13 @@ impl Staging {
         state: &State,
         clock: &Clock,
     ) -> Result<(), Error> {
-        let seen = beyond(state.context(), clock, self.device);
-        self.insert(stored, None, record::shared(state.versions(), &seen))?;
+        if state.versions().is_empty() {
+            let meta = Meta { deleted: Some(true), ..Meta::default() };
+            self.remove(stored, meta)?;
+        } else {
+            let seen = beyond(state.context(), clock, self.device);
+            self.insert(stored, None, record::shared(state.versions(), &seen))?;
+        }
         self.account_shared(stored, held, state.versions());
         Ok(())
     }
@@ -253,6 +263,16 @@ impl Staging {
             ..Meta::default()
         };
         self.remove(&keyspace::user(key), meta).map(|_| ())
+    }
+
+    /// Drops what is remembered of a key that is not in the tree.
+    fn forget(&mut self, key: &[u8]) -> Result<(), Error> {
+        let tombstone = keyspace::tombstone(key);
+        if self.batch.get(&tombstone)?.is_some() {
+            let meta = Meta { deleted: Some(true), ..Meta::default() };
+            self.remove(&tombstone, meta)?;
+        }
+        Ok(())
     }
 
     /// In which indexes a key is listed: of keys in conflict, of keys with opaque versions.

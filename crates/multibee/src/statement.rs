@@ -1,4 +1,4 @@
-//! Signed statements about devices: who was added, who was removed, and how far.
+//! Signed statements about devices: who was added, who was removed, and how far; and about sources.
 //!
 //! Statements form a set that only grows. Each is signed with its author's log key, so that any
 //! device can pass it on and none can alter it.
@@ -28,6 +28,10 @@ pub(crate) enum Claim {
     Remove { key: LogKey, applied: Extent },
     /// How far the author had applied the log of a removed device.
     Applied { key: LogKey, applied: Extent },
+    /// A plain Hyperbee is taken in, perhaps under a name.
+    Source { key: LogKey, name: Option<String> },
+    /// A plain Hyperbee is taken in no longer.
+    SourceEnd { key: LogKey },
     /// Something that only newer programs understand: kept and passed on.
     Unknown,
 }
@@ -76,6 +80,11 @@ struct Body {
     // 6 is "succeed": a fresh log takes over from the author's.
     #[prost(message, optional, tag = "7")]
     applied: Option<ExtentRecord>,
+    #[prost(message, optional, tag = "8")]
+    source: Option<AddRecord>,
+    /// Key of a source that ends.
+    #[prost(bytes = "bytes", optional, tag = "9")]
+    source_end: Option<Bytes>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -112,6 +121,10 @@ impl Statement {
             }
             Claim::Remove { key, applied } => body.remove = Some(extent_record(key, *applied)),
             Claim::Applied { key, applied } => body.applied = Some(extent_record(key, *applied)),
+            Claim::Source { key, name } => {
+                body.source = Some(AddRecord { key: key_bytes(key), name: name.clone() });
+            }
+            Claim::SourceEnd { key } => body.source_end = Some(key_bytes(key)),
             Claim::Unknown => {}
         }
         let body = Bytes::from(body.encode_to_vec());
@@ -155,6 +168,12 @@ fn claim(body: &Body) -> Result<Claim, StatementError> {
     }
     if let Some(applied) = &body.applied {
         return Ok(Claim::Applied { key: key(&applied.key)?, applied: extent(applied) });
+    }
+    if let Some(source) = &body.source {
+        return Ok(Claim::Source { key: key(&source.key)?, name: source.name.clone() });
+    }
+    if let Some(ended) = &body.source_end {
+        return Ok(Claim::SourceEnd { key: key(ended)? });
     }
     Ok(Claim::Unknown)
 }
@@ -214,6 +233,8 @@ pub(crate) mod tests {
             Claim::Add { key, name: Some("phone".into()) },
             Claim::Remove { key, applied },
             Claim::Applied { key, applied: Extent { length: 0, tag: None } },
+            Claim::Source { key, name: Some("notes".into()) },
+            Claim::SourceEnd { key },
         ]
     }
 

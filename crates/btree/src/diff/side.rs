@@ -16,6 +16,21 @@ use crate::store::bad;
 pub(crate) struct Side {
     /// The nodes from the root down. Each but the last is past the child that the next one is.
     frames: Vec<Frame>,
+    /// The part of the whole that the child is that was passed last.
+    passed: Share,
+}
+
+/// A part of a tree, if a child counts as much as any other of its node: from where on, and how much.
+#[derive(Clone, Copy)]
+struct Share {
+    start: f64,
+    width: f64,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { start: 0.0, width: 1.0 }
+    }
 }
 
 #[derive(Clone)]
@@ -23,6 +38,7 @@ struct Frame {
     node: Arc<Node>,
     /// What comes next: child `at / 2` if even, otherwise key `at / 2`.
     at: usize,
+    share: Share,
 }
 
 /// What comes next on a side.
@@ -56,6 +72,17 @@ impl Frame {
         self.at > 2 * self.node.key_seqs().len()
     }
 
+    /// The part of the whole that comes next.
+    fn next_share(&self) -> Share {
+        let (keys, number) = (self.node.key_seqs().len(), self.at / 2);
+        // Between children, a key weighs nothing.
+        let is_between = !self.node.is_leaf() && !self.at.is_multiple_of(2);
+        let parts = if self.node.is_leaf() { keys } else { keys + 1 };
+        let width = self.share.width / parts.max(1) as f64;
+        let start = self.share.start + width * (number + usize::from(is_between)) as f64;
+        Share { start, width: if is_between { 0.0 } else { width } }
+    }
+
     fn key(&self, number: Option<usize>) -> Option<&[u8]> {
         number.and_then(|number| self.node.key(number))
     }
@@ -69,7 +96,7 @@ impl Side {
             return Err(Error::TooDeep);
         }
         let at = usize::from(node.is_leaf());
-        self.frames.push(Frame { node, at });
+        self.frames.push(Frame { node, at, share: self.passed });
         self.leave_finished();
         Ok(())
     }
@@ -77,6 +104,11 @@ impl Side {
     /// How many nodes it is in.
     pub(crate) fn depth(&self) -> usize {
         self.frames.len()
+    }
+
+    /// The part of the tree that was passed, from 0 to 1, about.
+    pub(crate) fn fraction(&self) -> f64 {
+        self.frames.last().map_or(1.0, |frame| frame.next_share().start)
     }
 
     pub(crate) fn head(&self) -> Option<Head<'_>> {
@@ -160,6 +192,7 @@ impl Side {
 
     fn step(&mut self) {
         if let Some(frame) = self.frames.last_mut() {
+            self.passed = frame.next_share();
             frame.at += if frame.node.is_leaf() { 2 } else { 1 };
         }
         self.leave_finished();

@@ -195,3 +195,26 @@ fn a_sub_is_compared_with_itself() {
     assert_eq!(keys, ["", "z"]);
     assert_eq!(entries(&now).len(), 2);
 }
+
+/// What is told of how far a walk over a whole tree has come never falls, and is about right.
+#[test]
+fn the_fraction_that_was_passed_only_grows() {
+    let bee = new_bee();
+    let mut batch = bee.batch().unwrap();
+    for number in 0..3000_u64 {
+        batch.put(&scrambled(number), Some("x"), "").unwrap();
+    }
+    batch.flush().unwrap();
+    let empty = bee.checkout(1).unwrap();
+    let mut diff = bee.snapshot().unwrap().diff(&empty, RangeOptions::default()).unwrap();
+    let (mut last, mut count) = (diff.fraction().unwrap(), 0);
+    assert_eq!(last, 0.0);
+    while diff.next().unwrap().is_some() {
+        count += 1;
+        let fraction = diff.fraction().unwrap();
+        assert!(fraction >= last && fraction <= 1.0, "{fraction} after {last}");
+        assert!((fraction - f64::from(count) / 3000.0).abs() < 0.25, "{fraction} at {count}");
+        last = fraction;
+    }
+    assert_eq!((diff.fraction(), count), (Some(1.0), 3000));
+}

@@ -1,6 +1,6 @@
 //! `status`, `conflicts`, `verify`.
 
-use multibee::{Conflict, Multibee, Version};
+use multibee::{Conflict, Multibee, Source, SyncStatus, Version};
 use serde_json::{Map, Value, json};
 
 use crate::exit::Exit;
@@ -11,6 +11,7 @@ pub(super) fn status(db: &Multibee, output: &mut Output) -> anyhow::Result<Exit>
     let status = db.status()?;
     let conflicts = db.conflicts()?.len();
     let stuck: Vec<_> = status.devices.iter().filter(|device| device.stuck.is_some()).collect();
+    let sources: Vec<Value> = status.sources.iter().map(source_json).collect();
     let clock: Map<String, Value> =
         status.clock.iter().map(|(device, at)| (device.to_string(), at.length.into())).collect();
     let json = json!({
@@ -18,6 +19,8 @@ pub(super) fn status(db: &Multibee, output: &mut Output) -> anyhow::Result<Exit>
         "blocks": status.length, "bytes": status.bytes, "conflicts": conflicts,
         "devices": status.devices.iter().filter(|device| !device.removed).count(),
         "clock": clock, "digest": status.digest.to_string(),
+        "behind": status.sync.remaining,
+        "sources": sources,
         "stuck": stuck.iter().map(|device| device.key.to_string()).collect::<Vec<_>>(),
     });
     let mut lines = vec![
@@ -31,12 +34,34 @@ pub(super) fn status(db: &Multibee, output: &mut Output) -> anyhow::Result<Exit>
         let own = if device == status.device { "  (this device)" } else { "" };
         lines.push(format!("applied    {device}  {} blocks{own}", at.length));
     }
+    if status.sync.remaining > 0 {
+        let SyncStatus { remaining, total, .. } = status.sync;
+        lines.push(format!("behind     {remaining} of {total} blocks of news"));
+    }
+    lines.extend(status.sources.iter().map(source_text));
     for device in stuck {
         let why = device.stuck.as_deref().unwrap_or_default();
         lines.push(format!("stuck      {}  {why}", device.id));
     }
     output.print(&json, &lines.join("\n"))?;
     Ok(Exit::Ok)
+}
+
+fn source_json(source: &Source) -> Value {
+    json!({
+        "key": source.key.to_string(), "name": source.name, "removed": source.removed,
+        "applied": source.applied, "known": source.known, "stuck": source.stuck,
+    })
+}
+
+fn source_text(source: &Source) -> String {
+    let name = source.name.as_deref().unwrap_or_default();
+    let state = match (&source.stuck, source.removed) {
+        (Some(why), _) => format!("stuck: {why}"),
+        (None, true) => "removed".to_owned(),
+        (None, false) => format!("{} of {} blocks", source.applied, source.known),
+    };
+    format!("source     {}  {name}  {state}", source.id)
 }
 
 pub(super) fn conflicts(db: &Multibee, output: &mut Output) -> anyhow::Result<Exit> {

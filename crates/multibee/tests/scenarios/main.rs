@@ -12,6 +12,7 @@ mod union;
 
 mod s01_catch_up;
 mod s02_burst;
+mod s03_interleaved;
 mod s04_downloaded_not_merged;
 mod s05_merged_once;
 mod s06_local_write;
@@ -38,3 +39,8 @@ mod s30_causality;
 mod s31_future;
 mod s32_clock_goes_back;
 mod s40_third_device;
+mod s41_relay_in_turns;
+mod s42_new_device;
+mod s43_long_dormant;
+mod sources;
+mod stranded;

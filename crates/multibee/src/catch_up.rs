@@ -1,0 +1,196 @@
+//! How to catch up: follow the writes one by one, or absorb another device's state.
+//!
+//! A choice is made from facts alone: what connected devices say of themselves, what they say they
+//! can hand out, and what was found out by looking.
+
+use std::collections::BTreeMap;
+
+use multibee_log::LogKey;
+use multibee_merge::{Clock, DeviceId};
+
+use crate::peer_message::Status;
+
+/// Blocks of news from which on it is found out whether the difference is smaller.
+pub(crate) const NEWS_MIN: u64 = 16_384;
+/// Looking at a difference may cost this part of what following would.
+const PROBE_SHARE: u64 = 4;
+
+/// A connected device of the database.
+#[derive(Clone, Debug)]
+pub(crate) struct Reachable {
+    pub(crate) key: LogKey,
+    pub(crate) status: Status,
+    /// Logs of which it can't hand out the news that it has applied.
+    pub(crate) lacks: Vec<LogKey>,
+}
+
+/// Who is connected, and what is to be had of others.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Surroundings {
+    pub(crate) reachable: Vec<Reachable>,
+    /// The lengths that sources have at those who are no devices.
+    pub(crate) sources: BTreeMap<LogKey, u64>,
+}
+
+/// What is known of a log that somebody is ahead of us in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// This device's own.
+    Ours,
+    /// A device's.
+    Device(LogKey),
+    /// A source that can be read by ourselves.
+    AtHand,
+    /// Nobody's that we know, or a source that is out of reach.
+    Nobody,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Follow every log.
+    Follow,
+    /// Absorb a device's state, whatever it takes.
+    Absorb(LogKey),
+    /// Absorb a device's state if no more blocks than this have to be read to see all that
+    /// differs.
+    Probe(LogKey, u64),
+}
+
+/// Our own part in the choice.
+#[derive(Debug)]
+pub(crate) struct Situation<'a> {
+    /// The clock, with the own log in it.
+    pub(crate) clock: &'a Clock,
+    /// Nothing of any other device is here.
+    pub(crate) is_new: bool,
+    /// Blocks of news, as far as they are known.
+    pub(crate) news: u64,
+    /// It was found out that following is better, this time.
+    pub(crate) is_following: bool,
+}
+
+/// Chooses among devices whose newest state is at hand.
+pub(crate) fn choose(
+    ours: &Situation<'_>,
+    reachable: &[Reachable],
+    is_ready: impl Fn(&Reachable) -> bool,
+    whose: impl Fn(DeviceId, u64) -> Whose,
+) -> Choice {
+    let is_ahead = |peer: &&Reachable| !ours.clock.covers_all(&peer.status.clock);
+    let ahead: Vec<_> = reachable.iter().filter(is_ahead).collect();
+    let most_advanced = |peers: &mut dyn Iterator<Item = &&Reachable>| {
+        let peers = peers.filter(|peer| is_ready(peer));
+        peers.max_by_key(|peer| (gap(ours.clock, &peer.status.clock), peer.key)).map(|one| one.key)
+    };
+    let stranded = |peer: &&&Reachable| {
+        let beyond = peer.status.clock.beyond(ours.clock);
+        let mut logs = beyond.iter();
+        logs.any(|(device, at)| is_stranded(ours.clock, &ahead, device, whose(device, at.length)))
+    };
+    if let Some(key) = most_advanced(&mut ahead.iter().filter(stranded)) {
+        return Choice::Absorb(key);
+    }
+    if ours.news < NEWS_MIN || ours.is_following {
+        return Choice::Follow;
+    }
+    match most_advanced(&mut ahead.iter()) {
+        Some(key) if ours.is_new => Choice::Absorb(key),
+        Some(key) => Choice::Probe(key, ours.news / PROBE_SHARE),
+        None => Choice::Follow,
+    }
+}
+
+/// Whether the news of a log is to be had from nobody: its author is not there, and all who have
+/// applied it say that they can't hand it out.
+fn is_stranded(ours: &Clock, ahead: &[&Reachable], device: DeviceId, whose: Whose) -> bool {
+    let key = match whose {
+        Whose::Ours | Whose::AtHand => return false,
+        Whose::Nobody => return true,
+        Whose::Device(key) => key,
+    };
+    let mut having =
+        ahead.iter().filter(|peer| peer.status.clock.length(device) > ours.length(device));
+    having.all(|peer| peer.key != key && peer.lacks.contains(&key))
+}
+
+/// Blocks by which a clock is ahead of ours, over all logs.
+pub(crate) fn gap(ours: &Clock, theirs: &Clock) -> u64 {
+    let gaps = theirs.iter().map(|(device, at)| at.length.saturating_sub(ours.length(device)));
+    gaps.fold(0, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use multibee_merge::Applied;
+
+    use super::*;
+
+    fn clock(lengths: &[(u8, u64)]) -> Clock {
+        let entry = |&(device, length): &(u8, u64)| {
+            (DeviceId::from_u64(device.into()), Applied { length, tag: None })
+        };
+        lengths.iter().map(entry).collect()
+    }
+
+    fn key(device: u8) -> LogKey {
+        LogKey::from_bytes([device; 32])
+    }
+
+    fn peer(device: u8, lengths: &[(u8, u64)], lacks: &[u8]) -> Reachable {
+        let status = Status { clock: clock(lengths), ..Status::default() };
+        Reachable { key: key(device), status, lacks: lacks.iter().map(|&d| key(d)).collect() }
+    }
+
+    fn chosen(lengths: &[(u8, u64)], news: u64, reachable: &[Reachable]) -> Choice {
+        let clock = clock(lengths);
+        let ours = Situation { clock: &clock, is_new: false, news, is_following: false };
+        choose(
+            &ours,
+            reachable,
+            |_| true,
+            |device, _| match device.as_u64() {
+                9 => Whose::Nobody,
+                device => Whose::Device(key(u8::try_from(device).unwrap())),
+            },
+        )
+    }
+
+    /// A log whose news nobody can hand out has its news absorbed; as long as somebody may hand it
+    /// out, or has not said that it can't, it is followed.
+    #[test]
+    fn what_nobody_can_hand_out_is_absorbed() {
+        let has = |lacks: &[u8]| peer(3, &[(1, 20), (2, 5), (3, 7)], lacks);
+        let ours: &[(u8, u64)] = &[(1, 10), (2, 5), (3, 7)];
+        assert_eq!(chosen(ours, 0, &[has(&[1])]), Choice::Absorb(key(3)));
+        assert_eq!(chosen(ours, 0, &[has(&[])]), Choice::Follow, "it may have it");
+        assert_eq!(chosen(ours, 0, &[has(&[2])]), Choice::Follow, "of 2 nothing is news");
+        let author = peer(1, &[(1, 30)], &[]);
+        assert_eq!(chosen(ours, 0, &[has(&[1]), author]), Choice::Follow, "the author has it");
+        let behind = peer(2, &[(1, 10)], &[]);
+        assert_eq!(chosen(ours, 0, &[has(&[1]), behind]), Choice::Absorb(key(3)));
+    }
+
+    /// What stems from a log that we don't know can't be followed.
+    #[test]
+    fn unknown_logs_are_absorbed() {
+        assert_eq!(chosen(&[(1, 1)], 0, &[peer(2, &[(9, 1)], &[])]), Choice::Absorb(key(2)));
+        assert_eq!(chosen(&[(9, 1)], 0, &[peer(2, &[(9, 1)], &[])]), Choice::Follow);
+    }
+
+    /// Much news is compared with the difference to the most advanced device; little is followed.
+    #[test]
+    fn much_news_is_looked_at_first() {
+        let peers = [peer(2, &[(1, 50_000)], &[]), peer(3, &[(1, 60_000)], &[])];
+        assert_eq!(chosen(&[(1, 1)], NEWS_MIN - 1, &peers), Choice::Follow);
+        assert_eq!(chosen(&[(1, 1)], 40_000, &peers), Choice::Probe(key(3), 10_000));
+        let clock = Clock::new();
+        let ours = Situation { clock: &clock, is_new: true, news: 40_000, is_following: false };
+        let whose = |_, _| Whose::Device(key(1));
+        assert_eq!(choose(&ours, &peers, |_| true, whose), Choice::Absorb(key(3)));
+        let not_three = |peer: &Reachable| peer.key != key(3);
+        assert_eq!(choose(&ours, &peers, not_three, whose), Choice::Absorb(key(2)));
+        let ours = Situation { is_following: true, ..ours };
+        assert_eq!(choose(&ours, &peers, |_| true, whose), Choice::Follow);
+    }
+}
