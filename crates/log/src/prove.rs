@@ -1,5 +1,7 @@
 //! Answering a request (docs/spec/log.md section 4.2). Pure but for reading nodes.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use crate::{
@@ -94,6 +96,31 @@ pub(crate) fn can_prove_upgrade(source: &dyn NodeSource, from: u64, length: u64)
     for index in upgrade_path(2 * from, 2 * length) {
         if source.node(index)?.is_none() {
             return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether all nodes are held that lead from each of these blocks, whose leaves are, to a root of the
+/// head of `length` blocks.
+pub(crate) fn can_prove_blocks(
+    source: &dyn NodeSource,
+    blocks: Range<u64>,
+    length: u64,
+) -> Result<bool> {
+    let is_whole = |index| flat_tree::right_span(index) < 2 * length;
+    for block in blocks.clone() {
+        let mut at = 2 * block;
+        // What leads on from where the way from the block before was met has been looked at.
+        while block == blocks.start || flat_tree::left_span(at) == 2 * block {
+            let Some(parent) = flat_tree::parent(at).filter(|&parent| is_whole(parent)) else {
+                break;
+            };
+            let Some(sibling) = flat_tree::sibling(at) else { break };
+            if source.node(sibling)?.is_none() {
+                return Ok(false);
+            }
+            at = parent;
         }
     }
     Ok(true)
@@ -329,3 +356,47 @@ const fn unpadded_size(node: &Node, seek: &RequestSeek) -> u64 {
 }
 
 const NO_SUCH_NODE: Error = Error::InvalidRequest { what: "no such block or node" };
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::collection::btree_set;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::merkle::Roots;
+    use crate::merkle::tests::MemoryTree;
+
+    proptest! {
+        /// Blocks can be proven exactly if each of them can be proven alone, up to the root.
+        #[test]
+        fn blocks_can_be_proven_if_each_can(
+            length in 1..70_u64,
+            lost in btree_set(0..140_u64, 0..6),
+            (start, count) in (0..70_u64, 0..20_u64),
+        ) {
+            let (mut roots, mut created) = (Roots::default(), Vec::new());
+            for block in 0..length {
+                roots.append_all(&[&[u8::try_from(block).unwrap()]], &mut created).unwrap();
+            }
+            let heads: BTreeSet<u64> = flat_tree::full_roots(length).collect();
+            let is_held = |node: &Node| !lost.contains(&node.index) || heads.contains(&node.index);
+            let tree: MemoryTree = created.into_iter().filter(is_held).collect();
+            let blocks = start.min(length)..(start + count).min(length);
+            let alone = |block: u64| {
+                let mut at = 2 * block;
+                while !heads.contains(&at) {
+                    let sibling = flat_tree::sibling(at).unwrap();
+                    if tree.node(sibling).unwrap().is_none() {
+                        return false;
+                    }
+                    at = flat_tree::parent(at).unwrap();
+                }
+                true
+            };
+            let each = blocks.clone().all(alone);
+            prop_assert_eq!(can_prove_blocks(&tree, blocks, length).unwrap(), each);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Reading blocks, and proving them to others.
 
 use std::iter;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -15,7 +16,7 @@ use crate::limits::{CACHED_BLOCK_BYTES_MAX, UNCHECKED_READ_BYTES};
 use crate::log::{Log, Shared};
 use crate::merkle::{self, roots_at};
 use crate::proof::Proof;
-use crate::prove::{ProvenHead, can_prove_upgrade, prove};
+use crate::prove::{ProvenHead, can_prove_blocks, can_prove_upgrade, prove};
 use crate::request::Request;
 use crate::storage::Part;
 
@@ -55,6 +56,20 @@ impl Log {
     pub fn can_prove_upgrade(&self, from: u64) -> Result<bool> {
         let length = self.durable_len();
         can_prove_upgrade(&self.shared.tree.at(length), from, length)
+    }
+
+    /// Returns whether these blocks can be proven to everybody who knows the durable head. A replica
+    /// may hold some that it can't: it took them from a head that a later one was not proven from.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn can_prove(&self, blocks: Range<u64>) -> Result<bool> {
+        let length = self.durable_len();
+        if blocks.end > length || blocks.clone().any(|block| !self.has(block)) {
+            return Ok(false);
+        }
+        can_prove_blocks(&self.shared.tree.at(length), blocks, length)
     }
 
     /// Answers a request, from the durable head.

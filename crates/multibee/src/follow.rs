@@ -136,6 +136,11 @@ impl Follower {
         self.plan.iter().map(|range| range.end - range.start).sum()
     }
 
+    /// The blocks that are planned next.
+    pub(crate) fn planned(&self) -> Option<Range<u64>> {
+        self.plan.front().cloned()
+    }
+
     /// The length up to which the log may hold news: what is applied, once nothing else is.
     pub(crate) fn known(&self, applied: u64) -> u64 {
         let length = self.bee.log().len();

@@ -1,6 +1,7 @@
 //! What is known of each connected peer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 
 use multibee_log::{Log, LogKey};
 use multibee_merge::Clock;
@@ -52,11 +53,18 @@ pub(crate) struct Peer {
 impl Peer {
     /// Whether to ask for a log's news from `since` on, which it has applied up to `theirs`. Notes
     /// that it is asked.
-    pub(crate) fn is_to_be_asked(&mut self, key: LogKey, since: u64, theirs: u64) -> bool {
-        let asked = Asked { since, theirs, is_answered: false, is_had: false };
+    pub(crate) fn is_to_be_asked(
+        &mut self,
+        key: LogKey,
+        since: u64,
+        theirs: u64,
+        head: u64,
+    ) -> bool {
+        let asked = Asked { since, theirs, head, is_answered: false, is_had: false };
         let before = self.asked.get(&key);
         let is_new = before.is_none_or(|before| {
-            before.is_answered && (before.since, before.theirs) != (since, theirs)
+            let is_same = (before.since, before.theirs) == (since, theirs) && before.head >= head;
+            before.is_answered && !is_same
         });
         if is_new {
             self.asked.insert(key, asked);
@@ -72,8 +80,9 @@ impl Peer {
     /// Whether it has said that it can't hand out a log's news from `since` on, though it has applied
     /// the log up to `theirs`.
     pub(crate) fn lacks(&self, key: &LogKey, since: u64, theirs: u64) -> bool {
-        let asked = Asked { since, theirs, is_answered: true, is_had: false };
-        self.asked.get(key) == Some(&asked)
+        self.asked.get(key).is_some_and(|asked| {
+            (asked.since, asked.theirs) == (since, theirs) && asked.is_answered && !asked.is_had
+        })
     }
 
     /// An answer has come: the news is to be had, or not. Whether it was asked for.
@@ -107,6 +116,8 @@ pub(crate) struct Asked {
     pub(crate) since: u64,
     /// How far the peer had applied the log: asking the same once more brings nothing new.
     pub(crate) theirs: u64,
+    /// How long the log was here, if news was planned that did not come; else 0.
+    pub(crate) head: u64,
     pub(crate) is_answered: bool,
     /// It can hand out the news.
     pub(crate) is_had: bool,
@@ -181,13 +192,27 @@ impl Peers {
     }
 
     /// What connected devices say of themselves, as far as they count.
-    pub(crate) fn reachable(&self, core: &Core) -> Vec<Reachable> {
-        let peers = self.devices().filter(|peer| !peer.removed);
-        let known = peers.filter_map(|peer| Some((peer, peer.status.clone()?)));
-        let reachable = known.map(|(peer, status)| {
+    ///
+    /// `is_cut_off` says whether a device can't prove blocks of a log to us, or, without any, its head.
+    pub(crate) fn reachable(
+        &self,
+        core: &Core,
+        is_cut_off: impl Fn(ConnectionId, &LogKey, Option<&Range<u64>>) -> bool,
+    ) -> Vec<Reachable> {
+        let devices = self.contacts.iter().filter_map(|(&id, contact)| match contact {
+            Contact::Device(peer) if !peer.removed => Some((id, peer, peer.status.clone()?)),
+            _ => None,
+        });
+        let reachable = devices.map(|(id, peer, status)| {
             let lacks = core.following().iter().filter(|(key, following)| {
-                let device = following.follower.device();
-                peer.lacks(key, core.applied(device), status.clock.length(device))
+                let follower = &following.follower;
+                let (applied, theirs) =
+                    (core.applied(follower.device()), status.clock.length(follower.device()));
+                let needs_head = theirs > applied && theirs > follower.bee().log().len();
+                let planned = follower.planned();
+                peer.lacks(key, applied, theirs)
+                    || (needs_head && is_cut_off(id, key, None))
+                    || planned.is_some_and(|blocks| is_cut_off(id, key, Some(&blocks)))
             });
             Reachable { key: peer.key, lacks: lacks.map(|(key, _)| *key).collect(), status }
         });
@@ -268,14 +293,19 @@ mod tests {
             replicator.open_channel(id, "own", b"", b"")
         };
         let mut peer = Peer::new(key, channels(), false);
-        assert!(peer.is_to_be_asked(key, 2, 9));
-        assert!(!peer.is_to_be_asked(key, 2, 20), "the first is not answered");
+        assert!(peer.is_to_be_asked(key, 2, 9, 0));
+        assert!(!peer.is_to_be_asked(key, 2, 20, 0), "the first is not answered");
         assert!(peer.answered(&key, true) && !peer.answered(&key, true));
-        assert!(!peer.is_to_be_asked(key, 2, 9), "that was answered");
-        assert!(peer.is_to_be_asked(key, 2, 20));
+        assert!(!peer.is_to_be_asked(key, 2, 9, 0), "that was answered");
+        assert!(peer.is_to_be_asked(key, 2, 20, 0));
         assert!(peer.answered(&key, false) && peer.lacks(&key, 2, 20));
-        assert!(!peer.lacks(&key, 2, 21) && peer.is_to_be_asked(key, 9, 20));
+        assert!(!peer.lacks(&key, 2, 21) && peer.is_to_be_asked(key, 9, 20, 0));
         assert!(!peer.lacks(&key, 9, 20), "it has not answered yet");
+        assert!(
+            peer.answered(&key, true) && peer.is_to_be_asked(key, 9, 20, 30),
+            "news has not come"
+        );
+        assert!(peer.answered(&key, true) && !peer.is_to_be_asked(key, 9, 20, 30));
     }
 
     /// However many connections come and go, a bounded number of them is remembered, and those that

@@ -3,6 +3,7 @@
 //! [`Session`] is everything that is shared between a database's handles: the state behind one
 //! lock, and the endpoint that moves bytes. Locks are taken in that order, never the other way.
 
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -107,7 +108,15 @@ impl Session {
         };
         let logs = core.source_logs().map(Log::key);
         let sources = logs.filter_map(|key| Some((key, length_of(key)?))).collect();
-        Surroundings { reachable: peers.reachable(core), sources }
+        let is_cut_off = |id, key: &LogKey, blocks: Option<&Range<u64>>| {
+            self.endpoint.with(|replicator| match blocks {
+                None => replicator.is_head_out_of_reach(id, key),
+                Some(blocks) => {
+                    replicator.provable_len(id, key).is_some_and(|len| len < blocks.end)
+                }
+            })
+        };
+        Surroundings { reachable: peers.reachable(core, is_cut_off), sources }
     }
 
     fn fail(&self, state: &mut State, error: &Error) {
@@ -433,9 +442,14 @@ impl Session {
             let gap = theirs.saturating_sub(applied);
             // The author's chain can be walked from its head. A relay need not have that head.
             let is_worth_it = gap >= ASK_FROM_BLOCKS || (gap > 0 && *key != peer.key);
-            // While something is planned, it comes first: what is asked then is out of date.
-            let is_due = following.follower.remaining() == 0 || !peer.was_asked(key);
-            if is_worth_it && is_due && peer.is_to_be_asked(*key, applied, theirs) {
+            // While something is planned and on its way, it comes first: what is asked then is out of
+            // date. If nothing is on its way, nobody may be able to hand out what is planned.
+            let is_planned = following.follower.remaining() > 0 && peer.was_asked(key);
+            let is_under_way = || self.endpoint.with(|r| r.progress(key).in_flight > 0);
+            let is_due = !is_planned || !is_under_way();
+            // With another head than when it was asked, it may be another thing to prove.
+            let head = if is_planned { following.follower.bee().log().len() } else { 0 };
+            if is_worth_it && is_due && peer.is_to_be_asked(*key, applied, theirs, head) {
                 let ask = PeerMessage::AskRanges { key: *key, since: applied };
                 self.send(id, peer.channel, &ask);
             }
@@ -471,7 +485,13 @@ fn ranges(core: &Core, key: &LogKey, since: u64) -> Option<Hint> {
     } else {
         let follower = &core.following().get(key)?.follower;
         let applied = core.applied(follower.device());
-        (follower.applied_ranges(since, applied)?, applied)
+        let ranges = follower.applied_ranges(since, applied)?;
+        let log = follower.bee().log();
+        // What can't be proven from the head that is here now is as good as not here.
+        if !ranges.iter().all(|range| log.can_prove(range.clone()).unwrap_or(false)) {
+            return None;
+        }
+        (ranges, applied)
     };
     if ranges.len() > RANGES_MAX {
         ranges.truncate(RANGES_MAX);

@@ -182,6 +182,18 @@ impl Channel {
         Ok(())
     }
 
+    /// Whether the remote has a longer head that it can't lead to from ours.
+    pub(crate) fn is_head_out_of_reach(&self, state: &LogState, now: Instant) -> bool {
+        self.remote.is_synced && self.requests.is_head_out_of_reach(&self.remote, state, now)
+    }
+
+    /// The length up to which the remote can prove blocks to us, if it has told its own.
+    pub(crate) fn provable_len(&self, state: &LogState) -> Option<u64> {
+        // What can't be read here says nothing about the remote.
+        let len = Requests::provable_len(&self.remote, state).unwrap_or(u64::MAX);
+        self.remote.is_synced.then_some(len)
+    }
+
     /// Sends answers worth about `room` bytes.
     ///
     /// # Errors

@@ -102,6 +102,19 @@ pub enum Event {
         /// Number of truncations.
         fork: u64,
     },
+    /// A remote has a longer head than ours, and has no way left to lead to it: it holds too little of
+    /// the log to prove it from any length that both are known to have seen. Told once for each pair
+    /// of heads; others may prove it, or the remote may get to where it can.
+    HeadOutOfReach {
+        /// The connection.
+        id: ConnectionId,
+        /// The log.
+        key: LogKey,
+        /// Our length, in blocks.
+        ours: u64,
+        /// The remote's length, in blocks.
+        theirs: u64,
+    },
     /// A new signed length of a replica was verified and stored.
     Upgraded {
         /// The log.

@@ -264,6 +264,27 @@ impl Replicator {
         self.connections.get(&id)?.channel(key)?.remote_len()
     }
 
+    /// Whether a remote tells a longer head of a log than is here, and has no way left to lead to
+    /// it: it holds too little of the log to prove it from any length that both are known to have
+    /// seen. [`Event::HeadOutOfReach`] tells when that comes about.
+    #[must_use]
+    pub fn is_head_out_of_reach(&self, id: ConnectionId, key: &LogKey) -> bool {
+        let state = self.shared.logs.get(key);
+        let channel = self.connections.get(&id).and_then(|connection| connection.channel(key));
+        state
+            .zip(channel)
+            .zip(self.shared.now)
+            .is_some_and(|((state, channel), now)| channel.is_head_out_of_reach(state, now))
+    }
+
+    /// The length up to which a remote can prove blocks of a log to us, in blocks, if the log is open
+    /// and the remote has told its own length. One that is behind us can prove only what lies
+    /// below the roots that we hold, too.
+    #[must_use]
+    pub fn provable_len(&self, id: ConnectionId, key: &LogKey) -> Option<u64> {
+        self.connections.get(&id)?.channel(key)?.provable_len(self.shared.logs.get(key)?)
+    }
+
     /// All counters.
     #[must_use]
     pub fn stats(&self) -> Stats {

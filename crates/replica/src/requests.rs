@@ -81,6 +81,27 @@ impl Requests {
         self.download.ask(in_flight, remote, cx)
     }
 
+    /// Whether the remote has a longer head that it can't lead to from ours.
+    pub(crate) fn is_head_out_of_reach(
+        &self,
+        remote: &Remote,
+        state: &crate::log_state::LogState,
+        now: Instant,
+    ) -> bool {
+        self.upgrades.is_out_of_reach(remote, state, now)
+    }
+
+    /// The length up to which the remote can prove blocks to us; none on another fork.
+    pub(crate) fn provable_len(
+        remote: &Remote,
+        state: &crate::log_state::LogState,
+    ) -> Result<u64, Error> {
+        if remote.sync.fork != state.log.fork() {
+            return Ok(0);
+        }
+        download::provable_len(remote, state)
+    }
+
     /// Takes an answer. One to no request, or in another form than was asked for, is ignored: it may
     /// be late.
     ///

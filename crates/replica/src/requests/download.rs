@@ -13,7 +13,7 @@ use super::runs::{Attempt, Runs};
 use crate::channel::{Cx, Remote};
 use crate::event::{Event, Fault};
 use crate::limits::{IN_FLIGHT_LEN, WANT_BLOCKS_MAX, WINDOW_FLOOR, WINDOW_MAX};
-use crate::log_state::Effect;
+use crate::log_state::{Effect, LogState};
 use crate::message::Message;
 use crate::meter::Meter;
 use crate::ranges::RangeSet;
@@ -79,7 +79,7 @@ impl Download {
         if remote.sync.fork != cx.state.log.fork() {
             return Ok(());
         }
-        let mut limit = provable_len(remote, cx)?;
+        let mut limit = provable_len(remote, cx.state)?;
         if cx.state.is_disputed {
             limit = limit.min(cx.state.log.trusted_len());
         }
@@ -290,14 +290,14 @@ fn tell_stored(stored: RangeSet, cx: &mut Cx<'_>) {
 /// All of what it has, if it is at least as long as we are. A shorter one has other roots; it can
 /// prove what lies below those of them that we hold too, and takes a climb beyond them for an
 /// invalid request.
-fn provable_len(remote: &Remote, cx: &Cx<'_>) -> Result<u64, Error> {
-    let (ours, theirs) = (cx.state.log.len(), remote.sync.length);
+pub(super) fn provable_len(remote: &Remote, state: &LogState) -> Result<u64, Error> {
+    let (ours, theirs) = (state.log.len(), remote.sync.length);
     if theirs >= ours {
         return Ok(ours);
     }
     let mut provable = 0;
     for root in flat_tree::full_roots(theirs) {
-        if cx.state.log.missing_nodes(root)? > 0 {
+        if state.log.missing_nodes(root)? > 0 {
             break;
         }
         provable = flat_tree::right_span(root) / 2 + 1;

@@ -10,7 +10,7 @@ use super::in_flight::{InFlight, Load};
 use crate::channel::{Cx, Remote};
 use crate::event::{Event, Fault};
 use crate::limits::REQUEST_AGE_MAX;
-use crate::log_state::{Blame, Effect};
+use crate::log_state::{Blame, Effect, LogState};
 use crate::message::Message;
 use crate::options::ReplicatorOptions;
 
@@ -21,6 +21,8 @@ pub(super) struct Upgrades {
     tried: Option<Tried>,
     /// The remote has let a request run out of time: others may be asked until then.
     rests_until: Option<Instant>,
+    /// Our length, the remote's fork and length, when it was told last that they are out of reach.
+    told: Option<(u64, u64, u64)>,
 }
 
 /// A length that was asked for. Of all remotes of a log one at a time is.
@@ -57,36 +59,21 @@ impl Upgrades {
     }
 
     /// Asks for a new length if the remote has one to give and nobody else is asked.
-    pub(super) fn ask(&self, in_flight: &mut InFlight, remote: &Remote, cx: &mut Cx<'_>) {
+    pub(super) fn ask(&mut self, in_flight: &mut InFlight, remote: &Remote, cx: &mut Cx<'_>) {
         let (ours, theirs) = (cx.state.log.len(), remote.sync.length);
-        if !cx.state.follows()
-            || cx.state.is_disputed
-            || cx.state.upgrade_asked_of.is_some()
-            || theirs <= ours
-            || self.rests_until.is_some_and(|until| cx.now < until)
-        {
-            return;
-        }
-        // What it says of our length must be about the length that we have now. (An empty log
-        // has no fork yet; it takes that of its first head.)
-        let knows_us = remote.sync.fork == cx.state.log.fork() && remote.sync.remote_length == ours;
-        if !knows_us && ours > 0 {
-            return;
-        }
-        let fork = remote.sync.fork;
-        let is_still =
-            |tried: &Tried| (tried.ours, tried.fork, tried.theirs) == (ours, fork, theirs);
-        let tried = self.tried.filter(is_still);
-        let from = match tried {
-            // From nothing everybody can.
-            None if remote.sync.can_upgrade || ours == 0 => ours,
-            // Only a Multibee peer says no where a Hypercore 11 would hang up.
-            None | Some(Tried { older: false, .. }) if remote.is_kin => {
-                let Some(older) = older_end(cx) else { return };
-                older
+        let from = match self.lead(remote, cx.state, cx.now) {
+            Lead::From(from) => from,
+            Lead::Later => return,
+            Lead::Never => {
+                let heads = (ours, remote.sync.fork, theirs);
+                if self.told.replace(heads) != Some(heads) {
+                    let (id, key) = (cx.connection, cx.key());
+                    cx.effect(Event::HeadOutOfReach { id, key, ours, theirs });
+                }
+                return;
             }
-            _ => return,
         };
+        let fork = remote.sync.fork;
         let lacks_manifest = cx.state.log.manifest().is_none();
         let request = Request {
             upgrade: Some(RequestUpgrade { start: from, length: theirs - from }),
@@ -98,6 +85,49 @@ impl Upgrades {
             Message::Request { id, fork, priority: 0, request }
         });
     }
+
+    /// Whether the remote has a longer head, and no way is left in which it could lead to it from
+    /// ours.
+    pub(super) fn is_out_of_reach(&self, remote: &Remote, state: &LogState, now: Instant) -> bool {
+        matches!(self.lead(remote, state, now), Lead::Never)
+    }
+
+    fn lead(&self, remote: &Remote, state: &LogState, now: Instant) -> Lead {
+        let (ours, theirs) = (state.log.len(), remote.sync.length);
+        let rests = self.rests_until.is_some_and(|until| now < until);
+        let is_asked = state.upgrade_asked_of.is_some();
+        if !state.follows() || state.is_disputed || theirs <= ours || is_asked || rests {
+            return Lead::Later;
+        }
+        // What it says of our length must be about the length that we have now. (An empty log
+        // has no fork yet; it takes that of its first head.)
+        let knows_us = remote.sync.fork == state.log.fork() && remote.sync.remote_length == ours;
+        if !knows_us && ours > 0 {
+            return Lead::Later;
+        }
+        let fork = remote.sync.fork;
+        let is_still =
+            |tried: &Tried| (tried.ours, tried.fork, tried.theirs) == (ours, fork, theirs);
+        match self.tried.filter(is_still) {
+            // From nothing everybody can.
+            None if remote.sync.can_upgrade || ours == 0 => Lead::From(ours),
+            // Only a Multibee peer says no where a Hypercore 11 would hang up.
+            None | Some(Tried { older: false, .. }) if remote.is_kin => {
+                older_end(state).map_or(Lead::Never, Lead::From)
+            }
+            _ => Lead::Never,
+        }
+    }
+}
+
+/// Whether a remote can lead to its head.
+enum Lead {
+    /// It may be asked to, from this length on.
+    From(u64),
+    /// It is not the time to ask, or there is nothing to ask for.
+    Later,
+    /// It can't.
+    Never,
 }
 
 impl Upgrade {
@@ -187,10 +217,10 @@ fn free(cx: &mut Cx<'_>) {
 /// The end of the last block that we hold below our length, if that is an older length.
 ///
 /// Whoever signed up to there may have been met by a sparse remote at just that length.
-fn older_end(cx: &Cx<'_>) -> Option<u64> {
-    let len = cx.state.log.len();
-    let near = cx.state.log.held(len.saturating_sub(NEAR_BLOCKS)..len);
-    let held = if near.is_empty() { cx.state.log.held(0..len) } else { near };
+fn older_end(state: &LogState) -> Option<u64> {
+    let len = state.log.len();
+    let near = state.log.held(len.saturating_sub(NEAR_BLOCKS)..len);
+    let held = if near.is_empty() { state.log.held(0..len) } else { near };
     held.last().map(|last| last.end).filter(|&end| end > 0 && end < len)
 }
 

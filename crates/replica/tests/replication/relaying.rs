@@ -106,6 +106,45 @@ fn relay_that_skipped_our_length_proves_from_an_older_one() {
     net.nodes.iter().for_each(|node| node.assert_no_faults());
 }
 
+/// A relay that can't lead from our length to its own, from none that both have seen, is told of once;
+/// whoever can do it puts an end to that.
+#[test]
+fn a_relay_that_cannot_prove_its_head_is_told_of() {
+    let ours = writer(1, 6);
+    let (relay, theirs) = (replica(ours.key()), replica(ours.key()));
+    let key = ours.key();
+    let mut net = Network::new(3);
+    for (node, log) in [&ours, &relay, &theirs].into_iter().enumerate() {
+        net.nodes[node].replicator.add_log(log.clone());
+    }
+    // The reader holds no block but its last, at whose end nobody else has been.
+    net.nodes[2].replicator.want(&key, 6..7, 0);
+    append(&ours, 1);
+    let (to_writer, _) = link(&mut net, 2, 0, &key);
+    net.run();
+    net.cut(to_writer);
+    append(&ours, 5);
+    let (to_writer, _) = link(&mut net, 1, 0, &key);
+    net.run();
+    net.cut(to_writer);
+    assert_eq!((relay.len(), theirs.len()), (12, 7));
+
+    let (to_relay, _) = link(&mut net, 2, 1, &key);
+    let id = net.id(to_relay, 2);
+    net.run();
+    assert_eq!(theirs.len(), 7);
+    assert!(net.nodes[2].replicator.is_head_out_of_reach(id, &key));
+    let told = |event: &Event| matches!(event, Event::HeadOutOfReach { ours: 7, theirs: 12, .. });
+    assert_eq!(net.nodes[2].count(told), 1);
+    assert_eq!(net.nodes[1].count(|event| matches!(event, Event::HeadOutOfReach { .. })), 0);
+
+    link(&mut net, 2, 0, &key);
+    net.run();
+    assert_eq!(theirs.len(), 12);
+    assert!(!net.nodes[2].replicator.is_head_out_of_reach(id, &key));
+    net.nodes.iter().for_each(|node| node.assert_no_faults());
+}
+
 /// A remote that is behind us is asked only for what its own, shorter tree proves to us: every
 /// request is answered. If we can prove our length to it, it catches up and then serves all.
 #[test]
