@@ -40,6 +40,7 @@ impl Core {
                 is_new: self.primary.digest() == Digest::EMPTY,
                 news,
                 is_following: self.is_following,
+                news_min: self.limits.news_min,
             };
             let ready = |peer: &Reachable| self.is_absorbable(peer);
             let whose = |device, length| self.whose(around, device, length);
@@ -142,7 +143,8 @@ impl Core {
         let version = bee.log().len();
         let applied = self.applied(following.follower.device());
         let hints = vec![applied, following.opened_at, following.covered];
-        let absorb = Absorb::new(bee, Origin::Device, version, hints, budget);
+        let absorb = Absorb::new(bee, Origin::Device, version, hints, budget)
+            .in_batches_of(self.limits.absorb_keys);
         self.absorbing = Some(Absorbing { peer, absorb });
     }
 
