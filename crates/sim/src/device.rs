@@ -8,8 +8,9 @@ use multibee::{ByHand, DeviceId, Durability, Home, KeyPair, LogKey, Multibee, Op
 use multibee_replica::ConnectionId;
 
 use crate::disk::Disk;
-use crate::model::{Lengths, Pending};
+use crate::model::Lengths;
 use crate::plan::{Character, Stop};
+use crate::writes::Pending;
 
 /// The wall clock of a device. The world sets it.
 #[derive(Debug, Default)]

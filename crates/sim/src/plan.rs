@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::keys;
+
 /// One run, from beginning to end. The same plan gives the same run, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -35,8 +37,12 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "`device`, `a` and `b` are numbers of devices, `key` of a key")]
 pub enum Action {
-    /// Keys are put or deleted in one commit.
+    /// Keys are changed in one commit.
     Write { device: u8, changes: Vec<Change> },
+    /// The rule for a prefix is set, or cleared, by numbers.
+    Rule { device: u8, prefix: u8, rule: Option<u8> },
+    /// What is held of a key is settled, whether or not it is in conflict.
+    Resolve { device: u8, key: u16, how: Settling },
     /// All that a device shows is compared with what it should show.
     Look { device: u8 },
     /// Two devices connect.
@@ -56,8 +62,50 @@ pub enum Action {
 pub struct Change {
     /// Number of the key.
     pub key: u16,
-    /// Bytes in the value, about; `None` deletes.
-    pub value_len: Option<u16>,
+    /// What is done to it.
+    pub what: What,
+}
+
+/// What is done to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum What {
+    /// A new value is put, of about so many bytes, of the type that the rule for the key says.
+    Put(u16),
+    /// A number is put, if the rule for the key allows.
+    Number(i32),
+    /// It is deleted.
+    Delete,
+    /// So much is added to a counter.
+    Add(i64),
+    /// This number is added to a set.
+    Insert(u8),
+    /// This number is removed from a set.
+    Remove(u8),
+    /// A field of a map is set, or removed.
+    Patch {
+        /// Number of the field.
+        field: u8,
+        /// What it is set to.
+        value: Option<u8>,
+    },
+    /// A new value is put if the key shows what is expected.
+    Swap {
+        /// Bytes in the value, about.
+        len: u16,
+        /// Whether what it shows is expected, or else another value.
+        is_right: bool,
+    },
+}
+
+/// How a conflict is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Settling {
+    /// By one of the versions, counted round.
+    Pick(u8),
+    /// By another value, of about so many bytes.
+    Value(u16),
+    /// By a delete.
+    Delete,
 }
 
 /// How a process ends.
@@ -146,6 +194,8 @@ impl Plan {
                     a != b && is_there(*a) && is_there(*b)
                 }
                 Action::Write { device, .. }
+                | Action::Rule { device, .. }
+                | Action::Resolve { device, .. }
                 | Action::Look { device }
                 | Action::Stop { device, .. }
                 | Action::StopWithin { device, .. }
@@ -171,6 +221,8 @@ struct Draw<'r> {
     /// Faults of each kind happen in this run or not at all.
     kinds: [bool; 6],
     latency_us: u64,
+    has_types: bool,
+    has_rules: bool,
     random: &'r mut fastrand::Rng,
 }
 
@@ -183,6 +235,8 @@ impl<'r> Draw<'r> {
             faults: random.choice([20, 90, 200]).unwrap_or(90),
             kinds: std::array::from_fn(|_| random.bool()),
             latency_us: random.choice([100, 5_000, 80_000, 2 * SECOND]).unwrap_or(100),
+            has_types: random.u8(..4) > 0,
+            has_rules: random.bool(),
             random,
         }
     }
@@ -212,18 +266,60 @@ impl<'r> Draw<'r> {
     }
 
     fn write(&mut self) -> Action {
+        let device = self.device();
+        match self.random.u8(..) {
+            0..12 if self.has_rules => {
+                let (prefixes, rules) = keys::COUNTS;
+                let prefix = self.random.u8(..prefixes);
+                let is_set = self.random.u8(..4) > 0;
+                let rule = is_set.then(|| self.random.u8(..rules));
+                return Action::Rule { device, prefix, rule };
+            }
+            12..30 => {
+                let how = match self.random.u8(..8) {
+                    0 => Settling::Delete,
+                    1 => Settling::Value(20),
+                    which => Settling::Pick(which),
+                };
+                return Action::Resolve { device, key: self.random.u16(..self.keys), how };
+            }
+            _ => {}
+        }
         let count = if self.random.u8(..) < 200 { 1 } else { self.random.usize(1..12) };
         let mut changes: Vec<Change> = (0..count).map(|_| self.change()).collect();
         changes.sort_by_key(|change| change.key);
         changes.dedup_by_key(|change| change.key);
-        Action::Write { device: self.device(), changes }
+        Action::Write { device, changes }
     }
 
     fn change(&mut self) -> Change {
         let key = self.random.u16(..self.keys);
         let len = self.random.choice([0, 1, 20, 20, 100, 700, 9_000]).unwrap_or(20);
-        let value_len = (self.random.u8(..) >= self.deletes).then_some(len);
-        Change { key, value_len }
+        if self.random.u8(..) < self.deletes {
+            return Change { key, what: What::Delete };
+        }
+        // Most keys are of one type; now and then somebody takes one for another.
+        let is_strange = self.random.u8(..) < 8;
+        let kind = if is_strange { self.random.u16(..8) } else { key % 8 };
+        let what = match kind {
+            1 | 5 if self.has_types => What::Add(match self.random.u8(..) {
+                0 => 0,
+                1 => i64::from(i32::MAX) << 30,
+                _ => self.random.i64(-9..10),
+            }),
+            2 if self.has_types => {
+                let element = self.random.u8(..6);
+                if self.random.u8(..3) > 0 { What::Insert(element) } else { What::Remove(element) }
+            }
+            3 | 7 if self.has_types => {
+                let value = self.random.u8(..);
+                What::Patch { field: value % 3, value: (value > 60).then_some(value) }
+            }
+            _ if self.random.u8(..) < 12 => What::Number(self.random.i32(-50..50)),
+            _ if self.random.u8(..) < 12 => What::Swap { len, is_right: self.random.u8(..4) > 0 },
+            _ => What::Put(len),
+        };
+        Change { key, what }
     }
 
     fn meet(&mut self) -> Action {
