@@ -177,6 +177,16 @@ impl Absorb {
         self.version
     }
 
+    /// Whether all keys are compared, for want of a version that is covered; `None` until it is known.
+    #[cfg(feature = "testing")]
+    pub(crate) const fn is_whole(&self) -> Option<bool> {
+        match &self.stage {
+            Stage::Survey(_, walk) | Stage::Walk(walk) => Some(walk.is_whole),
+            Stage::Rest(..) => Some(true),
+            _ => None,
+        }
+    }
+
     /// The part of the work that is done, from 0 to 1, as far as it can be told.
     pub(crate) fn fraction(&self) -> f64 {
         match (self.found, &self.stage) {

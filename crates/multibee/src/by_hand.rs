@@ -120,6 +120,17 @@ impl ByHand {
         self.session.lock().core.absorbing_from()
     }
 
+    /// Whether all keys are compared in what is being absorbed, for want of a version of it that this
+    /// device has seen; `None` until it is known.
+    pub fn is_absorbing_whole(&self) -> Option<bool> {
+        self.session.lock().core.is_absorbing_whole()
+    }
+
+    /// Grows with each state that is absorbed to its end.
+    pub fn absorbed(&self) -> u64 {
+        self.session.lock().core.absorbed_sum()
+    }
+
     /// All versions of a key that are held, deletes included, by dot.
     ///
     /// # Errors

@@ -14,11 +14,16 @@ impl World<'_> {
         for device in 0..count {
             self.devices[device].disk.disarm();
             self.devices[device].doom = None;
+            if self.devices[device].character.is_lost {
+                self.lose(device)?;
+                continue;
+            }
             if self.devices[device].running.is_none() {
                 let how = self.planned_start(device);
                 self.start(device, how)?;
             }
         }
+        self.join_all()?;
         self.part_all()?;
         self.meet_all()?;
         let end = self.now + CALM_US;
@@ -31,7 +36,10 @@ impl World<'_> {
             self.meet_all()?;
         }
         self.check_end()?;
-        // What was asked for before may still come.
+        // What was asked for before may still come. Whoever was a stranger when a connection began
+        // stays one until it ends.
+        self.part_all()?;
+        self.meet_all()?;
         self.advance(self.now + 60 * SECOND)?;
         let before = self.footprint();
         self.part_all()?;
@@ -41,6 +49,16 @@ impl World<'_> {
             let what = format!("{before:?} became {:?}", self.footprint());
             return Err(self.broken(Rule::S8, what));
         }
+        Ok(())
+    }
+
+    /// A device is gone for ever.
+    fn lose(&mut self, device: usize) -> Result<(), Violation> {
+        self.met("a device is lost for ever");
+        self.stop(device, Stop::Kill, 0)?;
+        self.queue.retain(
+            |_, event| !matches!(event, Event::Start { device: one, .. } if *one == device),
+        );
         Ok(())
     }
 
@@ -65,7 +83,9 @@ impl World<'_> {
 
     pub(crate) fn meet_all(&mut self) -> Result<(), Violation> {
         for a in 0..self.devices.len() {
-            for b in 0..a {
+            // Where somebody is lost for ever, the others find other ways.
+            let is_line = self.plan.is_line && self.alive().len() == self.devices.len();
+            for b in if is_line { a.saturating_sub(1)..a } else { 0..a } {
                 self.meet(a, b, 1_000, &[])?;
             }
         }

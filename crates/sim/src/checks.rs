@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use multibee::{Counter, Entry, Map, PLAIN, RangeSpec, Set, Strategies};
+use multibee::{Counter, Entry, Event, Map, PLAIN, RangeSpec, Set, Strategies};
 
+use crate::device::Absorbing;
 use crate::keys::{self, Slot};
 use crate::model::{Clocks, Lengths, Shown, Value, short};
 use crate::report::{Rule, Violation};
@@ -34,6 +35,8 @@ impl World<'_> {
                 *shared = length.max(*shared);
             }
         }
+        self.hear(device)?;
+        self.note_absorbing(device);
         self.note_news(device, &clock);
         if is_ahead {
             // Some keys hold more than the clock says: what it says of the rest is not comparable.
@@ -57,6 +60,45 @@ impl World<'_> {
         }
     }
 
+    /// What a device tells its user: none of the others is at fault.
+    fn hear(&mut self, device: usize) -> Result<(), Violation> {
+        while let Some(event) = self.running_mut(device).and_then(|one| one.told.try_recv().ok()) {
+            let blame = match &event {
+                Event::Diverged { .. } => Rule::S1,
+                Event::Stuck { .. } => Rule::S10,
+                Event::ClockAhead { .. } => {
+                    self.met("a device hears of a clock that is ahead");
+                    continue;
+                }
+                _ => continue,
+            };
+            return Err(self.broken(blame, format!("device {device} says {event:?}")));
+        }
+        Ok(())
+    }
+
+    fn note_absorbing(&mut self, device: usize) {
+        let Some(running) = self.running(device) else { return };
+        let (hand, before) = (&running.hand, self.devices[device].absorbing);
+        let mut now = Absorbing {
+            is_on: hand.absorbing().is_some(),
+            is_whole: hand.is_absorbing_whole(),
+            absorbed: hand.absorbed(),
+            is_done: before.is_done,
+        };
+        if now.absorbed > before.absorbed {
+            now.is_done = true;
+            self.met(match before.is_whole {
+                Some(true) => "a state is absorbed whole",
+                Some(false) => "a difference of states is absorbed",
+                None => "a state is absorbed that holds no news",
+            });
+        } else if before.is_on && !now.is_on {
+            self.met("absorbing is given up");
+        }
+        self.devices[device].absorbing = now;
+    }
+
     /// What a device has merged since it was looked at last.
     fn note_news(&mut self, device: usize, clock: &[u64]) {
         let before = std::mem::replace(&mut self.devices[device].known, clock.to_vec());
@@ -64,6 +106,11 @@ impl World<'_> {
         let news: Vec<usize> = (0..clock.len()).filter(is_new).collect();
         if before.is_empty() {
             return;
+        }
+        let absorbing = &mut self.devices[device].absorbing;
+        if !news.is_empty() && absorbing.is_done {
+            absorbing.is_done = false;
+            self.met("a device follows others after it absorbed");
         }
         if news.len() > 1 {
             self.met("a device merges two authors at once");
@@ -235,8 +282,10 @@ impl World<'_> {
 
     /// Whether all devices say that they are at the same point.
     pub(crate) fn is_converged(&self) -> Result<bool, Violation> {
-        let first = self.clock(0)?;
-        for device in 0..self.devices.len() {
+        let alive = self.alive();
+        let Some(first) = alive.first() else { return Ok(true) };
+        let first = self.clock(*first)?;
+        for device in alive {
             let clock = self.clock(device)?;
             let is_ahead = self.running(device).is_some_and(|one| !one.hand.ahead().is_empty());
             if clock != first || clock[device] < self.model.end(device) || is_ahead {
@@ -244,6 +293,11 @@ impl World<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// Devices that run.
+    pub(crate) fn alive(&self) -> Vec<usize> {
+        (0..self.devices.len()).filter(|&device| self.running(device).is_some()).collect()
     }
 
     pub(crate) fn describe_difference(&self) -> String {
@@ -260,7 +314,7 @@ impl World<'_> {
 
     /// All devices hold the same, and what the model says.
     pub(crate) fn check_end(&mut self) -> Result<(), Violation> {
-        for device in 0..self.devices.len() {
+        for device in self.alive() {
             self.look(device)?;
             self.observe(device)?;
             let Some(running) = self.running(device) else { continue };

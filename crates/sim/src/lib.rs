@@ -19,6 +19,7 @@ mod device;
 mod disk;
 mod intent;
 mod keys;
+mod members;
 mod minimise;
 mod model;
 mod plan;

@@ -1,5 +1,6 @@
 //! How processes of devices end, and start again.
 
+use crate::device::Absorbing;
 use crate::plan::Stop;
 use crate::report::{Rule, Violation};
 use crate::world::{Event, World};
@@ -26,6 +27,10 @@ impl World<'_> {
             return self.close(device, down_us);
         }
         self.report.faults += 1;
+        if running_absorbs(self, device) {
+            self.met("a crash interrupts absorbing");
+        }
+        self.devices[device].absorbing = Absorbing::default();
         self.devices[device].disk.unplug();
         self.devices[device].doom = None;
         let Some(running) = self.devices[device].running.take() else { return Ok(()) };
@@ -92,4 +97,8 @@ impl World<'_> {
         self.check_restart(device)?;
         self.settle(device)
     }
+}
+
+fn running_absorbs(world: &World<'_>, device: usize) -> bool {
+    world.running(device).is_some_and(|running| running.hand.absorbing().is_some())
 }

@@ -31,7 +31,7 @@ pub(crate) enum Event {
 
 /// A group of devices, and everything around them.
 pub(crate) struct World<'p> {
-    plan: &'p Plan,
+    pub(crate) plan: &'p Plan,
     pub(crate) now: u64,
     pub(crate) base: Instant,
     pub(crate) queue: BTreeMap<(u64, u64), Event>,
@@ -92,25 +92,11 @@ impl<'p> World<'p> {
             events: 0,
         };
         for (number, character) in (0_u8..).zip(&plan.devices) {
-            let device = Device::new(plan.seed, number, *character);
+            let device = Device::new(plan, number, *character);
             world.devices.push(device.map_err(|error| world.broken(Rule::S10, error))?);
         }
         world.admit_all()?;
         Ok(world)
-    }
-
-    /// Every device admits every other.
-    fn admit_all(&mut self) -> Result<(), Violation> {
-        let keys: Vec<_> = self.devices.iter().map(|device| device.key).collect();
-        for number in 0..self.devices.len() {
-            for key in keys.iter().filter(|key| **key != keys[number]) {
-                let added = self.running(number).map(|running| running.db.add_replica(*key));
-                added.unwrap_or(Ok(())).map_err(|error| self.broken(Rule::S10, error))?;
-            }
-            self.settle(number)?;
-            self.devices[number].own_end = self.clock(number)?[number];
-        }
-        Ok(())
     }
 
     pub(crate) fn broken(&self, rule: Rule, what: impl ToString) -> Violation {
@@ -221,6 +207,10 @@ impl<'p> World<'p> {
                 self.set_rule((*device).into(), *prefix, *rule)
             }
             Action::Resolve { device, key, how } => self.resolve((*device).into(), *key, *how),
+            Action::Join { device, by } => self.join((*device).into(), (*by).into()),
+            Action::Forget { device, is_whole, down_us } => {
+                self.forget((*device).into(), *is_whole, *down_us)
+            }
             Action::Look { device } => self.look((*device).into()),
             Action::Meet { a, b, latency_us, flaws } => {
                 self.meet((*a).into(), (*b).into(), *latency_us, flaws)

@@ -64,6 +64,18 @@ impl Core {
         self.absorbing.as_ref().map(|absorbing| absorbing.peer)
     }
 
+    /// Whether everything is compared in what is being absorbed; `None` until it is known.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_absorbing_whole(&self) -> Option<bool> {
+        self.absorbing.as_ref()?.absorb.is_whole()
+    }
+
+    /// The sum of the versions of other devices' states that were absorbed: it grows with each.
+    #[cfg(feature = "testing")]
+    pub(crate) fn absorbed_sum(&self) -> u64 {
+        self.following.values().map(|following| following.absorbed).sum()
+    }
+
     /// Takes one step of what is being absorbed. Returns whether there may be more at once.
     pub(super) fn step_absorbing(&mut self, advance: &mut Advance) -> Result<bool, Error> {
         let Some(mut absorbing) = self.absorbing.take() else { return Ok(false) };
