@@ -22,6 +22,7 @@ use multibee_btree::{Bee, Diff, RangeOptions, Tree};
 use multibee_merge::{Clock, DeviceId, State};
 
 use crate::Error;
+use crate::catch_up::Limits;
 use crate::follow::FollowError;
 use crate::keyspace::{self, Place};
 use crate::merging::device_of;
@@ -30,8 +31,6 @@ use crate::statement::Statement;
 use landmark::{Hindrance, SparseLog};
 use theirs::{Lookup, Theirs};
 
-/// Keys in one batch: each takes one to three blocks of a merge commit.
-const BATCH_KEYS_MAX: usize = 2048;
 /// Bytes in one batch, about: it is held in memory.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 /// Keys that are looked up together, so that what they lack is asked for together.
@@ -162,14 +161,30 @@ impl Absorb {
             lookups: Vec::new(),
             waiting: BTreeSet::new(),
             fetched: 0,
-            batch_keys_max: BATCH_KEYS_MAX,
+            batch_keys_max: Limits::default().absorb_keys,
             found: None,
             walked: 0,
         }
     }
 
+    /// Hands out so many keys at once.
+    pub(crate) const fn in_batches_of(mut self, keys: usize) -> Self {
+        self.batch_keys_max = keys;
+        self
+    }
+
     pub(crate) const fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Whether all keys are compared, for want of a version that is covered; `None` until it is known.
+    #[cfg(feature = "testing")]
+    pub(crate) const fn is_whole(&self) -> Option<bool> {
+        match &self.stage {
+            Stage::Survey(_, walk) | Stage::Walk(walk) => Some(walk.is_whole),
+            Stage::Rest(..) => Some(true),
+            _ => None,
+        }
     }
 
     /// The part of the work that is done, from 0 to 1, as far as it can be told.

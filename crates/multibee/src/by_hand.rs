@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use multibee_log::LogKey;
-use multibee_merge::{Clock, Digest};
+use multibee_merge::{Clock, Digest, Version};
 use multibee_replica::{CloseReason, ConnectionId, EventReceiver, Link, Role};
 
 use crate::session::Session;
-use crate::{Error, Multibee};
+use crate::{Error, Multibee, keyspace};
 
 /// Drives the connections of one database, one step at a time, in whatever time it likes.
 ///
@@ -108,6 +108,47 @@ impl ByHand {
         let others =
             state.core.following().values().map(|following| following.follower.bee().log());
         others.chain([own]).map(|log| (log.key(), log.len())).collect()
+    }
+
+    /// What some keys have seen beyond the clock, while a state is being joined piece by piece.
+    pub fn ahead(&self) -> Clock {
+        self.session.lock().core.primary.ahead().clone()
+    }
+
+    /// The device whose state is being absorbed.
+    pub fn absorbing(&self) -> Option<LogKey> {
+        self.session.lock().core.absorbing_from()
+    }
+
+    /// Whether all keys are compared in what is being absorbed, for want of a version of it that this
+    /// device has seen; `None` until it is known.
+    pub fn is_absorbing_whole(&self) -> Option<bool> {
+        self.session.lock().core.is_absorbing_whole()
+    }
+
+    /// Grows with each state that is absorbed to its end.
+    pub fn absorbed(&self) -> u64 {
+        self.session.lock().core.absorbed_sum()
+    }
+
+    /// All versions of a key that are held, deletes included, by dot.
+    ///
+    /// # Errors
+    ///
+    /// The own log can't be read.
+    pub fn versions(&self, key: &[u8]) -> Result<Vec<Version>, Error> {
+        let mut staging = self.session.lock().core.primary.stage(false)?;
+        Ok(staging.held(key)?.versions)
+    }
+
+    /// All versions of the rule for a prefix that are held, those that cleared it included, by dot.
+    ///
+    /// # Errors
+    ///
+    /// The own log can't be read.
+    pub fn rule_versions(&self, prefix: &[u8]) -> Result<Vec<Version>, Error> {
+        let mut staging = self.session.lock().core.primary.stage(false)?;
+        Ok(staging.held_shared(&keyspace::rule(prefix))?.versions)
     }
 
     /// Why nothing is merged any more in this run, if the disk failed.

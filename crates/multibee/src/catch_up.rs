@@ -12,8 +12,37 @@ use crate::peer_message::Status;
 
 /// Blocks of news from which on it is found out whether the difference is smaller.
 pub(crate) const NEWS_MIN: u64 = 16_384;
+/// Keys in one commit of what is absorbed: each takes one to three blocks.
+const ABSORB_KEYS: usize = 2048;
 /// Looking at a difference may cost this part of what following would.
 const PROBE_SHARE: u64 = 4;
+
+/// How much is done at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Blocks of news from which on it is found out whether the difference is smaller.
+    pub(crate) news_min: u64,
+    /// Keys in one commit of what is absorbed.
+    pub(crate) absorb_keys: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { news_min: NEWS_MIN, absorb_keys: ABSORB_KEYS }
+    }
+}
+
+impl Limits {
+    /// The usual ones, but for those that were chosen.
+    #[cfg(feature = "testing")]
+    pub(crate) fn chosen(news_min: Option<u64>, absorb_keys: Option<usize>) -> Self {
+        let usual = Self::default();
+        Self {
+            news_min: news_min.unwrap_or(usual.news_min),
+            absorb_keys: absorb_keys.unwrap_or(usual.absorb_keys),
+        }
+    }
+}
 
 /// A connected device of the database.
 #[derive(Clone, Debug)]
@@ -68,6 +97,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) news: u64,
     /// It was found out that following is better, this time.
     pub(crate) is_following: bool,
+    /// So many blocks of news are much.
+    pub(crate) news_min: u64,
 }
 
 /// Chooses among devices whose newest state is at hand.
@@ -91,7 +122,7 @@ pub(crate) fn choose(
     if let Some(key) = most_advanced(&mut ahead.iter().filter(stranded)) {
         return Choice::Absorb(key);
     }
-    if ours.news < NEWS_MIN || ours.is_following {
+    if ours.news < ours.news_min || ours.is_following {
         return Choice::Follow;
     }
     match most_advanced(&mut ahead.iter()) {
@@ -144,7 +175,8 @@ mod tests {
 
     fn chosen(lengths: &[(u8, u64)], news: u64, reachable: &[Reachable]) -> Choice {
         let clock = clock(lengths);
-        let ours = Situation { clock: &clock, is_new: false, news, is_following: false };
+        let (is_new, is_following, news_min) = (false, false, NEWS_MIN);
+        let ours = Situation { clock: &clock, is_new, news, is_following, news_min };
         choose(
             &ours,
             reachable,
@@ -185,7 +217,8 @@ mod tests {
         assert_eq!(chosen(&[(1, 1)], NEWS_MIN - 1, &peers), Choice::Follow);
         assert_eq!(chosen(&[(1, 1)], 40_000, &peers), Choice::Probe(key(3), 10_000));
         let clock = Clock::new();
-        let ours = Situation { clock: &clock, is_new: true, news: 40_000, is_following: false };
+        let (is_new, is_following, news_min) = (true, false, NEWS_MIN);
+        let ours = Situation { clock: &clock, is_new, news: 40_000, is_following, news_min };
         let whose = |_, _| Whose::Device(key(1));
         assert_eq!(choose(&ours, &peers, |_| true, whose), Choice::Absorb(key(3)));
         let not_three = |peer: &Reachable| peer.key != key(3);

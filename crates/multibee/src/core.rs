@@ -12,7 +12,7 @@ use multibee_log::{BLOCK_LEN_MAX, Durability, Log, LogKey, LogOptions};
 use multibee_merge::DeviceId;
 
 use crate::Error;
-use crate::catch_up::Surroundings;
+use crate::catch_up::{Limits, Surroundings};
 use crate::clock::WallClock;
 use crate::event::Event;
 use crate::follow::{FollowError, Follower, Hint, MERGE_BLOCKS_MAX, Step};
@@ -89,6 +89,7 @@ pub(crate) struct Core {
     /// Following was found to be better than absorbing, until the next catch-up.
     is_following: bool,
     progress: Progress,
+    limits: Limits,
 }
 
 impl Core {
@@ -96,6 +97,7 @@ impl Core {
         primary: Primary,
         home: Home,
         clock: Arc<dyn WallClock>,
+        limits: Limits,
     ) -> Result<Self, Error> {
         let statements = primary.statements()?;
         let statements = statements.into_iter().map(|one| (one.hash(), one)).collect();
@@ -110,6 +112,7 @@ impl Core {
             absorbing: None,
             is_following: false,
             progress: Progress::default(),
+            limits,
         };
         core.refresh_members(&mut Advance::default())?;
         Ok(core)

@@ -109,8 +109,12 @@ impl Follower {
     }
 
     /// Takes a peer's word for where the news lies, until the chain of commits says otherwise.
+    ///
+    /// Somebody who has nothing to list takes nothing back of what another one did.
     pub(crate) fn take_hint(&mut self, hint: Hint) {
-        self.hint = Some(hint);
+        if hint.upto > hint.since {
+            self.hint = Some(hint);
+        }
     }
 
     /// Own blocks between `applied` and `theirs`, as far as can be told: what is planned or listed

@@ -97,7 +97,7 @@ impl Multibee {
         let resolver = Arc::new(Resolver { types, strategies: options.strategies.clone() });
         let primary = Primary::open(bee.clone(), resolver.clone(), options.clock.now_ms())?;
         let device = primary.device();
-        let core = Core::open(primary, home.clone(), options.clock.clone())?;
+        let core = Core::open(primary, home.clone(), options.clock.clone(), options.limits())?;
         let network = Network::new(core, options.chosen_seed())?;
         Ok(Self { inner: Arc::new(Inner { bee, device, resolver, home, network }) })
     }

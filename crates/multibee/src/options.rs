@@ -5,6 +5,7 @@ use std::sync::Arc;
 use multibee_log::{Durability, KeyPair};
 use multibee_merge::{Strategies, Types};
 
+use crate::catch_up::Limits;
 use crate::clock::{SystemClock, WallClock};
 
 /// How a database is created or opened. The default is what most programs want.
@@ -29,6 +30,13 @@ pub struct Options {
     /// one seed can read each other's connections.
     #[cfg(feature = "testing")]
     pub connection_seed: Option<[u8; 32]>,
+    /// Blocks of news from which on it is found out whether absorbing is less work, if not the usual
+    /// number. For simulations: with little data, too, states are absorbed then.
+    #[cfg(feature = "testing")]
+    pub news_min: Option<u64>,
+    /// Keys in one commit of what is absorbed, if not the usual number. For simulations.
+    #[cfg(feature = "testing")]
+    pub absorb_keys: Option<usize>,
 }
 
 impl Options {
@@ -38,6 +46,14 @@ impl Options {
         return self.connection_seed;
         #[cfg(not(feature = "testing"))]
         None
+    }
+
+    /// How much is done at once.
+    pub(crate) fn limits(&self) -> Limits {
+        #[cfg(feature = "testing")]
+        return Limits::chosen(self.news_min, self.absorb_keys);
+        #[cfg(not(feature = "testing"))]
+        Limits::default()
     }
 }
 
@@ -52,6 +68,10 @@ impl Default for Options {
             strategies: Strategies::standard(),
             #[cfg(feature = "testing")]
             connection_seed: None,
+            #[cfg(feature = "testing")]
+            news_min: None,
+            #[cfg(feature = "testing")]
+            absorb_keys: None,
         }
     }
 }

@@ -13,11 +13,12 @@ use multibee_merge::{Applied, Clock, DeviceId, Digest, HybridClock, MAX_DRIFT_MS
 use crate::Error;
 use crate::commit::{self, Base};
 use crate::format::{self, Commit, Meta};
+use crate::keyspace::{self, Place};
 use crate::resolver::Resolver;
 use crate::rules::Rules;
 use crate::staging::{Staging, Start, Told};
 use crate::statement::Statement;
-use crate::{keyspace, record};
+use crate::view::View;
 
 /// The state of the last commit, in memory.
 #[derive(Debug)]
@@ -314,10 +315,13 @@ impl Primary {
         if first <= 1 {
             return Ok(false);
         }
-        let before = self.bee.checkout(first)?;
-        let Some(old) = before.get(&block.key)? else { return Ok(false) };
-        let held = record::Held::live(&old, self.device)
-            .map_err(|error| Error::bad_record(old.seq, &error))?;
+        let before = View::new(self.bee.checkout(first)?, self.device, self.resolver.clone());
+        let held = match keyspace::place(&block.key) {
+            // A tombstone has a floor, too.
+            Place::User(key) | Place::Tombstone(key) => before.held(&key)?,
+            Place::Shared(stored) => before.held_shared(&stored)?,
+            _ => return Ok(false),
+        };
         let floor = held.versions.iter().map(|version| version.time).max();
         Ok(floor.is_some_and(|floor| floor.next() == time))
     }

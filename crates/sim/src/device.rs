@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use multibee::{ByHand, DeviceId, Durability, Home, KeyPair, LogKey, Multibee, Options, WallClock};
+use multibee::{
+    ByHand, DeviceId, Durability, Event, Home, KeyPair, LogKey, Multibee, Options, WallClock,
+};
 use multibee_replica::ConnectionId;
+use tokio::sync::broadcast;
 
 use crate::disk::Disk;
-use crate::model::{Lengths, Pending};
-use crate::plan::{Character, Stop};
+use crate::model::Lengths;
+use crate::plan::{Character, Plan, Stop};
+use crate::writes::Pending;
 
 /// The wall clock of a device. The world sets it.
 #[derive(Debug, Default)]
@@ -44,6 +48,21 @@ pub(crate) struct Device {
     pub(crate) latest_wall_ms: u64,
     /// The stamp of its last write that was not pushed on by what it superseded.
     pub(crate) last_stamp: u64,
+    /// From how much news on it looks whether to absorb, and how many keys at a time.
+    limits: (u64, usize),
+    pub(crate) absorbing: Absorbing,
+}
+
+/// What is known of a device that absorbs the state of another one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Absorbing {
+    /// It did when it was looked at last.
+    pub(crate) is_on: bool,
+    pub(crate) is_whole: Option<bool>,
+    /// How much it had absorbed then.
+    pub(crate) absorbed: u64,
+    /// It absorbed a state and followed nobody since.
+    pub(crate) is_done: bool,
 }
 
 /// A device's process.
@@ -54,6 +73,8 @@ pub(crate) struct Running {
     pub(crate) ends: BTreeMap<ConnectionId, usize>,
     /// When it wants to be woken.
     pub(crate) alarm: Option<u64>,
+    /// What it tells its user.
+    pub(crate) told: broadcast::Receiver<Event>,
 }
 
 /// The wall clock at the beginning of time.
@@ -62,18 +83,19 @@ const START_MS: i64 = 1_800_000_000_000;
 impl Device {
     /// A new device, and its process.
     pub(crate) fn new(
-        seed: u64,
+        plan: &Plan,
         number: u8,
         character: Character,
     ) -> Result<Self, multibee::Error> {
         let mut bytes = [number; 32];
-        for (byte, of_seed) in bytes.iter_mut().zip(seed.to_le_bytes()) {
+        for (byte, of_seed) in bytes.iter_mut().zip(plan.seed.to_le_bytes()) {
             *byte = of_seed;
         }
         let keys = KeyPair::from_seed(bytes);
         let (disk, clock) = (Disk::default(), Arc::new(SimClock::default()));
         set_clock(&clock, 0, character.skew_ms);
-        let options = options(&keys, &clock, character, 0);
+        let limits = (plan.news_min, plan.absorb_keys);
+        let options = options(&keys, &clock, character, 0, limits);
         let db = Multibee::create(Home::own(Arc::new(disk.clone())), options)?;
         let (key, id) = (db.key(), db.device());
         let running = Some(Running::new(db));
@@ -93,14 +115,21 @@ impl Device {
             known: Lengths::new(),
             latest_wall_ms: 0,
             last_stamp: 0,
+            limits,
+            absorbing: Absorbing::default(),
         })
+    }
+
+    /// Where its database lives.
+    pub(crate) fn home(&self) -> Home {
+        Home::own(Arc::new(self.disk.clone()))
     }
 
     /// Starts the process again.
     pub(crate) fn start(&mut self) -> Result<(), multibee::Error> {
         self.starts += 1;
-        let options = options(&self.keys, &self.clock, self.character, self.starts);
-        let db = Multibee::open(Home::own(Arc::new(self.disk.clone())), options)?;
+        let options = options(&self.keys, &self.clock, self.character, self.starts, self.limits);
+        let db = Multibee::open(self.home(), options)?;
         self.running = Some(Running::new(db));
         Ok(())
     }
@@ -115,7 +144,8 @@ impl Device {
 impl Running {
     fn new(db: Multibee) -> Self {
         let hand = ByHand::take(&db).expect("a database that was just opened is in nobody's hands");
-        Self { db, hand, ends: BTreeMap::new(), alarm: None }
+        let told = db.events();
+        Self { db, hand, ends: BTreeMap::new(), alarm: None, told }
     }
 }
 
@@ -124,7 +154,13 @@ fn set_clock(clock: &SimClock, now_us: u64, skew_ms: i64) {
     clock.0.store(u64::try_from(now).unwrap_or_default(), Ordering::Relaxed);
 }
 
-fn options(keys: &KeyPair, clock: &Arc<SimClock>, character: Character, starts: u64) -> Options {
+fn options(
+    keys: &KeyPair,
+    clock: &Arc<SimClock>,
+    character: Character,
+    starts: u64,
+    (news_min, absorb_keys): (u64, usize),
+) -> Options {
     let durability = match character.waits_for_disk {
         true => Durability::Immediate,
         false => Durability::Buffered,
@@ -139,6 +175,8 @@ fn options(keys: &KeyPair, clock: &Arc<SimClock>, character: Character, starts: 
         keys: Some(keys.clone()),
         connection_seed: Some(seed),
         cache_bytes: 1 << 20,
+        news_min: (news_min > 0).then_some(news_min),
+        absorb_keys: (absorb_keys > 0).then_some(absorb_keys),
         ..Options::default()
     }
 }

@@ -1,6 +1,6 @@
 //! A device's disk: it remembers what was not synced, and fails when told to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +13,8 @@ use multibee_log::testing::{Effort, RecordingStorage};
 pub(crate) struct Disk {
     logs: Arc<Mutex<BTreeMap<String, RecordingStorage>>>,
     plug: Arc<Mutex<Plug>>,
+    /// Logs that are being made: they are there only once they are whole.
+    unborn: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// When the disk stops to work.
@@ -29,8 +31,9 @@ enum Plug {
 /// One log's storage, as its log sees it.
 #[derive(Debug)]
 struct Drawer {
+    name: String,
     storage: RecordingStorage,
-    plug: Arc<Mutex<Plug>>,
+    disk: Disk,
 }
 
 impl Disk {
@@ -65,6 +68,11 @@ impl Disk {
         self.replace(whole.into_iter());
     }
 
+    /// The copies of others' logs are gone.
+    pub(crate) fn drop_replicas(&self) {
+        lock(&self.logs).retain(|name, _| !name.starts_with("replicas/"));
+    }
+
     /// The power fails: of what was not synced, any part may be gone. Says whether some is.
     pub(crate) fn cut_power(&self, random: &mut fastrand::Rng) -> bool {
         let mut lost = false;
@@ -85,31 +93,35 @@ impl Disk {
 
     fn replace(&self, images: impl Iterator<Item = (String, multibee_log::testing::Image)>) {
         let mut logs = lock(&self.logs);
+        let unborn = std::mem::take(&mut *lock(&self.unborn));
+        let images = images.filter(|(name, _)| !unborn.contains(name));
+        logs.clear();
         logs.extend(images.map(|(name, image)| (name, RecordingStorage::over(image))));
         *lock(&self.plug) = Plug::In;
     }
 
-    fn drawer(&self, storage: RecordingStorage) -> Arc<dyn Storage> {
-        Arc::new(Drawer { storage, plug: self.plug.clone() })
+    fn drawer(&self, name: &str, storage: RecordingStorage) -> Arc<dyn Storage> {
+        Arc::new(Drawer { name: name.to_owned(), storage, disk: self.clone() })
     }
 }
 
 impl Places for Disk {
     fn open(&self, name: &str) -> io::Result<Option<Arc<dyn Storage>>> {
-        Ok(lock(&self.logs).get(name).map(|storage| self.drawer(storage.clone())))
+        Ok(lock(&self.logs).get(name).map(|storage| self.drawer(name, storage.clone())))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn Storage>> {
         let storage = RecordingStorage::new();
         lock(&self.logs).insert(name.to_owned(), storage.clone());
-        Ok(self.drawer(storage))
+        lock(&self.unborn).insert(name.to_owned());
+        Ok(self.drawer(name, storage))
     }
 }
 
 impl Drawer {
     /// Counts a change. Fails if the disk no longer takes any.
     fn change(&self) -> io::Result<()> {
-        let mut plug = lock(&self.plug);
+        let mut plug = lock(&self.disk.plug);
         match &mut *plug {
             Plug::In => Ok(()),
             Plug::Loose { left, .. } if *left > 0 => {
@@ -154,7 +166,10 @@ impl Storage for Drawer {
     }
 
     fn publish(&self) -> io::Result<()> {
-        self.storage.publish()
+        self.change()?;
+        self.storage.publish()?;
+        lock(&self.disk.unborn).remove(&self.name);
+        Ok(())
     }
 }
 

@@ -13,19 +13,30 @@
     reason = "devices and wires are numbered, and plans checked before they run"
 )]
 
+mod calm;
 mod checks;
 mod device;
 mod disk;
+mod intent;
+mod keys;
+mod members;
 mod minimise;
 mod model;
 mod plan;
+mod process;
 mod report;
+mod restart;
 mod situations;
+mod traffic;
+mod typed;
 mod wire;
 mod world;
+mod writes;
 
 pub use minimise::minimise;
-pub use plan::{Action, Change, Character, Flaw, FlawKind, Plan, Scope, Step, Stop};
+pub use plan::{
+    Action, Change, Character, Flaw, FlawKind, Plan, Scope, Settling, Step, Stop, What,
+};
 pub use report::{Report, Rule, Violation};
 pub use situations::ALL as SITUATIONS;
 pub use world::run;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::keys;
+
 /// One run, from beginning to end. The same plan gives the same run, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -9,6 +11,15 @@ pub struct Plan {
     pub seed: u64,
     /// What each device is like.
     pub devices: Vec<Character>,
+    /// From so many blocks of news on devices look whether absorbing is less work; 0 for the usual.
+    #[serde(default)]
+    pub news_min: u64,
+    /// So many keys are absorbed in one commit; 0 for the usual.
+    #[serde(default)]
+    pub absorb_keys: usize,
+    /// Each device only ever meets those before and behind it.
+    #[serde(default)]
+    pub is_line: bool,
     /// What happens, in this order.
     pub steps: Vec<Step>,
 }
@@ -20,6 +31,12 @@ pub struct Character {
     pub waits_for_disk: bool,
     /// Milliseconds by which its clock is wrong at first.
     pub skew_ms: i64,
+    /// It belongs to nobody until it joins.
+    #[serde(default)]
+    pub is_late: bool,
+    /// It does not come back in the end.
+    #[serde(default)]
+    pub is_lost: bool,
 }
 
 /// Something that happens some time after what came before.
@@ -35,10 +52,18 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "`device`, `a` and `b` are numbers of devices, `key` of a key")]
 pub enum Action {
-    /// Keys are put or deleted in one commit.
+    /// Keys are changed in one commit.
     Write { device: u8, changes: Vec<Change> },
+    /// The rule for a prefix is set, or cleared, by numbers.
+    Rule { device: u8, prefix: u8, rule: Option<u8> },
+    /// What is held of a key is settled, whether or not it is in conflict.
+    Resolve { device: u8, key: u16, how: Settling },
     /// All that a device shows is compared with what it should show.
     Look { device: u8 },
+    /// A device and one that is there admit each other.
+    Join { device: u8, by: u8 },
+    /// A device is killed and loses its copies of the logs of others, or the blocks in them.
+    Forget { device: u8, is_whole: bool, down_us: u64 },
     /// Two devices connect.
     Meet { a: u8, b: u8, latency_us: u64, flaws: Vec<Flaw> },
     /// Their connection is cut, for both to see.
@@ -56,8 +81,50 @@ pub enum Action {
 pub struct Change {
     /// Number of the key.
     pub key: u16,
-    /// Bytes in the value, about; `None` deletes.
-    pub value_len: Option<u16>,
+    /// What is done to it.
+    pub what: What,
+}
+
+/// What is done to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum What {
+    /// A new value is put, of about so many bytes, of the type that the rule for the key says.
+    Put(u16),
+    /// A number is put, if the rule for the key allows.
+    Number(i32),
+    /// It is deleted.
+    Delete,
+    /// So much is added to a counter.
+    Add(i64),
+    /// This number is added to a set.
+    Insert(u8),
+    /// This number is removed from a set.
+    Remove(u8),
+    /// A field of a map is set, or removed.
+    Patch {
+        /// Number of the field.
+        field: u8,
+        /// What it is set to.
+        value: Option<u8>,
+    },
+    /// A new value is put if the key shows what is expected.
+    Swap {
+        /// Bytes in the value, about.
+        len: u16,
+        /// Whether what it shows is expected, or else another value.
+        is_right: bool,
+    },
+}
+
+/// How a conflict is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Settling {
+    /// By one of the versions, counted round.
+    Pick(u8),
+    /// By another value, of about so many bytes.
+    Value(u16),
+    /// By a delete.
+    Delete,
 }
 
 /// How a process ends.
@@ -127,12 +194,19 @@ impl Plan {
     pub fn random(seed: u64, scope: Scope) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let count = random.u8(2..=scope.devices.max(2));
-        let devices = (0..count)
-            .map(|_| Character { waits_for_disk: random.bool(), skew_ms: skew(&mut random) });
-        let devices = devices.collect();
-        let mut draw = Draw::new(count, &mut random);
-        let steps = (0..scope.steps).map(|_| draw.step()).collect();
-        Self { seed, devices, steps }
+        let mut character = |number: u8| Character {
+            waits_for_disk: random.bool(),
+            skew_ms: skew(&mut random),
+            is_late: number >= 2 && random.u8(..5) == 0,
+            is_lost: number >= 1 && random.u8(..24) == 0,
+        };
+        let devices: Vec<_> = (0..count).map(&mut character).collect();
+        let news_min = random.choice([0, 0, 2, 5, 20, 60]).unwrap_or_default();
+        let absorb_keys = random.choice([0, 1, 2, 7]).unwrap_or_default();
+        let is_line = random.u8(..5) == 0;
+        let mut draw = Draw::new(&devices, is_line, &mut random);
+        let steps = (0..scope.steps).map(|at| draw.step(at, scope.steps)).collect();
+        Self { seed, devices, news_min, absorb_keys, is_line, steps }
     }
 }
 
@@ -142,11 +216,14 @@ impl Plan {
         let is_there = |number: u8| usize::from(number) < self.devices.len();
         !self.devices.is_empty()
             && self.steps.iter().all(|step| match &step.action {
-                Action::Meet { a, b, .. } | Action::Part { a, b } => {
-                    a != b && is_there(*a) && is_there(*b)
-                }
+                Action::Meet { a, b, .. }
+                | Action::Part { a, b }
+                | Action::Join { device: a, by: b } => a != b && is_there(*a) && is_there(*b),
                 Action::Write { device, .. }
+                | Action::Rule { device, .. }
+                | Action::Resolve { device, .. }
                 | Action::Look { device }
+                | Action::Forget { device, .. }
                 | Action::Stop { device, .. }
                 | Action::StopWithin { device, .. }
                 | Action::SetClock { device, .. } => is_there(*device),
@@ -165,29 +242,48 @@ fn skew(random: &mut fastrand::Rng) -> i64 {
 /// Draws steps for a number of devices. Each run has its own mix.
 struct Draw<'r> {
     count: u8,
+    is_line: bool,
+    /// Devices that have not joined yet.
+    late: Vec<u8>,
+    /// A device that is away in the middle of the run.
+    dormant: Option<u8>,
+    is_away: bool,
     keys: u16,
     deletes: u8,
     faults: u8,
     /// Faults of each kind happen in this run or not at all.
     kinds: [bool; 6],
     latency_us: u64,
+    has_types: bool,
+    has_rules: bool,
     random: &'r mut fastrand::Rng,
 }
 
 impl<'r> Draw<'r> {
-    fn new(count: u8, random: &'r mut fastrand::Rng) -> Self {
+    fn new(devices: &[Character], is_line: bool, random: &'r mut fastrand::Rng) -> Self {
+        let numbered = (0..).zip(devices);
+        let late = numbered.filter(|(_, one)| one.is_late).map(|(number, _)| number).collect();
+        let count = u8::try_from(devices.len()).unwrap_or(u8::MAX);
+        let dormant = (count > 2 && random.bool()).then(|| random.u8(..count));
         Self {
             count,
+            is_line,
+            late,
+            dormant,
+            is_away: false,
             keys: random.choice([1, 2, 4, 16, 64, 400]).unwrap_or(4),
             deletes: random.choice([0, 20, 90]).unwrap_or(20),
             faults: random.choice([20, 90, 200]).unwrap_or(90),
             kinds: std::array::from_fn(|_| random.bool()),
             latency_us: random.choice([100, 5_000, 80_000, 2 * SECOND]).unwrap_or(100),
+            has_types: random.u8(..4) > 0,
+            has_rules: random.bool(),
             random,
         }
     }
 
-    fn step(&mut self) -> Step {
+    fn step(&mut self, at: u16, count: u16) -> Step {
+        self.is_away = (count / 4..count - count / 4).contains(&at);
         let after_us = match self.random.u8(..) {
             0..150 => self.random.u64(0..200_000),
             150..230 => self.random.u64(0..30 * SECOND),
@@ -200,6 +296,16 @@ impl<'r> Draw<'r> {
 
     fn action(&mut self) -> Action {
         match self.random.u8(..) {
+            0..6 if !self.late.is_empty() => {
+                let device = self.late.swap_remove(self.random.usize(..self.late.len()));
+                // Somebody who is there: the last one may come later.
+                let by = if self.is_line { device - 1 } else { self.random.u8(..device.min(2)) };
+                Action::Join { device, by }
+            }
+            6..10 => {
+                let down_us = self.random.choice([0, SECOND, HOUR]).unwrap_or_default();
+                Action::Forget { device: self.device(), is_whole: self.random.bool(), down_us }
+            }
             0..110 => self.write(),
             110..185 => self.meet(),
             185..205 => {
@@ -212,18 +318,60 @@ impl<'r> Draw<'r> {
     }
 
     fn write(&mut self) -> Action {
+        let device = self.device();
+        match self.random.u8(..) {
+            0..12 if self.has_rules => {
+                let (prefixes, rules) = keys::COUNTS;
+                let prefix = self.random.u8(..prefixes);
+                let is_set = self.random.u8(..4) > 0;
+                let rule = is_set.then(|| self.random.u8(..rules));
+                return Action::Rule { device, prefix, rule };
+            }
+            12..30 => {
+                let how = match self.random.u8(..8) {
+                    0 => Settling::Delete,
+                    1 => Settling::Value(20),
+                    which => Settling::Pick(which),
+                };
+                return Action::Resolve { device, key: self.random.u16(..self.keys), how };
+            }
+            _ => {}
+        }
         let count = if self.random.u8(..) < 200 { 1 } else { self.random.usize(1..12) };
         let mut changes: Vec<Change> = (0..count).map(|_| self.change()).collect();
         changes.sort_by_key(|change| change.key);
         changes.dedup_by_key(|change| change.key);
-        Action::Write { device: self.device(), changes }
+        Action::Write { device, changes }
     }
 
     fn change(&mut self) -> Change {
         let key = self.random.u16(..self.keys);
         let len = self.random.choice([0, 1, 20, 20, 100, 700, 9_000]).unwrap_or(20);
-        let value_len = (self.random.u8(..) >= self.deletes).then_some(len);
-        Change { key, value_len }
+        if self.random.u8(..) < self.deletes {
+            return Change { key, what: What::Delete };
+        }
+        // Most keys are of one type; now and then somebody takes one for another.
+        let is_strange = self.random.u8(..) < 8;
+        let kind = if is_strange { self.random.u16(..8) } else { key % 8 };
+        let what = match kind {
+            1 | 5 if self.has_types => What::Add(match self.random.u8(..) {
+                0 => 0,
+                1 => i64::from(i32::MAX) << 30,
+                _ => self.random.i64(-9..10),
+            }),
+            2 if self.has_types => {
+                let element = self.random.u8(..6);
+                if self.random.u8(..3) > 0 { What::Insert(element) } else { What::Remove(element) }
+            }
+            3 | 7 if self.has_types => {
+                let value = self.random.u8(..);
+                What::Patch { field: value % 3, value: (value > 60).then_some(value) }
+            }
+            _ if self.random.u8(..) < 12 => What::Number(self.random.i32(-50..50)),
+            _ if self.random.u8(..) < 12 => What::Swap { len, is_right: self.random.u8(..4) > 0 },
+            _ => What::Put(len),
+        };
+        Change { key, what }
     }
 
     fn meet(&mut self) -> Action {
@@ -272,12 +420,26 @@ impl<'r> Draw<'r> {
     }
 
     fn device(&mut self) -> u8 {
-        self.random.u8(..self.count)
+        loop {
+            let device = self.random.u8(..self.count);
+            if !(self.is_away && self.dormant == Some(device)) {
+                return device;
+            }
+        }
     }
 
     fn pair(&mut self) -> (u8, u8) {
-        let a = self.device();
-        let b = (a + self.random.u8(1..self.count)) % self.count;
-        (a, b)
+        loop {
+            let a = self.device();
+            let b = (a + self.random.u8(1..self.count)) % self.count;
+            let is_away = self.is_away && self.dormant == Some(b);
+            if !is_away && (!self.is_line || a.abs_diff(b) == 1) {
+                return (a, b);
+            }
+            // Whoever is away may stand between all others.
+            if is_away && self.is_line {
+                return (a, b);
+            }
+        }
     }
 }

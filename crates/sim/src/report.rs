@@ -93,12 +93,16 @@ pub enum Rule {
     S1,
     /// No write that was called safe is lost.
     S2,
+    /// Nothing is there that nobody wrote, or somebody deleted.
+    S3,
     /// What a device shows follows from its clock: nothing that was superseded comes back.
     S4,
     /// A device reads its own writes.
     S5,
     /// Batches are there whole, or not at all.
     S6,
+    /// The versions that are held are those that the clock stands for, each once.
+    S7,
     /// After quiet nothing is appended and no block moves.
     S8,
     /// Nobody holds what its author lacks after a restart.

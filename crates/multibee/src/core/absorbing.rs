@@ -40,6 +40,7 @@ impl Core {
                 is_new: self.primary.digest() == Digest::EMPTY,
                 news,
                 is_following: self.is_following,
+                news_min: self.limits.news_min,
             };
             let ready = |peer: &Reachable| self.is_absorbable(peer);
             let whose = |device, length| self.whose(around, device, length);
@@ -61,6 +62,18 @@ impl Core {
     /// The device whose state is being absorbed.
     pub(crate) fn absorbing_from(&self) -> Option<LogKey> {
         self.absorbing.as_ref().map(|absorbing| absorbing.peer)
+    }
+
+    /// Whether everything is compared in what is being absorbed; `None` until it is known.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_absorbing_whole(&self) -> Option<bool> {
+        self.absorbing.as_ref()?.absorb.is_whole()
+    }
+
+    /// The sum of the versions of other devices' states that were absorbed: it grows with each.
+    #[cfg(feature = "testing")]
+    pub(crate) fn absorbed_sum(&self) -> u64 {
+        self.following.values().map(|following| following.absorbed).sum()
     }
 
     /// Takes one step of what is being absorbed. Returns whether there may be more at once.
@@ -142,7 +155,8 @@ impl Core {
         let version = bee.log().len();
         let applied = self.applied(following.follower.device());
         let hints = vec![applied, following.opened_at, following.covered];
-        let absorb = Absorb::new(bee, Origin::Device, version, hints, budget);
+        let absorb = Absorb::new(bee, Origin::Device, version, hints, budget)
+            .in_batches_of(self.limits.absorb_keys);
         self.absorbing = Some(Absorbing { peer, absorb });
     }
 

@@ -228,7 +228,8 @@ mod tests {
         let bee = Bee::open(log, BeeOptions::default()).unwrap();
         bee.create_header().unwrap();
         let primary = Primary::open(bee, std::sync::Arc::default(), 0).unwrap();
-        Core::open(primary, home.clone(), std::sync::Arc::new(SystemClock)).unwrap()
+        let limits = crate::catch_up::Limits::default();
+        Core::open(primary, home.clone(), std::sync::Arc::new(SystemClock), limits).unwrap()
     }
 
     /// Hands over everything that the source has and the replica lacks.

@@ -153,6 +153,20 @@ fn only_the_author_is_believed_about_silence() {
     }
 }
 
+/// A relay that has nothing to hand out does not make a better list of another one forgotten: the
+/// author's head, which leads to the same blocks, may be out of reach.
+#[test]
+fn an_empty_list_takes_nothing_back() {
+    let (bee, ranges) = author(&[1, 2]);
+    let (end, head) = (ranges[1].end, bee.log().len());
+    let mut follower = Follower::new(Bee::open(replica(bee.log()), BeeOptions::default()).unwrap());
+    let by_author = false;
+    follower.take_hint(Hint { since: 0, upto: end, ranges: ranges.clone(), by_author });
+    follower.take_hint(Hint { since: 0, upto: 0, ranges: vec![], by_author });
+    let step = follower.next(0, head).unwrap();
+    assert!(matches!(step, Step::Need(needed) if flat(&needed) == flat(&ranges)));
+}
+
 /// A log whose blocks are no records of ours is its author's fault, and named so.
 #[test]
 fn what_cannot_be_read_blames_the_author() {

@@ -1,6 +1,6 @@
 //! S31: a device from the future.
 
-use multibee::{Event, LogKey};
+use multibee::{Event, LogKey, Rule};
 use tokio::sync::broadcast::Receiver;
 
 use crate::devices::{Group, Kind, converge, text};
@@ -66,3 +66,33 @@ async fn run(kind: Kind) {
 }
 
 scenario!(s31_a_device_from_the_future, run);
+
+/// What supersedes a write, a delete or a rule from the future is later than that, and leaves the
+/// clock of its author where it was, also when the author starts anew.
+async fn start_anew(kind: Kind) {
+    for what in ["put", "delete", "rule"] {
+        let mut group = Group::new(kind, 2);
+        let (a, b) = (group.db(0), group.db(1));
+        a.put("k", "before").unwrap();
+        group.devices[0].clock.set(NOW_MS + TEN_YEARS_MS);
+        match what {
+            "put" => a.put("k", "from the future").unwrap(),
+            "delete" => assert!(a.del("k").unwrap()),
+            _ => a.set_rule("k", Rule::strategy("keep-all")).unwrap(),
+        }
+        let met = group.link(0, 1).await;
+        converge(&[a, b]).await;
+        met.cut().await;
+        match what {
+            "rule" => b.set_rule("k", Rule::strategy("delete-wins")).unwrap(),
+            _ => b.put("k", "superseded").unwrap(),
+        }
+
+        group.restart(1).await;
+        group.db(1).put("other", "now").unwrap();
+        let written = group.db(1).get("other").unwrap().unwrap();
+        assert!(written.time.millis() < NOW_MS + HOUR_MS, "{what}: {:?}", written.time);
+    }
+}
+
+scenario!(s31_whoever_saw_the_future_starts_anew, start_anew);

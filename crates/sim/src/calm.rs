@@ -1,0 +1,94 @@
+//! The end of a run: nothing fails any more, and all have to converge.
+
+use crate::plan::Stop;
+use crate::report::{Rule, Violation};
+use crate::world::{Event, SECOND, World};
+
+/// Until then all must have converged, once nothing fails any more.
+const CALM_US: u64 = 600 * SECOND;
+
+impl World<'_> {
+    /// Nothing fails any more, everybody meets everybody: all must converge, and then be silent.
+    pub(crate) fn calm_down(&mut self) -> Result<(), Violation> {
+        let count = self.devices.len();
+        for device in 0..count {
+            self.devices[device].disk.disarm();
+            self.devices[device].doom = None;
+            if self.devices[device].character.is_lost {
+                self.lose(device)?;
+                continue;
+            }
+            if self.devices[device].running.is_none() {
+                let how = self.planned_start(device);
+                self.start(device, how)?;
+            }
+        }
+        self.join_all()?;
+        self.part_all()?;
+        self.meet_all()?;
+        let end = self.now + CALM_US;
+        while !self.is_converged()? {
+            if self.now >= end {
+                let what = self.describe_difference();
+                return Err(self.broken(Rule::S13, what));
+            }
+            self.advance(self.now + SECOND)?;
+            self.meet_all()?;
+        }
+        self.check_end()?;
+        // What was asked for before may still come. Whoever was a stranger when a connection began
+        // stays one until it ends.
+        self.part_all()?;
+        self.meet_all()?;
+        self.advance(self.now + 60 * SECOND)?;
+        let before = self.footprint();
+        self.part_all()?;
+        self.meet_all()?;
+        self.advance(self.now + 60 * SECOND)?;
+        if self.footprint() != before {
+            let what = format!("{before:?} became {:?}", self.footprint());
+            return Err(self.broken(Rule::S8, what));
+        }
+        Ok(())
+    }
+
+    /// A device is gone for ever.
+    fn lose(&mut self, device: usize) -> Result<(), Violation> {
+        self.met("a device is lost for ever");
+        self.stop(device, Stop::Kill, 0)?;
+        self.queue.retain(
+            |_, event| !matches!(event, Event::Start { device: one, .. } if *one == device),
+        );
+        Ok(())
+    }
+
+    pub(crate) fn planned_start(&self, device: usize) -> Stop {
+        let planned = self.queue.values().find_map(|event| match event {
+            Event::Start { device: one, how } if *one == device => Some(*how),
+            _ => None,
+        });
+        planned.unwrap_or(Stop::Kill)
+    }
+
+    pub(crate) fn part_all(&mut self) -> Result<(), Violation> {
+        let faults = self.report.faults;
+        for a in 0..self.devices.len() {
+            for b in 0..a {
+                self.part(a, b)?;
+            }
+        }
+        self.report.faults = faults;
+        Ok(())
+    }
+
+    pub(crate) fn meet_all(&mut self) -> Result<(), Violation> {
+        for a in 0..self.devices.len() {
+            // Where somebody is lost for ever, the others find other ways.
+            let is_line = self.plan.is_line && self.alive().len() == self.devices.len();
+            for b in if is_line { a.saturating_sub(1)..a } else { 0..a } {
+                self.meet(a, b, 1_000, &[])?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! Who belongs to the group.
+
+use multibee::LogOptions;
+
+use crate::model::Clocks;
+use crate::plan::Stop;
+use crate::report::{Rule, Violation};
+use crate::world::World;
+use crate::writes::Pending;
+
+impl World<'_> {
+    /// Every device admits every other, but for those that come later.
+    pub(crate) fn admit_all(&mut self) -> Result<(), Violation> {
+        let is_early = |one: &usize| !self.devices[*one].character.is_late;
+        let early: Vec<usize> = (0..self.devices.len()).filter(is_early).collect();
+        for &by in &early {
+            for &device in early.iter().filter(|device| **device != by) {
+                self.admit(by, device)?;
+            }
+            self.settle(by)?;
+        }
+        Ok(())
+    }
+
+    /// A device and another one admit each other.
+    pub(crate) fn join(&mut self, device: usize, by: usize) -> Result<(), Violation> {
+        if self.running(device).is_none() || self.running(by).is_none() {
+            return Ok(());
+        }
+        self.report.operations += 1;
+        self.met("a device joins later");
+        for (by, device) in [(by, device), (device, by)] {
+            self.devices[by].tick(self.now);
+            if !self.is_admitted(by, device)? {
+                self.admit(by, device)?;
+                self.settle(by)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever has not joined, or was forgotten, does now.
+    pub(crate) fn join_all(&mut self) -> Result<(), Violation> {
+        let Some(first) = (0..self.devices.len())
+            .find(|&one| self.running(one).is_some() && !self.devices[one].character.is_late)
+        else {
+            return Ok(());
+        };
+        for device in 0..self.devices.len() {
+            if self.devices[device].character.is_late {
+                self.join(device, first)?;
+                for neighbour in [device - 1, device + 1] {
+                    // They meet nobody else, who could tell them.
+                    if self.plan.is_line && neighbour < self.devices.len() {
+                        self.join(device, neighbour)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_admitted(&self, by: usize, device: usize) -> Result<bool, Violation> {
+        let Some(running) = self.running(by) else { return Ok(false) };
+        let devices = running.db.devices().map_err(|error| self.broken(Rule::S10, error))?;
+        Ok(devices.iter().any(|one| one.key == self.devices[device].key))
+    }
+
+    fn admit(&mut self, by: usize, device: usize) -> Result<(), Violation> {
+        let key = self.devices[device].key;
+        let Some(running) = self.running(by) else { return Ok(()) };
+        match running.db.add_replica(key) {
+            Ok(()) => {
+                self.devices[by].own_end = self.clock(by)?[by];
+                Ok(())
+            }
+            Err(_) if self.devices[by].disk.is_failing() => {
+                let seen = Clocks::default();
+                self.devices[by].pending = Some(Pending { intents: Vec::new(), seen });
+                self.fail(by, true)
+            }
+            Err(error) => Err(self.broken(Rule::S10, error)),
+        }
+    }
+
+    /// A device is killed, and what it holds of others' logs is lost.
+    pub(crate) fn forget(
+        &mut self,
+        device: usize,
+        is_whole: bool,
+        down_us: u64,
+    ) -> Result<(), Violation> {
+        if self.running(device).is_none() {
+            return Ok(());
+        }
+        self.stop(device, Stop::Kill, down_us)?;
+        self.devices[device].disk.heal();
+        if is_whole {
+            self.met("a device loses its copies of others' logs");
+            self.devices[device].disk.drop_replicas();
+            return Ok(());
+        }
+        self.met("a device clears its copies of others' logs");
+        let home = self.devices[device].home();
+        let keys: Vec<_> = self.devices.iter().map(|one| one.key).collect();
+        for key in keys.into_iter().filter(|key| *key != self.devices[device].key) {
+            let log = home.replica(key, LogOptions::default());
+            let cleared = log.and_then(|log| {
+                log.clear(0..log.len())?;
+                log.sync()?;
+                Ok(())
+            });
+            cleared.map_err(|error| self.broken(Rule::S10, error))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+//! What has to hold when a device has started again.
+
+use multibee::PLAIN;
+
+use crate::keys::Slot;
+use crate::report::{Rule, Violation};
+use crate::world::World;
+use crate::writes::Pending;
+
+impl World<'_> {
+    /// A device has started again: what was promised is there, what was shown to others too.
+    pub(crate) fn check_restart(&mut self, device: usize) -> Result<(), Violation> {
+        let clock = self.clock(device)?;
+        let own = clock[device];
+        let Some(running) = self.running(device) else { return Ok(()) };
+        let key = self.devices[device].key;
+        let length = running.hand.heads().iter().find(|(one, _)| *one == key).map(|(_, len)| *len);
+        if length < Some(self.shared[device]) {
+            let what = format!(
+                "device {device} has {length:?} blocks, others have seen {}",
+                self.shared[device]
+            );
+            return Err(self.broken(Rule::S9, what));
+        }
+        let pending = self.devices[device].pending.take();
+        let before = self.devices[device].own_end;
+        if own < before {
+            if self.model.reaches_beyond(device, own) {
+                self.met("a power cut takes a write that was not called safe");
+            }
+            if let Some(lost) = self.model.recover(device, own) {
+                let what = format!("device {device} lost a write up to block {}", lost.end);
+                return Err(self.broken(Rule::S2, what));
+            }
+            self.devices[device].last_stamp = 0;
+            // Another commit may end where a lost one did: what was said of its clock is void.
+            self.evidence.retain(|clock, _| clock[device] <= own);
+        }
+        match pending {
+            Some(pending) if own > before => self.did_happen(device, before, own, pending)?,
+            Some(_) => self.met("a write that failed turns out not to have happened"),
+            None if own > before => {
+                let what = format!("device {device} came back with a commit that nobody made");
+                return Err(self.broken(Rule::S6, what));
+            }
+            None => {}
+        }
+        self.devices[device].own_end = own;
+        self.note_restart(device, &clock);
+        self.look(device)
+    }
+
+    fn note_restart(&mut self, device: usize, clock: &[u64]) {
+        let before = &self.devices[device].known;
+        let mut others = (0..clock.len()).filter(|&other| other != device);
+        let gained = others.any(|other| clock.get(other) > before.get(other));
+        if gained {
+            self.met("a device merges on opening, with nobody there");
+        }
+        self.devices[device].known = clock.to_vec();
+    }
+
+    /// A write that failed is there after all: then it is there whole.
+    fn did_happen(
+        &mut self,
+        device: usize,
+        before: u64,
+        end: u64,
+        pending: Pending,
+    ) -> Result<(), Violation> {
+        self.met("a write that failed turns out to have happened");
+        let id = self.devices[device].id;
+        for intent in pending.intents {
+            let versions = self.held_versions(device, intent.slot)?;
+            let is_own = |one: &&multibee::Version| {
+                one.dot.device == id && (before..end).contains(&one.dot.seq)
+            };
+            let value = |one: &multibee::Version| one.value().map(|value| value.to_vec());
+            let Some(version) = versions.iter().find(is_own) else {
+                let what = format!("device {device}: {:?} of a failed batch", intent.slot);
+                return Err(self.broken(Rule::S6, what));
+            };
+            let is_plain = matches!(intent.slot, Slot::Key(_)) && intent.kind == PLAIN;
+            if is_plain && value(version) != intent.value {
+                let what = format!("device {device}: {:?} of a failed batch", intent.slot);
+                return Err(self.broken(Rule::S6, what));
+            }
+            let write = self.write_of(device, end, &pending.seen, intent.clone(), version);
+            self.model.add(intent.slot, write);
+        }
+        Ok(())
+    }
+}
