@@ -128,6 +128,9 @@ pub enum Error {
         /// The key that was given.
         key: LogKey,
     },
+    /// Two views are compared that are not of one open database.
+    #[error("the two versions are not of one open database")]
+    OtherDatabase,
     /// Two devices that applied the same writes hold different data.
     #[error("this device and {peer} applied the same writes but hold different data")]
     Diverged {
