@@ -69,6 +69,9 @@ pub enum Error {
     /// The value can't be written as the type that was named, or that the key's rule names.
     #[error("the value can't be written: {0}")]
     Value(#[from] multibee_merge::WriteError),
+    /// A key or a value can't be encoded or decoded by the codec that was chosen for it.
+    #[error("a codec failed: {0}")]
+    Codec(#[from] multibee_btree::CodecError),
     /// A key is not as the caller expected: nothing was written.
     #[error("the key {} is not as expected", key.escape_ascii())]
     NotAsExpected {

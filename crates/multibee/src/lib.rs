@@ -67,6 +67,7 @@ mod conflicts;
 mod core;
 mod diff;
 mod edit;
+pub mod encoded;
 mod entry;
 mod error;
 mod event;
@@ -125,6 +126,7 @@ pub use history::{Commit, History, HistoryOptions};
 pub use home::{Home, MemoryHome, OwnHome, Places};
 pub use key_history::{KeyCommit, KeyHistory};
 pub use multibee::Multibee;
+pub use multibee_btree::{Ascii, Binary, Codec, CodecError, Json, Utf8};
 pub use multibee_log::{Durability, KeyPair, Log, LogKey, LogOptions, Storage};
 pub use multibee_merge::{
     Clock, Content, Counter, DeviceId, Digest, Dot, MAX_DRIFT_MS, MergeStrategy, MergeType, PLAIN,

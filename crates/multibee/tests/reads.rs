@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use multibee::{
-    Batch, Change, Changed, Commit, Counter, Durability, Entry, Error, HistoryOptions, Home, Map,
-    Multibee, Options, RangeSpec, Rule, Set,
+    Batch, Change, Changed, Commit, Counter, Durability, Entry, Error, HistoryOptions, Home, Json,
+    Map, Multibee, Options, RangeSpec, Rule, Set, Utf8, encoded,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -299,4 +299,50 @@ fn what_was_read_is_expected() {
     batch.expect_entry("j", None).put("j", "2");
     assert!(batch.commit().is_err());
     assert!(db.del_if("k", b"1").unwrap() && db.get("k").unwrap().is_none());
+}
+
+/// Keys and values of one's own types come back, in every way of reading; what is no such value is an
+/// error, and what comes behind it is still read.
+#[tokio::test]
+async fn encoded_values_come_back() {
+    type Ages = encoded::Database<Utf8, Json<(String, u32)>>;
+    let db = database();
+    let ages: Ages = db.namespace("age/").encoded();
+    let value = |name: &str, age| (name.to_owned(), age);
+    let begun = ages.view().unwrap();
+    let (mut watch, mut key) = (ages.watch("b"..).unwrap(), ages.get_and_watch("b").unwrap());
+    ages.put("a", &value("Ada", 36)).unwrap();
+    let mut batch = ages.batch();
+    batch.expect("c", None).unwrap().put("b", &value("Bob", 1)).unwrap();
+    batch.put("c", &value("Cy", 2)).unwrap().del("a").unwrap();
+    assert_eq!(batch.get("b").unwrap(), Some(value("Bob", 1)));
+    assert_eq!(batch.get("a").unwrap(), None);
+    batch.commit().unwrap();
+    assert_eq!(ages.get("b").unwrap().unwrap().value.1, 1);
+    assert!(ages.put_if("b", Some(&value("Bob", 1)), &value("Bob", 2)).unwrap());
+    assert!(!ages.del_if("b", &value("Bob", 1)).unwrap());
+
+    let view = ages.view().unwrap();
+    let keys = |range: encoded::Range<Utf8, Json<(String, u32)>>| {
+        range.map(|entry| entry.unwrap().key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(view.range(..).unwrap()), ["b", "c"]);
+    assert_eq!(keys(view.range_reversed(..="b").unwrap()), ["b"]);
+    let left: Vec<_> = view.diff(&begun, ..).unwrap().map(|one| one.unwrap().left).collect();
+    assert_eq!(left.iter().flatten().map(|entry| &entry.key).collect::<Vec<_>>(), ["b", "c"]);
+    let changes = watch.next().await.unwrap().unwrap();
+    let told: Vec<_> = changes.iter().map(|one| one.unwrap()).collect();
+    assert_eq!(told.iter().map(|one| &one.key).collect::<Vec<_>>(), ["b", "c"]);
+    assert_eq!(told[0].now.as_ref().unwrap().value, value("Bob", 2));
+    assert!(key.next().await.unwrap().is_some() && key.look().unwrap().is_none());
+    assert_eq!(key.entry().unwrap().unwrap().value, value("Bob", 2));
+
+    db.put("age/b", "no JSON").unwrap();
+    assert!(matches!(ages.get("b"), Err(Error::Codec(_))));
+    let range = ages.view().unwrap().range(..).unwrap();
+    assert_eq!(range.map(|entry| entry.is_ok()).collect::<Vec<_>>(), [false, true]);
+    // Values merge as their bytes do.
+    ages.raw().set_rule(Rule::kind(Set::KIND)).unwrap();
+    ages.put("d", &value("Di", 3)).unwrap();
+    assert_eq!(ages.get("d").unwrap().map(|entry| entry.kind), Some(Set::KIND));
 }
