@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::bee::Shared;
+use crate::bee::{Bee, Shared};
 use crate::diff::Diff;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
@@ -37,6 +37,15 @@ impl Tree {
     /// The fork of the log that it is of.
     pub(crate) fn fork(&self) -> u64 {
         self.fork
+    }
+
+    /// The same tree at another version, as [`Bee::checkout`](crate::Bee::checkout) gives it.
+    ///
+    /// # Errors
+    ///
+    /// As that.
+    pub fn checkout(&self, version: u64) -> Result<Self> {
+        Bee { shared: self.shared.clone(), prefix: self.prefix.clone() }.checkout(version)
     }
 
     /// The entries of a sub-database as they were then. See [`Bee::sub`](crate::Bee::sub).

@@ -66,9 +66,13 @@ impl View {
         };
         let commit = commit_at(self.tree(), seq)?;
         let at = commit.and_then(|commit| commit.at).ok_or(Error::NoTime { seq })?;
-        let since = Duration::from_millis(Time::from_u64(at).millis());
-        Ok(UNIX_EPOCH.checked_add(since))
+        Ok(time_of_day(at))
     }
+}
+
+/// The time of day of a hybrid time.
+pub(crate) fn time_of_day(at: u64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_millis(Time::from_u64(at).millis()))
 }
 
 /// The end of a commit.
@@ -113,7 +117,8 @@ fn first_ending(tree: &Tree, blocks: Range<u64>) -> Result<Option<Ending>, Error
     Ok(None)
 }
 
-fn commit_at(tree: &Tree, seq: u64) -> Result<Option<Commit>, Error> {
+/// What this block says of the commit that it ends, if it ends one.
+pub(crate) fn commit_at(tree: &Tree, seq: u64) -> Result<Option<Commit>, Error> {
     let block = tree.get_by_seq(seq)?;
     let block = block.ok_or_else(|| Error::bad_record(seq, &"it is no entry"))?;
     let meta = Meta::decode_extra(&block.extra).map_err(|error| Error::bad_record(seq, &error))?;

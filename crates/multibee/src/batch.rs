@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::edit::Edit;
+use crate::entry::Entry;
 use crate::op::{Expectation, Expected, Op, Outcome, Written};
 use crate::view::check_key;
 use crate::{Error, MAX_BATCH_OPS, MAX_VALUE_LEN, Multibee};
@@ -67,6 +68,19 @@ impl Batch {
         let found = Expected::Value(value.map(Bytes::copy_from_slice));
         self.expected.push(Expectation { key, found });
         self
+    }
+
+    /// Writes nothing of the batch if the key was written since this entry was read, or, for `None`,
+    /// if it is there by now: what was computed from what was read still holds then.
+    ///
+    /// A merge that only writes down more of what is known of the key counts as a write, too.
+    pub fn expect_entry(&mut self, key: impl AsRef<[u8]>, entry: Option<&Entry>) -> &mut Self {
+        self.expect_block(key, entry.map(|entry| entry.seq))
+    }
+
+    /// The database, and what is to be done to it.
+    pub(crate) fn parts(&self) -> (&Multibee, &[Op]) {
+        (&self.database, &self.ops)
     }
 
     pub(crate) fn edit(&mut self, key: impl AsRef<[u8]>, edit: Edit) -> &mut Self {

@@ -69,6 +69,9 @@ pub enum Error {
     /// The value can't be written as the type that was named, or that the key's rule names.
     #[error("the value can't be written: {0}")]
     Value(#[from] multibee_merge::WriteError),
+    /// A key or a value can't be encoded or decoded by the codec that was chosen for it.
+    #[error("a codec failed: {0}")]
+    Codec(#[from] multibee_btree::CodecError),
     /// A key is not as the caller expected: nothing was written.
     #[error("the key {} is not as expected", key.escape_ascii())]
     NotAsExpected {
@@ -128,6 +131,9 @@ pub enum Error {
         /// The key that was given.
         key: LogKey,
     },
+    /// Two views are compared that are not of one open database.
+    #[error("the two versions are not of one open database")]
+    OtherDatabase,
     /// Two devices that applied the same writes hold different data.
     #[error("this device and {peer} applied the same writes but hold different data")]
     Diverged {

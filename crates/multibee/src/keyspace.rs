@@ -111,6 +111,16 @@ pub(crate) fn shared() -> [(Bytes, Bytes); 2] {
     [(Bytes::from_static(&[MARK, b'A']), Bytes::from_static(&[MARK, b'Z' + 1])), rules()]
 }
 
+/// A key of a user's that begins with a prefix.
+pub(crate) fn within(prefix: &[u8], key: &[u8]) -> Bytes {
+    prefixed(prefix, key)
+}
+
+/// A key of a user's without its first bytes.
+pub(crate) fn without(key: &Bytes, prefix_len: usize) -> Bytes {
+    key.slice(prefix_len.min(key.len())..)
+}
+
 /// The least key that is greater than all keys with this prefix, if there is one.
 pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Bytes> {
     let last = prefix.iter().rposition(|&byte| byte != 0xff)?;

@@ -60,23 +60,31 @@ mod batch;
 #[cfg(feature = "testing")]
 mod by_hand;
 mod catch_up;
+mod changes;
 mod clock;
 mod commit;
 mod conflicts;
 mod core;
+mod diff;
 mod edit;
+pub mod encoded;
 mod entry;
 mod error;
 mod event;
 mod follow;
+mod foretell;
 mod format;
 mod hello;
+mod history;
 mod home;
+mod key_history;
 mod keyspace;
 mod members;
 mod merging;
 mod multibee;
 mod namespace;
+mod namespace_view;
+mod namespace_writes;
 mod network;
 mod news;
 mod op;
@@ -86,6 +94,7 @@ mod peers;
 mod primary;
 mod progress;
 mod question;
+mod reads;
 mod record;
 mod reshow;
 mod resolver;
@@ -100,18 +109,24 @@ mod typed;
 mod union;
 mod union_range;
 mod view;
+mod watch;
 mod write;
 
 pub use batch::Batch;
 #[cfg(feature = "testing")]
 pub use by_hand::ByHand;
+pub use changes::{Changed, Changes, ChangesIter, Origin};
 pub use clock::{SystemClock, WallClock};
 pub use conflicts::{Choice, Conflicts};
+pub use diff::{Change, Diff};
 pub use entry::{Conflict, Device, Entry, NotMerged, Scan, Status};
 pub use error::Error;
 pub use event::Event;
+pub use history::{Commit, History, HistoryOptions};
 pub use home::{Home, MemoryHome, OwnHome, Places};
+pub use key_history::{KeyCommit, KeyHistory};
 pub use multibee::Multibee;
+pub use multibee_btree::{Ascii, Binary, Codec, CodecError, Json, Utf8};
 pub use multibee_log::{Durability, KeyPair, Log, LogKey, LogOptions, Storage};
 pub use multibee_merge::{
     Clock, Content, Counter, DeviceId, Digest, Dot, MAX_DRIFT_MS, MergeStrategy, MergeType, PLAIN,
@@ -120,6 +135,7 @@ pub use multibee_merge::{
 pub use multibee_merge::{FIRST_USER_KIND, Map};
 pub use multibee_replica::Role;
 pub use namespace::{Namespace, NamespaceBatch, NamespaceRange};
+pub use namespace_view::NamespaceView;
 pub use network::Connection;
 pub use options::Options;
 pub use rules::{Rule, RuleEntry};
@@ -128,6 +144,7 @@ pub use sync_status::{DeviceProgress, SyncActivity, SyncStatus};
 pub use union::{Union, UnionEntry};
 pub use union_range::UnionRange;
 pub use view::{Range, RangeSpec, View};
+pub use watch::{KeyWatch, Watch};
 
 /// Name of the format that this program reads and writes, as in the bee's header.
 pub const FORMAT: &str = format::FORMAT;

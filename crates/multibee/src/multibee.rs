@@ -1,7 +1,7 @@
 //! The handle of a database.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use multibee_btree::{Bee, BeeOptions, Entry as Block, Metadata, Tree};
@@ -29,6 +29,9 @@ use crate::{Error, FORMAT, Options};
 pub struct Multibee {
     inner: Arc<Inner>,
 }
+
+/// A handle that does not keep the database open.
+pub(crate) struct WeakMultibee(Weak<Inner>);
 
 struct Inner {
     bee: Bee,
@@ -368,8 +371,23 @@ impl Multibee {
         &self.inner.resolver
     }
 
+    pub(crate) fn bee(&self) -> &Bee {
+        &self.inner.bee
+    }
+
     pub(crate) fn network(&self) -> &Network {
         &self.inner.network
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakMultibee {
+        WeakMultibee(Arc::downgrade(&self.inner))
+    }
+}
+
+impl WeakMultibee {
+    /// The database, if it is still open.
+    pub(crate) fn upgrade(&self) -> Option<Multibee> {
+        Some(Multibee { inner: self.0.upgrade()? })
     }
 }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::entry::Entry;
 use crate::keyspace;
+use crate::namespace_view::NamespaceView;
 use crate::view::{Range, RangeSpec};
 use crate::{Batch, Error, Multibee};
 
@@ -49,7 +50,7 @@ impl Namespace {
 
     /// The whole key of a key here, for all that a namespace has no method for.
     pub fn key(&self, key: impl AsRef<[u8]>) -> Bytes {
-        whole(&self.prefix, key.as_ref())
+        keyspace::within(&self.prefix, key.as_ref())
     }
 
     /// A namespace within this one.
@@ -92,22 +93,16 @@ impl Namespace {
     ///
     /// As [`Multibee::range`]; the iterator's items, too.
     pub fn range(&self, spec: RangeSpec) -> Result<NamespaceRange, Error> {
-        let within = |bound: Option<Bytes>| bound.map(|key| whole(&self.prefix, &key));
-        let mut spec = RangeSpec {
-            gte: within(spec.gte),
-            gt: within(spec.gt),
-            lt: within(spec.lt),
-            lte: within(spec.lte),
-            ..spec
-        };
-        if spec.gte.is_none() && spec.gt.is_none() {
-            spec.gte = Some(self.prefix.clone());
-        }
-        if spec.lt.is_none() && spec.lte.is_none() {
-            spec.lt = keyspace::after_prefix(&self.prefix);
-        }
-        let range = self.database.range(spec)?;
-        Ok(NamespaceRange { range, prefix_len: self.prefix.len() })
+        Ok(self.view()?.range(spec))
+    }
+
+    /// The data as of now, to be read in peace.
+    ///
+    /// # Errors
+    ///
+    /// As [`Multibee::view`].
+    pub fn view(&self) -> Result<NamespaceView, Error> {
+        Ok(self.database.view()?.namespace(&self.prefix))
     }
 
     /// Begins a batch of changes to keys here.
@@ -119,13 +114,79 @@ impl Namespace {
 impl NamespaceBatch {
     /// Puts a value, as [`Batch::put`] does.
     pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl Into<Bytes>) -> &mut Self {
-        self.batch.put(whole(&self.prefix, key.as_ref()), value);
+        self.batch.put(keyspace::within(&self.prefix, key.as_ref()), value);
         self
+    }
+
+    /// Puts a value of a type, as [`Batch::put_typed`] does.
+    pub fn put_typed(
+        &mut self,
+        key: impl AsRef<[u8]>,
+        kind: u32,
+        value: impl Into<Bytes>,
+    ) -> &mut Self {
+        self.batch.put_typed(keyspace::within(&self.prefix, key.as_ref()), kind, value);
+        self
+    }
+
+    /// Merges a JSON object into a map, as [`Batch::patch`] does.
+    pub fn patch(&mut self, key: impl AsRef<[u8]>, fields: impl Into<Bytes>) -> &mut Self {
+        self.batch.patch(keyspace::within(&self.prefix, key.as_ref()), fields);
+        self
+    }
+
+    /// Adds to a counter, as [`Batch::increment`] does.
+    pub fn increment(&mut self, key: impl AsRef<[u8]>, by: i64) -> &mut Self {
+        self.batch.increment(keyspace::within(&self.prefix, key.as_ref()), by);
+        self
+    }
+
+    /// Adds a JSON value to a set.
+    pub fn set_insert(&mut self, key: impl AsRef<[u8]>, element: impl Into<Bytes>) -> &mut Self {
+        self.batch.set_insert(keyspace::within(&self.prefix, key.as_ref()), element);
+        self
+    }
+
+    /// Removes a JSON value from a set.
+    pub fn set_remove(&mut self, key: impl AsRef<[u8]>, element: impl Into<Bytes>) -> &mut Self {
+        self.batch.set_remove(keyspace::within(&self.prefix, key.as_ref()), element);
+        self
+    }
+
+    /// Expects a key to show a value, as [`Batch::expect`] does.
+    pub fn expect(&mut self, key: impl AsRef<[u8]>, value: Option<&[u8]>) -> &mut Self {
+        self.batch.expect(keyspace::within(&self.prefix, key.as_ref()), value);
+        self
+    }
+
+    /// Expects a key not to have been written since, as [`Batch::expect_entry`] does.
+    pub fn expect_entry(&mut self, key: impl AsRef<[u8]>, entry: Option<&Entry>) -> &mut Self {
+        self.batch.expect_entry(keyspace::within(&self.prefix, key.as_ref()), entry);
+        self
+    }
+
+    /// What a key would show if the batch were committed now, as [`Batch::get`] says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::get`].
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, Error> {
+        self.batch.get(keyspace::within(&self.prefix, key.as_ref()))
+    }
+
+    /// Number of changes so far.
+    pub fn len(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Whether nothing was asked for yet.
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
     }
 
     /// Deletes a key, as [`Batch::del`] does.
     pub fn del(&mut self, key: impl AsRef<[u8]>) -> &mut Self {
-        self.batch.del(whole(&self.prefix, key.as_ref()));
+        self.batch.del(keyspace::within(&self.prefix, key.as_ref()));
         self
     }
 
@@ -144,6 +205,12 @@ impl NamespaceBatch {
     }
 }
 
+impl NamespaceRange {
+    pub(crate) const fn new(range: Range, prefix_len: usize) -> Self {
+        Self { range, prefix_len }
+    }
+}
+
 impl Iterator for NamespaceRange {
     type Item = Result<Entry, Error>;
 
@@ -152,11 +219,7 @@ impl Iterator for NamespaceRange {
     }
 }
 
-fn whole(prefix: &[u8], key: &[u8]) -> Bytes {
-    [prefix, key].concat().into()
-}
-
-fn without(entry: Entry, prefix_len: usize) -> Entry {
-    let key = entry.key.slice(prefix_len.min(entry.key.len())..);
-    Entry { key, ..entry }
+/// An entry named without the first bytes of its key.
+pub(crate) fn without(entry: Entry, prefix_len: usize) -> Entry {
+    Entry { key: keyspace::without(&entry.key, prefix_len), ..entry }
 }

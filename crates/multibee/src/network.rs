@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -418,7 +419,10 @@ impl Multibee {
         let endpoint = &self.network().session().endpoint;
         match endpoint.shutdown_within(CLOSE_TIMEOUT).await {
             Ok(()) => {}
-            Err(ShutdownError::Storage { source, .. }) => return Err(source.into()),
+            Err(ShutdownError::Storage { source, .. }) => {
+                self.set_closed();
+                return Err(source.into());
+            }
             Err(late) => tracing::info!(%late, "closed before others had taken all"),
         }
         let tasks = std::mem::take(&mut *self.network().tasks());
@@ -429,6 +433,19 @@ impl Multibee {
             // It ends by itself, after what it is doing: a merge is not left half done.
             let _ = taking_in.await;
         }
+        self.set_closed();
         self.sync_to_disk()
+    }
+
+    /// Ends what waits for changes through other handles.
+    fn set_closed(&self) {
+        let session = self.network().session();
+        session.closed.store(true, Ordering::Release);
+        session.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Whether somebody has closed the database, be it by another handle.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.network().session().closed.load(Ordering::Acquire)
     }
 }

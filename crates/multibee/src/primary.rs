@@ -131,6 +131,16 @@ impl Primary {
         is_news.then_some(ahead_ms)
     }
 
+    /// What stamps writes.
+    pub(crate) const fn time(&self) -> &HybridClock {
+        &self.time
+    }
+
+    /// Takes back stamps that were not used.
+    pub(crate) fn set_time(&mut self, time: HybridClock) {
+        self.time = time;
+    }
+
     /// A time for something that is signed outside the tree.
     pub(crate) fn stamp(&mut self, wall_ms: u64) -> Time {
         self.time.stamp(wall_ms)

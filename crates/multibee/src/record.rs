@@ -84,6 +84,17 @@ impl Held {
         self.versions.iter().map(|version| version.time).max().unwrap_or_default()
     }
 
+    /// Whether readers see the same: the same value of the same write, beside the same others. The
+    /// block may be another one.
+    pub(crate) fn shows_as(&self, other: &Self) -> bool {
+        let dots = |held: &Self| held.versions.iter().map(|one| one.dot).collect::<Vec<_>>();
+        let same_shown = match (&self.showing, &other.showing) {
+            (Some(one), Some(other)) => Showing { seq: other.seq, ..one.clone() } == *other,
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        same_shown && dots(self) == dots(other)
+    }
+
     /// The key's state in a database whose commit clock, own log included, is `clock`.
     pub(crate) fn state(&self, clock: &Clock) -> State {
         let mut context = clock.clone();

@@ -4,6 +4,7 @@
 //! lock, and the endpoint that moves bytes. Locks are taken in that order, never the other way.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -43,6 +44,8 @@ pub(crate) struct Session {
     pub(crate) events: broadcast::Sender<Event>,
     /// Counts changes of anything that somebody may wait for.
     pub(crate) changes: watch::Sender<u64>,
+    /// Somebody has closed the database, though other handles may be left.
+    pub(crate) closed: AtomicBool,
 }
 
 impl Session {
@@ -50,7 +53,8 @@ impl Session {
         let state = State { core, peers: Peers::default(), failed: None, blocks_downloaded: 0 };
         let (events, _) = broadcast::channel(256);
         let (changes, _) = watch::channel(0);
-        Self { state: Mutex::new(state), endpoint, events, changes }
+        let closed = AtomicBool::new(false);
+        Self { state: Mutex::new(state), endpoint, events, changes, closed }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

@@ -7,6 +7,7 @@ use multibee_btree::{Entry as Block, RangeOptions, Tree};
 use multibee_merge::{DeviceId, Digest, Resolution, Version, entry_digest};
 
 use crate::entry::{Entry, Scan};
+use crate::format::Meta;
 use crate::keyspace::{self, Place};
 use crate::primary::between;
 use crate::record::{Held, Showing};
@@ -47,6 +48,28 @@ impl RangeSpec {
         let gte = (!prefix.is_empty()).then(|| Bytes::copy_from_slice(prefix));
         Self { gte, lt: keyspace::after_prefix(prefix), ..Self::default() }
     }
+
+    /// The range of these keys under a prefix: all keys there, where it has no bounds.
+    pub(crate) fn within(self, prefix: &Bytes) -> Self {
+        if prefix.is_empty() {
+            return self;
+        }
+        let whole = |bound: Option<Bytes>| bound.map(|key| keyspace::within(prefix, &key));
+        let mut spec = Self {
+            gte: whole(self.gte),
+            gt: whole(self.gt),
+            lt: whole(self.lt),
+            lte: whole(self.lte),
+            ..self
+        };
+        if spec.gte.is_none() && spec.gt.is_none() {
+            spec.gte = Some(prefix.clone());
+        }
+        if spec.lt.is_none() && spec.lte.is_none() {
+            spec.lt = keyspace::after_prefix(prefix);
+        }
+        spec
+    }
 }
 
 impl View {
@@ -56,6 +79,16 @@ impl View {
 
     pub(crate) const fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// Whose log it is.
+    pub(crate) const fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// The data at another version.
+    pub(crate) fn at_version(&self, version: u64) -> Result<Self, Error> {
+        Ok(Self::new(self.tree.checkout(version)?, self.device, self.resolver.clone()))
     }
 
     /// The version that is read: a length of this device's log at the end of a commit.
@@ -193,11 +226,17 @@ impl View {
         Held::shared(&block, self.device).map_err(|error| Error::bad_record(block.seq, &error))
     }
 
-    fn live(&self, block: &Block) -> Result<Held, Error> {
+    pub(crate) fn live(&self, block: &Block) -> Result<Held, Error> {
         Held::live(block, self.device).map_err(|error| Error::bad_record(block.seq, &error))
     }
 
-    fn entry(&self, key: Bytes, block: &Block) -> Result<Entry, Error> {
+    /// Whether a block of a user's key deletes it.
+    pub(crate) fn is_delete(&self, block: &Block) -> Result<bool, Error> {
+        let meta = Meta::decode_extra(&block.extra);
+        Ok(meta.map_err(|error| Error::bad_record(block.seq, &error))?.is_deleted())
+    }
+
+    pub(crate) fn entry(&self, key: Bytes, block: &Block) -> Result<Entry, Error> {
         let showing = Showing::read(block, self.device)
             .map_err(|error| Error::bad_record(block.seq, &error))?;
         Ok(entry(key, showing))
@@ -247,6 +286,11 @@ impl Iterator for Range {
 
 /// The two halves of a range, below and above the reserved keys.
 pub(crate) fn parts(tree: &Tree, spec: &RangeSpec) -> [multibee_btree::Range; 2] {
+    halves(spec).map(|half| tree.range(half))
+}
+
+/// As [`parts`], for what is to be done with them. Limits are not heeded.
+pub(crate) fn halves(spec: &RangeSpec) -> [RangeOptions; 2] {
     let stored = |bound: &Option<Bytes>| bound.as_ref().map(|key| keyspace::user(key));
     let (reserved, behind) = keyspace::all_reserved();
     let whole = RangeOptions {
@@ -267,7 +311,7 @@ pub(crate) fn parts(tree: &Tree, spec: &RangeSpec) -> [multibee_btree::Range; 2]
     if lower.is_none_or(|lower| *lower < behind) {
         (above.gt, above.gte) = (None, Some(behind));
     }
-    [tree.range(below), tree.range(above)]
+    [below, above]
 }
 
 /// Refuses keys that no database of ours takes.

@@ -37,7 +37,13 @@ impl Primary {
         Ok(Written { outcomes, settled })
     }
 
-    fn stage_op(&mut self, staging: &mut Staging, op: &Op, wall_ms: u64) -> Result<Outcome, Error> {
+    /// Adds one change to a commit in the making.
+    pub(crate) fn stage_op(
+        &mut self,
+        staging: &mut Staging,
+        op: &Op,
+        wall_ms: u64,
+    ) -> Result<Outcome, Error> {
         if let Op::Rule { prefix, rule } = op {
             return self.stage_rule(staging, prefix, rule.as_ref(), wall_ms);
         }
