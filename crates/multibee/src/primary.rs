@@ -11,13 +11,14 @@ use multibee_log::Log;
 use multibee_merge::{Applied, Clock, DeviceId, Digest, HybridClock, MAX_DRIFT_MS, Time};
 
 use crate::Error;
+use crate::aside::Outline;
 use crate::commit::{self, Base};
 use crate::format::{self, Commit, Meta};
+use crate::keyspace;
 use crate::resolver::Resolver;
 use crate::rules::Rules;
 use crate::staging::{Staging, Start, Told};
 use crate::statement::Statement;
-use crate::{keyspace, record};
 
 /// The state of the last commit, in memory.
 #[derive(Debug)]
@@ -316,9 +317,9 @@ impl Primary {
         }
         let before = self.bee.checkout(first)?;
         let Some(old) = before.get(&block.key)? else { return Ok(false) };
-        let held = record::Held::live(&old, self.device)
-            .map_err(|error| Error::bad_record(old.seq, &error))?;
-        let floor = held.versions.iter().map(|version| version.time).max();
+        let outline =
+            Outline::live(&old, self.device).map_err(|error| Error::bad_record(old.seq, &error))?;
+        let floor = outline.versions().iter().map(|version| version.time).max();
         Ok(floor.is_some_and(|floor| floor.next() == time))
     }
 
