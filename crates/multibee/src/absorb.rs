@@ -22,11 +22,11 @@ use multibee_btree::{Bee, Diff, RangeOptions, Tree};
 use multibee_merge::{Clock, DeviceId, State};
 
 use crate::Error;
+use crate::aside::Outline;
 use crate::catch_up::Limits;
 use crate::follow::FollowError;
 use crate::keyspace::{self, Place};
 use crate::merging::device_of;
-use crate::record::Held;
 use crate::statement::Statement;
 use landmark::{Hindrance, SparseLog};
 use theirs::{Lookup, Theirs};
@@ -308,8 +308,7 @@ impl Absorb {
     }
 
     fn is_full(&self) -> bool {
-        self.batch.keys.len() + self.batch.shared.len() >= self.batch_keys_max
-            || self.batch.bytes >= BATCH_BYTES_MAX
+        self.batch.is_full(self.batch_keys_max)
     }
 
     fn hand_out(&mut self, is_last: bool) -> AbsorbStep {
@@ -392,6 +391,11 @@ impl Absorb {
         };
         let mut missing = Vec::new();
         for lookup in std::mem::take(&mut self.lookups) {
+            // What a lookup brings may be long; the rest comes with the next batch.
+            if self.batch.is_full(self.batch_keys_max) {
+                self.lookups.push(lookup);
+                continue;
+            }
             match theirs.resolve(&lookup) {
                 Ok(Some(state)) if lookup.is_shared() => {
                     self.batch.push_shared(lookup.key, state);
@@ -410,6 +414,10 @@ impl Absorb {
 }
 
 impl Batch {
+    fn is_full(&self, keys_max: usize) -> bool {
+        self.keys.len() + self.shared.len() >= keys_max || self.bytes >= BATCH_BYTES_MAX
+    }
+
     fn push(&mut self, key: Bytes, state: State) {
         self.weigh(&key, &state);
         self.keys.push((key, state));
@@ -447,16 +455,16 @@ fn own_keys(
     while let Some(block) = range.next().map_err(here)? {
         count += 1;
         let (held, lookup) = match keyspace::place(&block.key) {
-            Place::User(key) => (Held::live(&block, ours.device), Lookup::rest(key)),
-            Place::Tombstone(key) => (Held::tombstone(&block), Lookup::rest(key)),
-            Place::Shared(key) => (Held::shared(&block, ours.device), Lookup::rest_shared(key)),
+            Place::User(key) => (Outline::live(&block, ours.device), Lookup::rest(key)),
+            Place::Tombstone(key) => (Outline::tombstone(&block), Lookup::rest(key)),
+            Place::Shared(key) => (Outline::shared(&block, ours.device), Lookup::rest_shared(key)),
             _ => {
                 *after = Some(block.key);
                 continue;
             }
         };
         let held = held.map_err(|error| Hindrance::Here(Error::bad_record(block.seq, &error)))?;
-        if held.versions.iter().any(|version| target.covers(version.dot)) {
+        if held.versions().iter().any(|version| target.covers(version.dot)) {
             keys.push(lookup);
         }
         *after = Some(block.key);

@@ -100,6 +100,9 @@ pub(crate) struct Version {
     pub(crate) state: Option<Bytes>,
     #[prost(bool, optional, tag = "6")]
     pub(crate) deleted: Option<bool>,
+    /// Value and state stand in a record of their own.
+    #[prost(bool, optional, tag = "7")]
+    pub(crate) aside: Option<bool>,
 }
 
 /// Ends a commit: the atomic unit of data, merge progress and evidence.
@@ -171,16 +174,27 @@ impl From<Dot> for MergeDot {
 
 impl From<&MergeVersion> for Version {
     fn from(version: &MergeVersion) -> Self {
-        let version = bare(version.clone());
-        let value = version.value().filter(|_| !follows_from_state(&version)).cloned();
         Self {
             dot: version.dot.into(),
             time: Some(version.time.as_u64()),
             r#type: (version.kind != PLAIN).then_some(version.kind),
-            value,
+            value: held_value(version).cloned(),
             deleted: (!version.is_live()).then_some(true),
-            state: version.state,
+            state: version.state.clone(),
+            aside: None,
         }
+    }
+}
+
+impl Version {
+    /// As its key's record names a version that stands aside.
+    pub(crate) fn named(version: &MergeVersion) -> Self {
+        let aside = Some(true);
+        Self { value: None, state: None, aside, ..Self::from(version) }
+    }
+
+    pub(crate) fn is_aside(&self) -> bool {
+        self.aside.unwrap_or(false)
     }
 }
 
@@ -204,6 +218,11 @@ pub(crate) fn bare(version: MergeVersion) -> MergeVersion {
     } else {
         version
     }
+}
+
+/// The value that a version's record has: none, if it follows from the state of its type.
+pub(crate) fn held_value(version: &MergeVersion) -> Option<&Bytes> {
+    version.value().filter(|_| !follows_from_state(version))
 }
 
 fn follows_from_state(version: &MergeVersion) -> bool {

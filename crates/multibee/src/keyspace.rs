@@ -5,6 +5,7 @@
 //! reserved keys.
 
 use bytes::Bytes;
+use multibee_merge::Dot;
 
 const MARK: u8 = 0xff;
 
@@ -19,6 +20,8 @@ pub(crate) enum Place {
     Conflict(Bytes),
     /// A user's key has versions that this program can't read.
     Opaque(Bytes),
+    /// A version of some key that has no room in the key's own record.
+    Aside,
     /// By which strategies what is shown was chosen.
     ShownBy,
     /// A statement about devices, by its hash.
@@ -39,6 +42,7 @@ enum Kind {
     Rule = b'p' as isize,
     ShownBy = b'r' as isize,
     Tombstone = b't' as isize,
+    Aside = b'v' as isize,
 }
 
 /// Where a user's key is stored.
@@ -82,6 +86,19 @@ pub(crate) fn shown_by() -> Bytes {
 /// Where the statement with this hash is stored.
 pub(crate) fn statement(hash: &[u8; 32]) -> Bytes {
     reserved(Kind::Statement, hash)
+}
+
+/// Where a version stands that has no room in the record of its key, which is stored under `base`
+/// while it is live.
+pub(crate) fn aside(base: &[u8], dot: Dot) -> Bytes {
+    let rest = [base, &dot.device.as_u64().to_le_bytes(), &dot.seq.to_be_bytes()].concat();
+    reserved(Kind::Aside, &rest)
+}
+
+/// The half-open range of all versions that have no room in their key's record.
+#[cfg(test)]
+pub(crate) fn asides() -> (Bytes, Bytes) {
+    all(Kind::Aside)
 }
 
 /// The half-open range of the index of keys in conflict.
@@ -155,6 +172,7 @@ pub(crate) fn place(stored: &Bytes) -> Place {
         [MARK, letter, ..] if letter == Kind::Opaque as u8 => Place::Opaque(stored.slice(2..)),
         [MARK, letter, ..] if letter == Kind::Statement as u8 => Place::Statement,
         [MARK, letter, ..] if letter == Kind::ShownBy as u8 => Place::ShownBy,
+        [MARK, letter, ..] if letter == Kind::Aside as u8 => Place::Aside,
         // Capital letters are for what newer programs share; small ones for their bookkeeping.
         [MARK, letter, ..] if letter == Kind::Rule as u8 || letter.is_ascii_uppercase() => {
             Place::Shared(stored.clone())
@@ -241,5 +259,7 @@ mod tests {
         let shared = Bytes::from_static(b"\xffZ1");
         assert_eq!(place(&shared), Place::Shared(shared.clone()));
         assert_eq!(place(&statement(&[7; 32])), Place::Statement);
+        let dot = Dot { device: multibee_merge::DeviceId::from_u64(1), seq: 2 };
+        assert_eq!(place(&aside(b"k", dot)), Place::Aside);
     }
 }

@@ -55,6 +55,7 @@
 #![forbid(unsafe_code)]
 
 mod absorb;
+mod aside;
 mod at_time;
 mod batch;
 #[cfg(feature = "testing")]
@@ -150,8 +151,7 @@ pub use watch::{KeyWatch, Watch};
 pub const FORMAT: &str = format::FORMAT;
 /// Longest key, in bytes.
 pub const MAX_KEY_LEN: usize = 64 << 10;
-/// Longest value, in bytes. All concurrent versions of a key stand in one block of at most 15 MiB,
-/// so that 14 devices can write values of this length at once.
+/// Longest value, in bytes.
 pub const MAX_VALUE_LEN: usize = 1 << 20;
 /// Most operations in one batch: an operation takes up to four blocks, and whoever merges the
 /// batch needs room for it in one commit beside other news.

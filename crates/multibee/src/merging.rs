@@ -7,6 +7,7 @@ use multibee_btree::Entry as Block;
 use multibee_log::LogKey;
 use multibee_merge::{Clock, DeviceId, State, Time};
 
+use crate::aside::CONTENT_LEN_MAX;
 use crate::format::Meta;
 use crate::keyspace::{self, Place};
 use crate::news::{News, OwnCommit};
@@ -84,6 +85,12 @@ pub(crate) fn check(news: &News) -> Result<(), BadNews> {
         }
     }
     for block in news.commits.iter().flat_map(|commit| &commit.blocks) {
+        let len = block.value.as_ref().map_or(0, Bytes::len) + block.extra.len();
+        // What can't be read is held with its length.
+        if len + size_of::<u64>() > CONTENT_LEN_MAX {
+            let what = format!("a block of {len} bytes is longer than any device may write");
+            return Err(BadNews { author: news.author, seq: block.seq, what });
+        }
         if keyspace::place(&block.key) == Place::Statement {
             let bad = |what: String| BadNews { author: news.author, seq: block.seq, what };
             let meta = Meta::decode_extra(&block.extra).map_err(|e| bad(e.to_string()))?;
@@ -202,6 +209,7 @@ impl Collected {
                 }
                 // The author's own bookkeeping: ours follows from the versions.
                 Place::Tombstone(_)
+                | Place::Aside
                 | Place::Conflict(_)
                 | Place::Opaque(_)
                 | Place::ShownBy

@@ -1,5 +1,7 @@
 //! Between blocks of a tree and states of keys.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use multibee_btree::Entry as Block;
 use multibee_merge::{
@@ -8,6 +10,7 @@ use multibee_merge::{
 };
 use prost::DecodeError;
 
+use crate::aside::INLINE_LEN_MAX;
 use crate::format::{self, Meta};
 
 /// The type number of writes whose record can't be read: no type has it.
@@ -22,6 +25,8 @@ pub(crate) struct Held {
     pub(crate) seen: Clock,
     /// What the key shows, if it stands in the tree itself, not only as a tombstone.
     pub(crate) showing: Option<Showing>,
+    /// Which of the versions have records of their own.
+    pub(crate) aside: BTreeSet<Dot>,
 }
 
 /// What a live key shows, as its block says.
@@ -41,29 +46,34 @@ pub(crate) struct Showing {
 }
 
 impl Held {
-    /// Reads the block of a live key in the log of `owner`.
+    /// Reads the block of a live key in the log of `owner`. What stands aside is left out, here and
+    /// below: see [`Outline`](crate::aside::Outline).
     pub(crate) fn live(block: &Block, owner: DeviceId) -> Result<Self, DecodeError> {
         let meta = Meta::decode_extra(&block.extra)?;
         let showing = Some(Showing::of(block, &meta, owner));
-        let seen = meta.seen();
         let own = meta.joined.is_none().then(|| main(block, &meta, owner, block.value.clone()));
-        Ok(Self { versions: sorted(own, meta.others), seen, showing })
+        Ok(Self::of(own, meta, showing))
     }
 
     /// Reads the tombstone of a key: all its versions stand in the record.
     pub(crate) fn tombstone(block: &Block) -> Result<Self, DecodeError> {
         let meta = Meta::decode_extra(&block.extra)?;
-        let seen = meta.seen();
-        Ok(Self { versions: sorted(None, meta.others), seen, showing: None })
+        Ok(Self::of(None, meta, None))
     }
 
     /// Reads a reserved record that all devices share, in the log of `owner`: its value is in
     /// `state`.
     pub(crate) fn shared(block: &Block, owner: DeviceId) -> Result<Self, DecodeError> {
         let meta = Meta::decode_extra(&block.extra)?;
-        let seen = meta.seen();
         let own = shared_version(block, &meta, owner);
-        Ok(Self { versions: sorted(Some(own), meta.others), seen, showing: None })
+        Ok(Self::of(Some(own), meta, None))
+    }
+
+    fn of(own: Option<Version>, meta: Meta, showing: Option<Showing>) -> Self {
+        let seen = meta.seen();
+        let aside = meta.others.iter().filter(|version| version.is_aside());
+        let aside = aside.map(|version| version.dot.into()).collect();
+        Self { versions: sorted(own, meta.others), seen, showing, aside }
     }
 
     /// Whether the key itself stands in the tree, not only its tombstone.
@@ -132,49 +142,92 @@ impl Showing {
     }
 }
 
+/// The version that stands in the block of a live key as its main one: the one that is shown,
+/// unless the shown value was joined from several, or its state is too long to stand there.
+fn main_shown<'a>(shown: &ShownValue, versions: &'a [Version]) -> Option<&'a Version> {
+    let main = latest(shown, versions).filter(|_| shown.from.len() == 1)?;
+    let state_len = main.state.as_ref().map_or(0, Bytes::len);
+    (state_len <= INLINE_LEN_MAX).then_some(main)
+}
+
+/// The versions of a live key that stand beside the shown value.
+pub(crate) fn beside<'a>(
+    shown: &ShownValue,
+    versions: &'a [Version],
+) -> impl Iterator<Item = &'a Version> + use<'a> {
+    let main = main_shown(shown, versions).map(|main| main.dot);
+    versions.iter().filter(move |version| Some(version.dot) != main)
+}
+
 /// The record of a live key that shows this of its versions; the block has the shown value.
 ///
 /// A version's own value stands there with the version's dot, time, type and state, and the other
 /// versions beside it. A joined value stands there with the dot and time of the latest of the
-/// versions that it was joined from, and all versions beside it.
-pub(crate) fn live(shown: &ShownValue, versions: &[Version], seen: &Clock) -> Meta {
+/// versions that it was joined from, and all versions beside it. Those in `aside` are only named.
+pub(crate) fn live(
+    shown: &ShownValue,
+    versions: &[Version],
+    seen: &Clock,
+    aside: &BTreeSet<Dot>,
+) -> Meta {
     let Some(first) = latest(shown, versions) else { return Meta::default() };
-    let is_joined = shown.from.len() > 1;
-    let others = versions.iter().filter(|version| is_joined || version.dot != first.dot);
+    let main = main_shown(shown, versions);
+    let is_joined = main.is_none();
     Meta {
         time: Some(first.time.as_u64()),
         dot: Some(first.dot.into()),
         seen: format::encode_clock(seen),
-        others: others.map(format::Version::from).collect(),
-        state: if is_joined { None } else { first.state.clone() },
+        others: others(beside(shown, versions), aside),
+        state: main.and_then(|main| main.state.clone()),
         r#type: (shown.kind != PLAIN).then_some(shown.kind),
         joined: is_joined.then_some(u32::try_from(shown.from.len()).unwrap_or(u32::MAX)),
         ..Meta::default()
     }
 }
 
-/// The tombstone of a key that shows nothing of its versions.
-pub(crate) fn tombstone(versions: &[Version], seen: &Clock) -> Meta {
-    let others = versions.iter().map(format::Version::from).collect();
+/// The tombstone of a key that shows nothing of its versions. Those in `aside` are only named.
+pub(crate) fn tombstone(versions: &[Version], seen: &Clock, aside: &BTreeSet<Dot>) -> Meta {
+    let others = others(versions.iter(), aside);
     Meta { others, seen: format::encode_clock(seen), ..Meta::default() }
 }
 
-/// The reserved record, shared by all devices, with these versions.
-pub(crate) fn shared(versions: &[Version], seen: &Clock) -> Meta {
+/// The version that stands in a shared record as its main one.
+fn main_shared(versions: &[Version]) -> Option<&Version> {
     let shown = LastWriter.resolve(b"", versions).first().and_then(|at| versions.get(at));
     let latest = || versions.iter().max_by_key(|version| (version.time, version.dot));
-    let Some(first) = shown.or_else(latest) else { return Meta::default() };
-    let others = versions.iter().filter(|version| version.dot != first.dot);
+    shown.or_else(latest)
+}
+
+/// The versions of a shared record that stand beside its main one.
+pub(crate) fn beside_shared(versions: &[Version]) -> impl Iterator<Item = &Version> {
+    let main = main_shared(versions).map(|main| main.dot);
+    versions.iter().filter(move |version| Some(version.dot) != main)
+}
+
+/// The reserved record, shared by all devices, with these versions. Those in `aside` are only named.
+pub(crate) fn shared(versions: &[Version], seen: &Clock, aside: &BTreeSet<Dot>) -> Meta {
+    let Some(first) = main_shared(versions) else { return Meta::default() };
     Meta {
         time: Some(first.time.as_u64()),
         dot: Some(first.dot.into()),
         seen: format::encode_clock(seen),
-        others: others.map(format::Version::from).collect(),
+        others: others(beside_shared(versions), aside),
         state: first.value().cloned(),
         deleted: is_delete(first).then_some(true),
         r#type: (first.kind != PLAIN).then_some(first.kind),
         ..Meta::default()
     }
+}
+
+fn others<'a>(
+    versions: impl Iterator<Item = &'a Version>,
+    aside: &BTreeSet<Dot>,
+) -> Vec<format::Version> {
+    let record = |version: &'a Version| match aside.contains(&version.dot) {
+        true => format::Version::named(version),
+        false => version.into(),
+    };
+    versions.map(record).collect()
 }
 
 /// The record of an own write of this version, whose block has, or will have, its dot.
@@ -273,17 +326,30 @@ pub(crate) const fn is_delete(version: &Version) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use multibee_merge::{Counter, Map, Set, Strategies, Types};
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::aside::{Outline, choose};
     use crate::resolver::Resolver;
     use crate::rules::Rules;
 
     fn block(seq: u64, value: Option<&'static str>, meta: Meta) -> Block {
         let value = value.map(Bytes::from);
         Block { seq, key: "k".into(), value, extra: meta.into_extra() }
+    }
+
+    /// The records of all versions of the key `k`, as if all stood aside.
+    fn asides(versions: &[Version]) -> BTreeMap<Bytes, Block> {
+        let entry = |version: &Version| {
+            let key = crate::keyspace::aside(b"k", version.dot);
+            let extra = crate::aside::record(version).into_extra();
+            (key.clone(), Block { seq: 2, key, value: None, extra })
+        };
+        versions.iter().map(entry).collect()
     }
 
     /// A block without a dot is a write of its own log at its own place.
@@ -352,19 +418,26 @@ mod tests {
             let strategy = resolver.strategies.get(names[strategy]).unwrap();
             let resolution = resolver.types.resolve(strategy, b"k", &versions);
             let owner = DeviceId::from_u64(99);
+            let stored = asides(&versions);
+            let get = |key: &[u8]| Ok::<_, String>(stored.get(key).cloned());
+            let bad = |_, what: &str| what.to_string();
             if let Some(shown) = resolution.shown.first() {
-                let meta = live(shown, &versions, &seen);
+                let aside = choose(beside(shown, &versions), &BTreeSet::new());
+                let meta = live(shown, &versions, &seen, &aside);
                 let value = Some(shown.value.clone());
                 let block = Block { seq: 3, key: "k".into(), value, extra: meta.into_extra() };
-                let held = Held::live(&block, owner).unwrap();
+                let held = Outline::live(&block, owner).unwrap().complete(get, bad).unwrap();
                 prop_assert_eq!((&held.versions, &held.seen), (&versions, &seen));
                 let showing = held.showing.unwrap();
                 prop_assert!(showing.is(shown, &versions));
                 prop_assert_eq!(showing.hidden > 0, resolution.conflict);
                 prop_assert_eq!(showing.joined + showing.hidden, versions.len());
             } else {
-                let block = block(3, None, tombstone(&versions, &seen));
-                let held = Held::tombstone(&block).unwrap();
+                let aside = choose(versions.iter(), &BTreeSet::new());
+                let meta = tombstone(&versions, &seen, &aside);
+                let key = crate::keyspace::tombstone(b"k");
+                let block = Block { seq: 3, key, value: None, extra: meta.into_extra() };
+                let held = Outline::tombstone(&block).unwrap().complete(get, bad).unwrap();
                 prop_assert_eq!((&held.versions, &held.seen), (&versions, &seen));
             }
             prop_assert!(resolver.resolve(&Rules::default(), b"k", &versions).opaque == resolution.opaque);
@@ -392,8 +465,12 @@ mod tests {
                 .collect();
             versions.sort_by_key(|version| version.dot);
             versions.dedup_by_key(|version| version.dot.device);
-            let block = block(3, None, shared(&versions, &Clock::new()));
-            let held = Held::shared(&block, DeviceId::from_u64(99)).unwrap();
+            let stored = asides(&versions);
+            let aside = choose(beside_shared(&versions), &BTreeSet::new());
+            let block = block(3, None, shared(&versions, &Clock::new(), &aside));
+            let outline = Outline::shared(&block, DeviceId::from_u64(99)).unwrap();
+            let get = |key: &[u8]| Ok::<_, String>(stored.get(key).cloned());
+            let held = outline.complete(get, |_, what| what.to_string()).unwrap();
             prop_assert_eq!(held.versions, versions);
         }
     }

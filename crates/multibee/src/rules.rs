@@ -11,8 +11,8 @@ use multibee_btree::Tree;
 use multibee_merge::{DeviceId, LastWriter, MergeStrategy, PLAIN, Strategies, Time, Version};
 use prost::Message;
 
+use crate::aside::Outline;
 use crate::primary::between;
-use crate::record::Held;
 use crate::{Error, format, keyspace};
 
 /// How the keys under a prefix are merged. The rule of the longest prefix counts, as a whole.
@@ -96,8 +96,10 @@ impl Rules {
         let mut rules = Self::default();
         let mut range = tree.range(between(keyspace::rules()));
         while let Some(block) = range.next()? {
-            let held = Held::shared(&block, owner)
+            let outline = Outline::shared(&block, owner)
                 .map_err(|error| Error::bad_record(block.seq, &error))?;
+            let bad = |seq, what: &str| Error::bad_record(seq, &what);
+            let held = outline.complete(|key| Ok(tree.get(key)?), bad)?;
             if let Some(prefix) = keyspace::rule_prefix(&block.key) {
                 rules.set(&prefix, &held.versions);
             }

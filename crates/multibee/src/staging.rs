@@ -1,13 +1,16 @@
 //! The records of one commit, before it is appended.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use multibee_btree::Batch;
+use multibee_btree::{Batch, Entry as Block};
 use multibee_merge::{
     Clock, Content, DeviceId, Digest, Dot, Resolution, State, Time, Version, entry_digest,
 };
+use prost::DecodeError;
 
+use crate::aside::{self, Outline};
 use crate::format::{Commit, Meta};
 use crate::record::{self, Held};
 use crate::resolver::Resolver;
@@ -28,6 +31,8 @@ pub(crate) struct Staging {
     context: Clock,
     digest: Digest,
     own: bool,
+    /// Records of versions that were removed.
+    removals: usize,
     resolver: Arc<Resolver>,
     /// The rules, those staged included.
     pub(crate) rules: Rules,
@@ -60,7 +65,8 @@ impl Staging {
         let first = batch.next_seq();
         let Start { device, own, context, digest, resolver, rules } = start;
         let told = Told::default();
-        Self { batch, device, first, last: None, context, digest, own, resolver, rules, told }
+        let (last, removals) = (None, 0);
+        Self { batch, device, first, last, context, digest, own, removals, resolver, rules, told }
     }
 
     pub(crate) const fn first_seq(&self) -> u64 {
@@ -88,13 +94,10 @@ impl Staging {
     /// What the tree holds of a user's key, staged changes included.
     pub(crate) fn held(&mut self, key: &[u8]) -> Result<Held, Error> {
         if let Some(block) = self.batch.get(&keyspace::user(key))? {
-            return Held::live(&block, self.device)
-                .map_err(|error| Error::bad_record(block.seq, &error));
+            return self.complete(&block, Outline::live(&block, self.device));
         }
         match self.batch.get(&keyspace::tombstone(key))? {
-            Some(block) => {
-                Held::tombstone(&block).map_err(|error| Error::bad_record(block.seq, &error))
-            }
+            Some(block) => self.complete(&block, Outline::tombstone(&block)),
             None => Ok(Held::default()),
         }
     }
@@ -102,10 +105,19 @@ impl Staging {
     /// What the tree holds of a record that all devices share, by its stored key.
     pub(crate) fn held_shared(&mut self, stored: &[u8]) -> Result<Held, Error> {
         match self.batch.get(stored)? {
-            Some(block) => Held::shared(&block, self.device)
-                .map_err(|error| Error::bad_record(block.seq, &error)),
+            Some(block) => self.complete(&block, Outline::shared(&block, self.device)),
             None => Ok(Held::default()),
         }
+    }
+
+    fn complete(
+        &mut self,
+        block: &Block,
+        outline: Result<Outline, DecodeError>,
+    ) -> Result<Held, Error> {
+        let outline = outline.map_err(|error| Error::bad_record(block.seq, &error))?;
+        let bad = |seq, what: &str| Error::bad_record(seq, &what);
+        outline.complete(|key| Ok(self.batch.get(key)?), bad)
     }
 
     /// What versions of a key show, by the rules as they are now.
@@ -125,6 +137,7 @@ impl Staging {
         let meta = record::own(version, &self.seen(held));
         let seq = self.insert(&keyspace::user(key), version.value(), meta)?;
         debug_assert_eq!(seq, version.dot.seq, "the block that was named");
+        self.stand_aside(&keyspace::user(key), held, &[], &BTreeSet::new())?;
         self.account(key, held, std::slice::from_ref(version), (false, false))
     }
 
@@ -135,7 +148,8 @@ impl Staging {
         debug_assert!(self.own, "a user's write goes into an own commit");
         let version = self.resolver.types.delete(&held.versions, self.next_dot(), time);
         let seen = self.seen(held);
-        let mut tombstone = record::tombstone(std::slice::from_ref(&version), &seen);
+        let none = BTreeSet::new();
+        let mut tombstone = record::tombstone(std::slice::from_ref(&version), &seen, &none);
         let deletion = record::own(&version, &seen);
         if held.in_tree() {
             self.remove(&keyspace::user(key), deletion)?;
@@ -143,6 +157,7 @@ impl Staging {
             tombstone = Meta { others: tombstone.others, ..deletion };
         }
         self.insert(&keyspace::tombstone(key), None, tombstone)?;
+        self.stand_aside(&keyspace::user(key), held, &[], &none)?;
         self.account(key, held, std::slice::from_ref(&version), (false, false))
     }
 
@@ -161,6 +176,7 @@ impl Staging {
             Meta { state: version.value().cloned(), ..record::own(&version, &self.seen(held)) };
         let stored = keyspace::rule(prefix);
         self.insert(&stored, None, meta)?;
+        self.stand_aside(&stored, held, &[], &BTreeSet::new())?;
         self.account_shared(&stored, held, std::slice::from_ref(&version));
         Ok(())
     }
@@ -178,8 +194,13 @@ impl Staging {
         let versions = state.versions();
         let seen = beyond(state.context(), clock, self.device);
         let resolution = self.resolve(key, versions);
+        let aside = match resolution.shown.first() {
+            Some(shown) => aside::choose(record::beside(shown, versions), &held.aside),
+            None => aside::choose(versions.iter(), &held.aside),
+        };
+        self.stand_aside(&keyspace::user(key), held, versions, &aside)?;
         if let Some(shown) = resolution.shown.first() {
-            let meta = record::live(shown, versions, &seen);
+            let meta = record::live(shown, versions, &seen, &aside);
             self.insert(&keyspace::user(key), Some(&shown.value), meta)?;
         } else {
             if held.in_tree() {
@@ -190,7 +211,7 @@ impl Staging {
                 self.forget(key)?;
                 return self.account(key, held, versions, (false, false));
             }
-            let tombstone = record::tombstone(versions, &seen);
+            let tombstone = record::tombstone(versions, &seen, &aside);
             self.insert(&keyspace::tombstone(key), None, tombstone)?;
         }
         let listed = (resolution.conflict, !resolution.opaque.is_empty());
@@ -205,14 +226,41 @@ impl Staging {
         state: &State,
         clock: &Clock,
     ) -> Result<(), Error> {
-        if state.versions().is_empty() {
+        let versions = state.versions();
+        let aside = aside::choose(record::beside_shared(versions), &held.aside);
+        self.stand_aside(stored, held, versions, &aside)?;
+        if versions.is_empty() {
             let meta = Meta { deleted: Some(true), ..Meta::default() };
             self.remove(stored, meta)?;
         } else {
             let seen = beyond(state.context(), clock, self.device);
-            self.insert(stored, None, record::shared(state.versions(), &seen))?;
+            self.insert(stored, None, record::shared(versions, &seen, &aside))?;
         }
         self.account_shared(stored, held, state.versions());
+        Ok(())
+    }
+
+    /// Sees to it that those of a key's versions have records of their own that are in `aside`, and
+    /// no others. `base` is where the key is stored while it is live.
+    fn stand_aside(
+        &mut self,
+        base: &[u8],
+        held: &Held,
+        versions: &[Version],
+        aside: &BTreeSet<Dot>,
+    ) -> Result<(), Error> {
+        let is_new = |dot| aside.contains(&dot) && !held.aside.contains(&dot);
+        for version in versions.iter().filter(|version| is_new(version.dot)) {
+            let key = keyspace::aside(base, version.dot);
+            self.insert(&key, None, aside::record(version))?;
+        }
+        for &dot in held.aside.difference(aside) {
+            if self.removals < aside::REMOVALS_MAX {
+                self.removals += 1;
+                let meta = Meta { deleted: Some(true), ..Meta::default() };
+                self.remove(&keyspace::aside(base, dot), meta)?;
+            }
+        }
         Ok(())
     }
 

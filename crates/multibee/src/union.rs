@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use multibee_btree::{Error as TreeError, Tree};
+use multibee_btree::{Entry as Block, Error as TreeError, Tree};
 use multibee_log::{Log, LogKey};
 use multibee_merge::{Applied, Clock, DeviceId, State, Time};
+use prost::DecodeError;
 
+use crate::aside::Outline;
 use crate::format::{Commit, Meta};
 use crate::primary::{between, tag_at};
 use crate::record::{self, Held};
@@ -225,15 +227,24 @@ impl Source {
             return self.live(&block);
         }
         let held = match self.tree.get(&keyspace::tombstone(key))? {
-            Some(block) => Held::tombstone(&block).map_err(|error| self.bad(block.seq, &error))?,
+            Some(block) => self.complete(&block, Outline::tombstone(&block))?,
             None => Held::default(),
         };
         Ok(held.state(&self.context))
     }
 
+    fn complete(
+        &self,
+        block: &Block,
+        outline: Result<Outline, DecodeError>,
+    ) -> Result<Held, Fault> {
+        let outline = outline.map_err(|error| self.bad(block.seq, &error))?;
+        outline.complete(|key| Ok(self.tree.get(key)?), |seq, what| self.bad(seq, &what))
+    }
+
     /// What the owner knew of a key that has this block.
-    pub(crate) fn live(&self, block: &multibee_btree::Entry) -> Result<State, Fault> {
-        let held = Held::live(block, self.device).map_err(|error| self.bad(block.seq, &error))?;
+    pub(crate) fn live(&self, block: &Block) -> Result<State, Fault> {
+        let held = self.complete(block, Outline::live(block, self.device))?;
         Ok(held.state(&self.context))
     }
 
@@ -241,8 +252,7 @@ impl Source {
     fn rules(&self) -> Result<Vec<(Bytes, State)>, Fault> {
         let (mut rules, mut range) = (Vec::new(), self.tree.range(between(keyspace::rules())));
         while let Some(block) = range.next()? {
-            let held = Held::shared(&block, self.device);
-            let held = held.map_err(|error| self.bad(block.seq, &error))?;
+            let held = self.complete(&block, Outline::shared(&block, self.device))?;
             let prefix = keyspace::rule_prefix(&block.key);
             rules.extend(prefix.map(|prefix| (prefix, held.state(&self.context))));
         }

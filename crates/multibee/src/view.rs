@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use multibee_btree::{Entry as Block, RangeOptions, Tree};
 use multibee_merge::{DeviceId, Digest, Resolution, Version, entry_digest};
+use prost::DecodeError;
 
+use crate::aside::Outline;
 use crate::entry::{Entry, Scan};
 use crate::format::Meta;
 use crate::keyspace::{self, Place};
@@ -188,11 +190,13 @@ impl View {
         let mut range = self.tree.range(between(keyspace::tombstones()));
         while let Some(block) = range.next()? {
             let Place::Tombstone(key) = keyspace::place(&block.key) else { continue };
-            let held = Held::tombstone(&block);
-            let held = held.map_err(|error| Error::bad_record(block.seq, &error))?;
-            let digest = entry_digest(&key, &held.versions);
-            if digest != Digest::EMPTY && self.tree.get(&keyspace::user(&key))?.is_none() {
-                scan.digest.add(digest);
+            let outline =
+                Outline::tombstone(&block).map_err(|error| Error::bad_record(block.seq, &error))?;
+            let has_value = outline.versions().iter().any(Version::is_live);
+            // The tombstone of a live key may name what is not there any more.
+            if has_value && self.tree.get(&keyspace::user(&key))?.is_none() {
+                let held = self.complete(&block, Ok(outline))?;
+                scan.digest.add(entry_digest(&key, &held.versions));
                 let resolution = self.resolve(&key, &held.versions)?;
                 scan.conflicts += u64::from(resolution.conflict);
             }
@@ -200,8 +204,7 @@ impl View {
         for part in keyspace::shared() {
             let mut range = self.tree.range(between(part));
             while let Some(block) = range.next()? {
-                let held = Held::shared(&block, self.device);
-                let held = held.map_err(|error| Error::bad_record(block.seq, &error))?;
+                let held = self.complete(&block, Outline::shared(&block, self.device))?;
                 scan.digest.add(entry_digest(&block.key, &held.versions));
             }
         }
@@ -213,9 +216,7 @@ impl View {
             return self.live(&block);
         }
         match self.tree.get(&keyspace::tombstone(key))? {
-            Some(block) => {
-                Held::tombstone(&block).map_err(|error| Error::bad_record(block.seq, &error))
-            }
+            Some(block) => self.complete(&block, Outline::tombstone(&block)),
             None => Ok(Held::default()),
         }
     }
@@ -227,7 +228,17 @@ impl View {
     }
 
     pub(crate) fn live(&self, block: &Block) -> Result<Held, Error> {
-        Held::live(block, self.device).map_err(|error| Error::bad_record(block.seq, &error))
+        self.complete(block, Outline::live(block, self.device))
+    }
+
+    fn complete(
+        &self,
+        block: &Block,
+        outline: Result<Outline, DecodeError>,
+    ) -> Result<Held, Error> {
+        let outline = outline.map_err(|error| Error::bad_record(block.seq, &error))?;
+        let bad = |seq, what: &str| Error::bad_record(seq, &what);
+        outline.complete(|key| Ok(self.tree.get(key)?), bad)
     }
 
     /// Whether a block of a user's key deletes it.

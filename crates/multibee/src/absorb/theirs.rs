@@ -2,17 +2,20 @@
 
 use bytes::Bytes;
 use multibee_btree::{Change, Entry as Block, Header, Tree};
-use multibee_merge::{Applied, Clock, Content, Dot, State, Time, Version};
+use multibee_merge::{Applied, Clock, Content, DeviceId, Dot, State, Time, Version};
+use prost::DecodeError;
 
 use super::landmark::{Hindrance, SparseLog};
 use super::{Batch, Origin};
+use crate::aside::Outline;
 use crate::format::Meta;
 use crate::keyspace::{self, Place};
 use crate::merging::device_of;
 use crate::primary::tag_at;
-use crate::record::Held;
 use crate::statement::Statement;
 use crate::{FORMAT, MAX_KEY_LEN, MAX_VALUE_LEN};
+
+type Outlined = Result<Outline, DecodeError>;
 
 /// The other side's state.
 #[derive(Clone, Debug)]
@@ -35,8 +38,12 @@ pub(crate) struct Lookup {
 enum Known {
     /// It is not among the live keys.
     NotLive,
+    /// It is live, and some of its versions stand aside.
+    Partial,
+    /// As `Partial`, of a record that all devices share. The key is the stored one.
+    PartialShared,
     /// It has a tombstone, which counts if it is not live.
-    Tombstone(Held),
+    Tombstone(Outline),
     /// We hold it; what they have of it was joined already, if they have it.
     Ours,
     /// As `Ours`, of a record that all devices share. The key is the stored one.
@@ -55,7 +62,7 @@ impl Lookup {
     }
 
     pub(crate) const fn is_shared(&self) -> bool {
-        matches!(self.known, Known::OurShared)
+        matches!(self.known, Known::OurShared | Known::PartialShared)
     }
 }
 
@@ -76,28 +83,42 @@ impl Theirs {
         }
         match (keyspace::place(change.key()), &change.left) {
             (Place::User(key), Some(block)) => {
-                let state = self.live(block)?;
-                batch.push(key, state);
+                let outline = self.outline(block, Outline::live(block, self.device()))?;
+                if outline.is_partial() {
+                    lookups.push(Lookup { key, known: Known::Partial });
+                } else {
+                    batch.push(key, self.state(outline)?);
+                }
             }
             (Place::User(key), None) => lookups.push(Lookup { key, known: Known::NotLive }),
             (Place::Tombstone(key), Some(block)) => {
-                let held = Held::tombstone(block);
-                let held = held.map_err(|error| self.log.bad(block.seq, &error.to_string()))?;
-                lookups.push(Lookup { key, known: Known::Tombstone(held) });
+                let outline = self.outline(block, Outline::tombstone(block))?;
+                lookups.push(Lookup { key, known: Known::Tombstone(outline) });
             }
             // Where a tombstone is gone, the key is live again, or is as if it had never been.
             (Place::Tombstone(key), None) => lookups.push(Lookup { key, known: Known::Ours }),
             (Place::Statement, Some(block)) => batch.statements.push(self.statement(block)?),
             (Place::Shared(stored), Some(block)) => {
-                let state = self.shared(block)?;
-                batch.push_shared(stored, state);
+                let outline = self.outline(block, Outline::shared(block, self.device()))?;
+                if outline.is_partial() {
+                    lookups.push(Lookup { key: stored, known: Known::PartialShared });
+                } else {
+                    batch.push_shared(stored, self.state(outline)?);
+                }
             }
             (Place::Shared(stored), None) => {
                 batch.push_shared(stored, State::unwritten(self.clock.clone()));
             }
             // Statements are never taken back. Their own bookkeeping follows from the versions.
             (Place::Statement, None)
-            | (Place::Conflict(_) | Place::Opaque(_) | Place::ShownBy | Place::Unknown, _) => {}
+            | (
+                Place::Aside
+                | Place::Conflict(_)
+                | Place::Opaque(_)
+                | Place::ShownBy
+                | Place::Unknown,
+                _,
+            ) => {}
         }
         Ok(())
     }
@@ -105,40 +126,51 @@ impl Theirs {
     /// What they hold of a key; `None` if that is among what the diff tells.
     pub(crate) fn resolve(&self, lookup: &Lookup) -> Result<Option<State>, Hindrance> {
         let get = |key: &Bytes| self.tree.get(key).map_err(|error| self.log.hindrance(error));
-        if let Known::NotLive = lookup.known {
-            let state = match get(&keyspace::tombstone(&lookup.key))? {
-                Some(block) => {
-                    let held = Held::tombstone(&block);
-                    let held = held.map_err(|error| self.log.bad(block.seq, &error.to_string()))?;
-                    held.state(&self.clock)
-                }
-                None => State::unwritten(self.clock.clone()),
-            };
-            return Ok(Some(state));
-        }
-        if lookup.is_shared() {
-            let is_known = get(&lookup.key)?.is_some();
-            return Ok((!is_known).then(|| State::unwritten(self.clock.clone())));
+        let of_block = |block: Option<Block>, outline: &dyn Fn(&Block) -> Outlined| match block {
+            Some(block) => self.state(self.outline(&block, outline(&block))?),
+            None => Ok(State::unwritten(self.clock.clone())),
+        };
+        match &lookup.known {
+            Known::NotLive => {
+                let block = get(&keyspace::tombstone(&lookup.key))?;
+                return of_block(block, &Outline::tombstone).map(Some);
+            }
+            Known::Partial => {
+                let block = get(&keyspace::user(&lookup.key))?;
+                return of_block(block, &|block| Outline::live(block, self.device())).map(Some);
+            }
+            Known::PartialShared => {
+                let block = get(&lookup.key)?;
+                return of_block(block, &|block| Outline::shared(block, self.device())).map(Some);
+            }
+            Known::OurShared => {
+                let is_known = get(&lookup.key)?.is_some();
+                return Ok((!is_known).then(|| State::unwritten(self.clock.clone())));
+            }
+            Known::Tombstone(_) | Known::Ours => {}
         }
         if get(&keyspace::user(&lookup.key))?.is_some() {
             return Ok(None);
         }
-        if let Known::Tombstone(held) = &lookup.known {
-            return Ok(Some(held.state(&self.clock)));
+        if let Known::Tombstone(outline) = &lookup.known {
+            return self.state(outline.clone()).map(Some);
         }
         let is_known = get(&keyspace::tombstone(&lookup.key))?.is_some();
         Ok((!is_known).then(|| State::unwritten(self.clock.clone())))
     }
 
-    fn live(&self, block: &Block) -> Result<State, Hindrance> {
-        let held = Held::live(block, device_of(&self.log.author));
-        let held = held.map_err(|error| self.log.bad(block.seq, &error.to_string()))?;
-        Ok(held.state(&self.clock))
+    fn device(&self) -> DeviceId {
+        device_of(&self.log.author)
     }
 
-    fn shared(&self, block: &Block) -> Result<State, Hindrance> {
-        let held = Held::shared(block, device_of(&self.log.author));
-        let held = held.map_err(|error| self.log.bad(block.seq, &error.to_string()))?;
+    fn outline(&self, block: &Block, outline: Outlined) -> Result<Outline, Hindrance> {
+        outline.map_err(|error| self.log.bad(block.seq, &error.to_string()))
+    }
+
+    /// The state that a record holds, with what stands aside.
+    fn state(&self, outline: Outline) -> Result<State, Hindrance> {
+        let get = |key: &[u8]| self.tree.get(key).map_err(|error| self.log.hindrance(error));
+        let held = outline.complete(get, |seq, what| self.log.bad(seq, what))?;
         Ok(held.state(&self.clock))
     }
 

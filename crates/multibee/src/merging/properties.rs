@@ -251,6 +251,7 @@ impl Devices {
         let conflicts = view.conflicts().unwrap();
         assert_eq!(scan.digest, primary.digest(), "the digest is kept up to date");
         assert_eq!(scan.conflicts, conflicts.len() as u64, "the index has every conflict");
+        check_aside(&view);
         let unnumbered = |entry: Entry| Entry { seq: 0, ..entry };
         let entries = view.range(RangeSpec::default()).map(|entry| {
             let entry = entry.unwrap();
@@ -268,6 +269,23 @@ impl Devices {
         let rules = view.rules().unwrap();
         Seen { entries, conflicts, rules, not_merged: view.not_merged().unwrap() }
     }
+}
+
+/// What stands aside is what the keys' records name, and nothing else.
+fn check_aside(view: &View) {
+    let (first, end) = keyspace::asides();
+    let mut range = view.tree().range(crate::primary::between((first, end)));
+    let mut found = std::collections::BTreeSet::new();
+    while let Some(block) = range.next().unwrap() {
+        found.insert(block.key);
+    }
+    let mut named = std::collections::BTreeSet::new();
+    for key in KEYS {
+        let dots = view.held(key.as_bytes()).unwrap().aside;
+        named.extend(dots.into_iter().map(|dot| keyspace::aside(key.as_bytes(), dot)));
+    }
+    found.retain(|key| key.get(2) != Some(&0xff));
+    assert_eq!(found, named);
 }
 
 fn value_of(kind: u32, value: u8) -> Bytes {

@@ -6,6 +6,7 @@
 
 mod crashes;
 mod devices;
+mod large_versions;
 mod listing;
 mod members;
 mod union;
