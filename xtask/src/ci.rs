@@ -45,6 +45,7 @@ const STEPS: &[Step] = &[
     // Programs aren't documented: `multibee` is also the name of a library.
     Step { name: "doc", run: |_| run_cargo(DOC, &[("RUSTDOCFLAGS", "-D warnings")]) },
     Step { name: "test", run: test },
+    Step { name: "broken", run: |_| find_what_is_broken() },
     Step { name: "kill", run: |_| crash::kill_a_few_times().map(passed_if) },
     Step { name: "interop", run: |_| interoperate() },
     Step { name: "tidy", run: |_| tidy::run().map(passed_if) },
@@ -77,6 +78,15 @@ fn test(options: &Options) -> Result<Outcome> {
         return run_cargo(&["test", "--workspace", "--bin", "xtask"], &[]);
     }
     run_cargo(&["test", "--workspace"], &[])
+}
+
+/// Rules of the database that are broken on purpose have to be found.
+fn find_what_is_broken() -> Result<Outcome> {
+    let simulated = ["test", "-p", "multibee-sim", "--features", "broken", "--test", "broken"];
+    if run_cargo(&simulated, &[])? == Outcome::Failed {
+        return Ok(Outcome::Failed);
+    }
+    run_cargo(&["test", "-p", "multibee", "--features", "broken", "--lib", "absorb"], &[])
 }
 
 /// A machine without Node can check the rest, but CI must not.

@@ -7,6 +7,7 @@ mod crash;
 mod fuzz;
 mod interop;
 mod random;
+mod sim;
 mod tidy;
 
 use std::path::Path;
@@ -34,6 +35,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Try Multibee against Hypercore and Hyperbee on Node.
     Interop(interop::Options),
+    /// Simulate groups of devices whose disks, networks and clocks fail, for years.
+    Sim(sim::Options),
     /// Check the house rules that a program can check.
     Tidy,
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Crash(options) => crash::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Interop(options) => interop::run(&options).map(interop::Outcome::is_good),
+        Task::Sim(options) => sim::run(&options),
         Task::Tidy => tidy::run(),
     };
     match outcome {

@@ -241,11 +241,17 @@ impl MemoryHome {
 
 impl OwnHome {
     fn open(&self, name: &str) -> Result<Option<Arc<dyn Storage>>, Error> {
-        self.places.open(name).map_err(Error::file(name))
+        let storage = self.places.open(name).map_err(Error::file(name))?;
+        #[cfg(feature = "broken")]
+        let storage = storage.map(crate::broken::breakable);
+        Ok(storage)
     }
 
     fn create(&self, name: &str) -> Result<Arc<dyn Storage>, Error> {
-        self.places.create(name).map_err(Error::file(name))
+        let storage = self.places.create(name).map_err(Error::file(name))?;
+        #[cfg(feature = "broken")]
+        let storage = crate::broken::breakable(storage);
+        Ok(storage)
     }
 }
 

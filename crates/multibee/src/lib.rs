@@ -58,6 +58,7 @@ mod absorb;
 mod aside;
 mod at_time;
 mod batch;
+mod broken;
 #[cfg(feature = "testing")]
 mod by_hand;
 mod catch_up;
@@ -114,6 +115,8 @@ mod watch;
 mod write;
 
 pub use batch::Batch;
+#[cfg(feature = "broken")]
+pub use broken::BrokenRule;
 #[cfg(feature = "testing")]
 pub use by_hand::ByHand;
 pub use changes::{Changed, Changes, ChangesIter, Origin};

@@ -8,6 +8,7 @@ use multibee_log::LogKey;
 use multibee_merge::{Clock, DeviceId, State, Time};
 
 use crate::aside::CONTENT_LEN_MAX;
+use crate::broken::BrokenRule;
 use crate::format::Meta;
 use crate::keyspace::{self, Place};
 use crate::news::{News, OwnCommit};
@@ -15,6 +16,7 @@ use crate::primary::Primary;
 use crate::record::{self, Held};
 use crate::staging::Staging;
 use crate::statement::Statement;
+use crate::view::View;
 use crate::{Error, MAX_BATCH_OPS};
 
 /// What a merge did.
@@ -69,6 +71,8 @@ struct Collected {
     statements: Vec<Statement>,
     latest: Vec<(LogKey, Time)>,
     blocks: u64,
+    /// The data before our last write, if what is held there is taken for what is held now.
+    stale: Option<View>,
 }
 
 /// Reads the news and finds fault with it before anything is written.
@@ -124,7 +128,7 @@ impl Primary {
             return Ok(Merged::default());
         }
         let mut staging = self.stage(false)?;
-        let mut collected = Collected::default();
+        let mut collected = Collected { stale: self.stale_view()?, ..Collected::default() };
         for part in news {
             for commit in &part.commits {
                 collected.join_commit(&mut staging, part, commit)?;
@@ -159,6 +163,17 @@ impl Primary {
         Ok(merged)
     }
 
+    /// What a merge goes by that is not under the lock.
+    fn stale_view(&self) -> Result<Option<View>, Error> {
+        if !BrokenRule::MergeOutsideLock.is_broken() {
+            return Ok(None);
+        }
+        let last = self.own_ranges(0)?.pop().filter(|own| own.start > 1);
+        let version = last.map_or(self.bee().version(), |own| own.start);
+        let tree = self.bee().checkout(version)?;
+        Ok(Some(View::new(tree, self.device(), self.resolver().clone())))
+    }
+
     /// Stores statements that came by themselves. Returns whether any was new.
     pub(crate) fn learn(&mut self, statements: &[Statement], wall_ms: u64) -> Result<bool, Error> {
         let mut staging = self.stage(false)?;
@@ -179,23 +194,29 @@ impl Collected {
         news: &News,
         commit: &OwnCommit,
     ) -> Result<(), Error> {
+        let nothing = Clock::new();
+        let is_ignored = BrokenRule::IgnoreContext.is_broken();
+        let seen = if is_ignored { &nothing } else { &commit.clock };
         for block in &commit.blocks {
             self.blocks += 1;
+            if BrokenRule::SkipEntry.is_broken() && block.seq % 5 == 3 {
+                continue;
+            }
             let readable = "checked before the merge began";
             match keyspace::place(&block.key) {
                 Place::User(key) => {
-                    let theirs = record::written(block, news.device, &commit.clock);
+                    let theirs = record::written(block, news.device, seen);
                     self.note(news, &theirs);
                     self.join_key(staging, key, &theirs)?;
                 }
                 // A delete of a key that showed nothing has no other block.
                 Place::Tombstone(key) if record::is_news(block) => {
-                    let theirs = record::written(block, news.device, &commit.clock);
+                    let theirs = record::written(block, news.device, seen);
                     self.note(news, &theirs);
                     self.join_key(staging, key, &theirs)?;
                 }
                 Place::Shared(stored) => {
-                    let theirs = record::shared_written(block, news.device, &commit.clock);
+                    let theirs = record::shared_written(block, news.device, seen);
                     self.note(news, &theirs);
                     self.join_shared(staging, stored, &theirs)?;
                 }
@@ -224,7 +245,10 @@ impl Collected {
             joining.state = joining.state.join(theirs);
             return Ok(());
         }
-        let held = staging.held(&key)?;
+        let mut held = staging.held(&key)?;
+        if let Some(stale) = &self.stale {
+            held.versions = stale.held(&key)?.versions;
+        }
         let state = held.state(staging.context()).join(theirs);
         self.keys.insert(key, Joining { held, state });
         Ok(())
@@ -292,7 +316,6 @@ mod tests {
     use multibee_merge::Applied;
 
     use super::*;
-    use crate::view::View;
 
     fn primary() -> (Primary, Bee) {
         let keys = KeyPair::from_seed([1; 32]);

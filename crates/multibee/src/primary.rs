@@ -11,6 +11,7 @@ use multibee_log::Log;
 use multibee_merge::{Applied, Clock, DeviceId, Digest, HybridClock, MAX_DRIFT_MS, Time};
 
 use crate::Error;
+use crate::broken::BrokenRule;
 use crate::commit::{self, Base};
 use crate::format::{self, Commit, Meta};
 use crate::keyspace::{self, Place};
@@ -119,6 +120,7 @@ impl Primary {
     ///
     /// Returns by how many milliseconds its writer's clock is ahead, if it is too far.
     pub(crate) fn observe(&mut self, time: Time, wall_ms: u64) -> Option<u64> {
+        let wall_ms = if BrokenRule::FollowAnyClock.is_broken() { time.millis() } else { wall_ms };
         self.time.observe(time, wall_ms)
     }
 
@@ -148,6 +150,9 @@ impl Primary {
 
     /// As [`stamp`](Self::stamp), and later than what it supersedes.
     pub(crate) fn stamp_after(&mut self, wall_ms: u64, superseded: Time) -> Time {
+        if BrokenRule::IgnoreFloor.is_broken() {
+            return self.time.stamp(wall_ms);
+        }
         self.time.stamp_after(wall_ms, superseded)
     }
 
@@ -240,6 +245,8 @@ impl Primary {
             debug_assert!(clock == self.clock, "a clock that moves needs a block to carry it");
             return Ok(Told::default());
         }
+        let is_spoken = BrokenRule::SpeakMerge.is_broken();
+        let last = staging.last_seq();
         let (told, rules) = (std::mem::take(&mut staging.told), staging.rules.clone());
         let (entries, clock_at) = commit::encode_clock(&clock, self.base.as_ref());
         let record = Commit {
@@ -247,7 +254,7 @@ impl Primary {
             clock_at,
             prev_own: self.last_own,
             digest: Some(staging.digest().to_bytes().to_vec().into()),
-            own_first: None,
+            own_first: is_spoken.then(|| staging.first_seq()),
             at: Some(self.committed.stamp(wall_ms).as_u64()),
             ahead: format::encode_clock(&ahead),
         };
@@ -255,6 +262,9 @@ impl Primary {
         self.clock = clock;
         self.ahead = ahead;
         self.rules = rules;
+        if is_spoken {
+            self.last_own = last;
+        }
         if !is_all {
             self.reshow_conflicts(wall_ms)?;
         }
@@ -279,7 +289,9 @@ impl Primary {
             .ok_or_else(|| Error::bad_record(last, &"its commit has no digest"))?;
         self.last_own = if commit.own_first.is_some() { Some(last) } else { commit.prev_own };
         self.restore_base()?;
-        self.time = HybridClock::restored(self.last_own_time(wall_ms)?);
+        if !BrokenRule::ForgetTime.is_broken() {
+            self.time = HybridClock::restored(self.last_own_time(wall_ms)?);
+        }
         self.committed = HybridClock::restored(Time::from_u64(commit.at.unwrap_or_default()));
         self.rules = Rules::load(&self.bee.snapshot()?, self.device)?;
         self.catch_up_showing(wall_ms)

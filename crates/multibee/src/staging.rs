@@ -11,6 +11,7 @@ use multibee_merge::{
 use prost::DecodeError;
 
 use crate::aside::{self, Outline};
+use crate::broken::BrokenRule;
 use crate::format::{Commit, Meta};
 use crate::record::{self, Held};
 use crate::resolver::Resolver;
@@ -122,6 +123,12 @@ impl Staging {
 
     /// What versions of a key show, by the rules as they are now.
     pub(crate) fn resolve(&self, key: &[u8], versions: &[Version]) -> Resolution {
+        if BrokenRule::ShowGreatestBlock.is_broken() {
+            let time = |version: &Version| Time::from_u64(version.dot.seq);
+            let changed = |version: &Version| Version { time: time(version), ..version.clone() };
+            let versions: Vec<_> = versions.iter().map(changed).collect();
+            return self.resolver.resolve(&self.rules, key, &versions);
+        }
         self.resolver.resolve(&self.rules, key, versions)
     }
 
@@ -155,6 +162,9 @@ impl Staging {
             self.remove(&keyspace::user(key), deletion)?;
         } else {
             tombstone = Meta { others: tombstone.others, ..deletion };
+        }
+        if BrokenRule::ForgetTombstone.is_broken() && held.in_tree() {
+            return self.account(key, held, &[], (false, false));
         }
         self.insert(&keyspace::tombstone(key), None, tombstone)?;
         self.stand_aside(&keyspace::user(key), held, &[], &none)?;
@@ -191,9 +201,15 @@ impl Staging {
         state: &State,
         clock: &Clock,
     ) -> Result<(), Error> {
-        let versions = state.versions();
+        let mut versions = state.versions();
         let seen = beyond(state.context(), clock, self.device);
-        let resolution = self.resolve(key, versions);
+        let mut resolution = self.resolve(key, versions);
+        if BrokenRule::DropDot.is_broken()
+            && let Some(shown) = resolution.shown.first()
+        {
+            versions = shown.from.first().and_then(|&at| versions.get(at..=at)).unwrap_or(versions);
+            resolution = self.resolve(key, versions);
+        }
         let aside = match resolution.shown.first() {
             Some(shown) => aside::choose(record::beside(shown, versions), &held.aside),
             None => aside::choose(versions.iter(), &held.aside),
@@ -341,7 +357,9 @@ impl Staging {
         versions: &[Version],
         new: (bool, bool),
     ) -> Result<(), Error> {
-        self.digest.subtract(entry_digest(key, &held.versions));
+        if !BrokenRule::KeepDigest.is_broken() || !versions.iter().all(record::is_delete) {
+            self.digest.subtract(entry_digest(key, &held.versions));
+        }
         self.digest.add(entry_digest(key, versions));
         let old = self.listed(key, held)?;
         self.list(keyspace::conflict, key, old.0, new.0)?;
@@ -408,6 +426,9 @@ impl Staging {
 
 /// What a context adds to a clock, the own log left aside: it has always been seen.
 fn beyond(context: &Clock, clock: &Clock, own: DeviceId) -> Clock {
+    if BrokenRule::ForgetSeen.is_broken() {
+        return Clock::new();
+    }
     let mut beyond = context.beyond(clock);
     beyond.remove(own);
     beyond

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use multibee_merge::limits::MAX_WRITTEN_STATE_LEN;
 use multibee_merge::{Content, Dot, PLAIN, StateError, Version, WriteError};
 
+use crate::broken::BrokenRule;
 use crate::edit::Edit;
 use crate::op::{Expectation, Expected, Op, Outcome, Written};
 use crate::primary::Primary;
@@ -31,6 +32,10 @@ impl Primary {
         let mut outcomes = Vec::with_capacity(ops.len());
         for op in ops {
             outcomes.push(self.stage_op(&mut staging, op, wall_ms)?);
+            if BrokenRule::SplitBatch.is_broken() {
+                self.finish_own(staging, wall_ms)?;
+                staging = self.stage(true)?;
+            }
         }
         let settled = std::mem::take(&mut staging.told.settled);
         self.finish_own(staging, wall_ms)?;

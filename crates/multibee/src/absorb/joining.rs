@@ -8,6 +8,7 @@ use multibee_merge::{Clock, DeviceId, Time};
 
 use super::Batch;
 use crate::Error;
+use crate::broken::BrokenRule;
 use crate::keyspace::{self, Place};
 use crate::merging::Merged;
 use crate::primary::Primary;
@@ -31,7 +32,7 @@ impl Primary {
         ahead.merge(&batch.clock);
         ahead.merge(&batch.ahead);
         ahead.remove(self.device());
-        if batch.is_last {
+        if batch.is_last || BrokenRule::MoveClockEarly.is_broken() {
             clock.merge(&batch.clock);
             clock.remove(self.device());
         }

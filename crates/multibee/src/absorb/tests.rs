@@ -376,6 +376,18 @@ fn tags_tell_two_histories() {
 /// knew stays.
 #[test]
 fn a_key_without_an_entry_is_decided_by_the_clock() {
+    absorb_what_lacks_a_key();
+}
+
+/// The same finds it, if such a key is taken for one that the other side never knew.
+#[cfg(feature = "broken")]
+#[test]
+#[should_panic(expected = "is_none()")]
+fn a_key_without_an_entry_is_not_taken_for_an_unknown_one() {
+    crate::broken::BrokenRule::AbsentWithoutContext.while_broken(absorb_what_lacks_a_key);
+}
+
+fn absorb_what_lacks_a_key() {
     let mut world = World::new(2);
     (1..9).for_each(|key| world.devices[0].write(key, Some(1)));
     world.follow(1, 0);

@@ -8,6 +8,7 @@ use prost::DecodeError;
 use super::landmark::{Hindrance, SparseLog};
 use super::{Batch, Origin};
 use crate::aside::Outline;
+use crate::broken::BrokenRule;
 use crate::format::Meta;
 use crate::keyspace::{self, Place};
 use crate::merging::device_of;
@@ -123,12 +124,18 @@ impl Theirs {
         Ok(())
     }
 
+    /// The state of a key that they hold nothing of: if they knew it, they have superseded it.
+    fn absent(&self) -> State {
+        let is_broken = BrokenRule::AbsentWithoutContext.is_broken();
+        State::unwritten(if is_broken { Clock::new() } else { self.clock.clone() })
+    }
+
     /// What they hold of a key; `None` if that is among what the diff tells.
     pub(crate) fn resolve(&self, lookup: &Lookup) -> Result<Option<State>, Hindrance> {
         let get = |key: &Bytes| self.tree.get(key).map_err(|error| self.log.hindrance(error));
         let of_block = |block: Option<Block>, outline: &dyn Fn(&Block) -> Outlined| match block {
             Some(block) => self.state(self.outline(&block, outline(&block))?),
-            None => Ok(State::unwritten(self.clock.clone())),
+            None => Ok(self.absent()),
         };
         match &lookup.known {
             Known::NotLive => {
@@ -145,7 +152,7 @@ impl Theirs {
             }
             Known::OurShared => {
                 let is_known = get(&lookup.key)?.is_some();
-                return Ok((!is_known).then(|| State::unwritten(self.clock.clone())));
+                return Ok((!is_known).then(|| self.absent()));
             }
             Known::Tombstone(_) | Known::Ours => {}
         }
@@ -156,7 +163,7 @@ impl Theirs {
             return self.state(outline.clone()).map(Some);
         }
         let is_known = get(&keyspace::tombstone(&lookup.key))?.is_some();
-        Ok((!is_known).then(|| State::unwritten(self.clock.clone())))
+        Ok((!is_known).then(|| self.absent()))
     }
 
     fn device(&self) -> DeviceId {
