@@ -28,6 +28,9 @@ impl World<'_> {
         self.meet_all()?;
         let end = self.now + CALM_US;
         while !self.is_converged()? {
+            if self.now >= end - CALM_US / 2 && self.devices.iter().any(|one| one.is_deceived) {
+                self.restart_deceived()?;
+            }
             if self.now >= end {
                 let what = self.describe_difference();
                 return Err(self.broken(Rule::S13, what));
@@ -50,6 +53,18 @@ impl World<'_> {
             return Err(self.broken(Rule::S8, what));
         }
         Ok(())
+    }
+
+    /// What a liar said of itself may be believed for as long as a process runs, but no longer.
+    fn restart_deceived(&mut self) -> Result<(), Violation> {
+        self.met("a lie is believed until a device starts again");
+        for device in self.alive() {
+            if std::mem::take(&mut self.devices[device].is_deceived) {
+                self.stop(device, Stop::Kill, 0)?;
+            }
+        }
+        self.advance(self.now + SECOND)?;
+        self.meet_all()
     }
 
     /// A device is gone for ever.
@@ -86,7 +101,7 @@ impl World<'_> {
             // Where somebody is lost for ever, the others find other ways.
             let is_line = self.plan.is_line && self.alive().len() == self.devices.len();
             for b in if is_line { a.saturating_sub(1)..a } else { 0..a } {
-                self.meet(a, b, 1_000, &[])?;
+                self.meet(a, b, 1_000, &[], &[])?;
             }
         }
         Ok(())

@@ -64,6 +64,14 @@ impl World<'_> {
     fn hear(&mut self, device: usize) -> Result<(), Violation> {
         while let Some(event) = self.running_mut(device).and_then(|one| one.told.try_recv().ok()) {
             let blame = match &event {
+                Event::Diverged { .. } if self.devices[device].is_deceived => {
+                    self.met("a device says that a liar has other data");
+                    continue;
+                }
+                Event::PeerFault { .. } if self.devices[device].is_deceived => {
+                    self.met("a device tells of a liar");
+                    continue;
+                }
                 Event::Diverged { .. } => Rule::S1,
                 Event::Stuck { .. } => Rule::S10,
                 Event::ClockAhead { .. } => {

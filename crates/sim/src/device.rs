@@ -51,6 +51,8 @@ pub(crate) struct Device {
     /// From how much news on it looks whether to absorb, and how many keys at a time.
     limits: (u64, usize),
     pub(crate) absorbing: Absorbing,
+    /// It was connected with one who lied.
+    pub(crate) is_deceived: bool,
 }
 
 /// What is known of a device that absorbs the state of another one.
@@ -117,6 +119,7 @@ impl Device {
             last_stamp: 0,
             limits,
             absorbing: Absorbing::default(),
+            is_deceived: false,
         })
     }
 

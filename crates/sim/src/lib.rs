@@ -19,6 +19,7 @@ mod device;
 mod disk;
 mod intent;
 mod keys;
+mod lies;
 mod members;
 mod minimise;
 mod model;
@@ -35,7 +36,8 @@ mod writes;
 
 pub use minimise::minimise;
 pub use plan::{
-    Action, Change, Character, Flaw, FlawKind, Plan, Scope, Settling, Step, Stop, What,
+    Action, Change, Character, Flaw, FlawKind, Lie, LieKind, Plan, Scope, Settling, Step, Stop,
+    What,
 };
 pub use report::{Report, Rule, Violation};
 pub use situations::ALL as SITUATIONS;

@@ -65,7 +65,14 @@ pub enum Action {
     /// A device is killed and loses its copies of the logs of others, or the blocks in them.
     Forget { device: u8, is_whole: bool, down_us: u64 },
     /// Two devices connect.
-    Meet { a: u8, b: u8, latency_us: u64, flaws: Vec<Flaw> },
+    Meet {
+        a: u8,
+        b: u8,
+        latency_us: u64,
+        flaws: Vec<Flaw>,
+        #[serde(default)]
+        lies: Vec<Lie>,
+    },
     /// Their connection is cut, for both to see.
     Part { a: u8, b: u8 },
     /// A device's process ends, and starts again later.
@@ -138,6 +145,50 @@ pub enum Stop {
     PowerCut,
     /// Its disk takes no more; the user makes room and starts it again.
     DiskFull,
+}
+
+/// Something else is sent in place of a message, by one who can prove to be a device of the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lie {
+    /// On the way from `a` to `b`, or back.
+    pub to_b: bool,
+    /// At the message with this number.
+    pub at: u32,
+    /// What is sent.
+    pub kind: LieKind,
+}
+
+/// What a liar sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LieKind {
+    /// The message with a bit flipped.
+    Flip(u32),
+    /// The message with one of the worst numbers in it.
+    Number {
+        /// Where.
+        at: u32,
+        /// Which of them.
+        number: u8,
+    },
+    /// Its beginning only.
+    Cut(u32),
+    /// It, and nonsense on some channel.
+    Garbage {
+        /// The channel's number.
+        channel: u8,
+        /// The type of the message.
+        ty: u8,
+        /// Its length.
+        len: u16,
+    },
+    /// Nothing.
+    Withhold,
+    /// It so many times more.
+    Again(u16),
+    /// It, and an earlier one once more.
+    Replay(u8),
+    /// It, but after the next one.
+    Late,
 }
 
 /// What goes wrong on a connection, in one of its directions.
@@ -256,6 +307,7 @@ struct Draw<'r> {
     latency_us: u64,
     has_types: bool,
     has_rules: bool,
+    has_liars: bool,
     random: &'r mut fastrand::Rng,
 }
 
@@ -278,6 +330,7 @@ impl<'r> Draw<'r> {
             latency_us: random.choice([100, 5_000, 80_000, 2 * SECOND]).unwrap_or(100),
             has_types: random.u8(..4) > 0,
             has_rules: random.bool(),
+            has_liars: random.u8(..6) == 0,
             random,
         }
     }
@@ -392,7 +445,32 @@ impl<'r> Draw<'r> {
             flaws.push(Flaw { to_b, at, kind });
         }
         let latency_us = self.random.u64(self.latency_us / 2..=self.latency_us);
-        Action::Meet { a, b, latency_us, flaws }
+        let mut lies = Vec::new();
+        while self.has_liars && lies.len() < 12 && self.random.u8(..) < 200 {
+            lies.push(self.lie());
+        }
+        Action::Meet { a, b, latency_us, flaws, lies }
+    }
+
+    fn lie(&mut self) -> Lie {
+        let at = self.random.choice([3, 12, 60]).unwrap_or(12);
+        let (at, to_b) = (self.random.u32(..at), self.random.u8(..4) > 0);
+        let place = self.random.choice([4, 40, 400]).unwrap_or(40);
+        let kind = match self.random.u8(..12) {
+            0..3 => LieKind::Flip(self.random.u32(..8 * place)),
+            3..6 => LieKind::Number { at: self.random.u32(..place), number: self.random.u8(..) },
+            6 => LieKind::Cut(self.random.u32(..place)),
+            7 => LieKind::Garbage {
+                channel: self.random.u8(..9),
+                ty: self.random.u8(..14),
+                len: self.random.u16(..300),
+            },
+            8 => LieKind::Withhold,
+            9 => LieKind::Again(self.random.choice([1, 1, 5, 400]).unwrap_or(1)),
+            10 => LieKind::Replay(self.random.u8(..)),
+            _ => LieKind::Late,
+        };
+        Lie { to_b, at, kind }
     }
 
     fn trouble(&mut self) -> Action {

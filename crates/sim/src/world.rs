@@ -212,8 +212,8 @@ impl<'p> World<'p> {
                 self.forget((*device).into(), *is_whole, *down_us)
             }
             Action::Look { device } => self.look((*device).into()),
-            Action::Meet { a, b, latency_us, flaws } => {
-                self.meet((*a).into(), (*b).into(), *latency_us, flaws)
+            Action::Meet { a, b, latency_us, flaws, lies } => {
+                self.meet((*a).into(), (*b).into(), *latency_us, flaws, lies)
             }
             Action::Part { a, b } => self.part((*a).into(), (*b).into()),
             Action::Stop { device, how, down_us } => self.stop((*device).into(), *how, *down_us),
