@@ -15,14 +15,26 @@ impl World<'_> {
             self.devices[device].disk.disarm();
             self.devices[device].doom = None;
             if self.devices[device].character.is_lost {
-                self.lose(device)?;
+                self.met("a device is lost for ever");
+                self.bury(device)?;
                 continue;
             }
             if self.devices[device].running.is_none() {
                 let how = self.planned_start(device);
-                self.start(device, how)?;
+                let started = self.start(device, how);
+                self.forgive(started)?;
             }
         }
+        let mut done = self.converge();
+        while done.is_err() {
+            // Only a device whose disk is bad may drop out, and but once.
+            self.forgive(done)?;
+            done = self.converge();
+        }
+        Ok(())
+    }
+
+    fn converge(&mut self) -> Result<(), Violation> {
         self.join_all()?;
         self.part_all()?;
         self.meet_all()?;
@@ -65,16 +77,6 @@ impl World<'_> {
         }
         self.advance(self.now + SECOND)?;
         self.meet_all()
-    }
-
-    /// A device is gone for ever.
-    fn lose(&mut self, device: usize) -> Result<(), Violation> {
-        self.met("a device is lost for ever");
-        self.stop(device, Stop::Kill, 0)?;
-        self.queue.retain(
-            |_, event| !matches!(event, Event::Start { device: one, .. } if *one == device),
-        );
-        Ok(())
     }
 
     pub(crate) fn planned_start(&self, device: usize) -> Stop {

@@ -18,7 +18,7 @@ impl World<'_> {
     /// A device's clock, as a list of lengths.
     pub(crate) fn clock(&self, device: usize) -> Result<Lengths, Violation> {
         let Some(running) = self.running(device) else { return Ok(Vec::new()) };
-        let clock = running.hand.clock().map_err(|error| self.broken(Rule::S10, error))?;
+        let clock = running.hand.clock().map_err(|error| self.unsound(device, &error))?;
         Ok(self.devices.iter().map(|device| clock.length(device.id)).collect())
     }
 
@@ -188,7 +188,7 @@ impl World<'_> {
 
     fn check_rules(&mut self, device: usize, clocks: &Clocks) -> Result<(), Violation> {
         let Some(running) = self.running(device) else { return Ok(()) };
-        let rules = running.db.rules().map_err(|error| self.broken(Rule::S10, error))?;
+        let rules = running.db.rules().map_err(|error| self.unsound(device, &error))?;
         let expected = self.model.rules(clocks);
         let named = |entry: &multibee::RuleEntry| {
             let kind = entry.rule.kind;
@@ -247,7 +247,7 @@ impl World<'_> {
     /// All that a device shows, by numbers of keys.
     fn view(&self, device: usize) -> Result<BTreeMap<u16, Vec<Value>>, Violation> {
         let Some(running) = self.running(device) else { return Ok(BTreeMap::new()) };
-        let fail = |error: multibee::Error| self.broken(Rule::S10, error);
+        let fail = |error: multibee::Error| self.unsound(device, &error);
         let value = |entry: &Entry| Value {
             value: entry.value.to_vec(),
             kind: entry.kind,
@@ -277,7 +277,7 @@ impl World<'_> {
     /// The keys that are listed as in conflict.
     fn conflicts(&self, device: usize) -> Result<BTreeSet<u16>, Violation> {
         let Some(running) = self.running(device) else { return Ok(BTreeSet::new()) };
-        let conflicts = running.db.conflicts().map_err(|error| self.broken(Rule::S10, error))?;
+        let conflicts = running.db.conflicts().map_err(|error| self.unsound(device, &error))?;
         Ok(conflicts.iter().filter_map(|conflict| keys::number(&conflict.key)).collect())
     }
 
@@ -326,7 +326,7 @@ impl World<'_> {
             self.look(device)?;
             self.observe(device)?;
             let Some(running) = self.running(device) else { continue };
-            let scan = running.db.verify().map_err(|error| self.broken(Rule::S10, error))?;
+            let scan = running.db.verify().map_err(|error| self.unsound(device, &error))?;
             let clocks = self.clocks(device)?;
             let keys = self.model.slots().into_iter().filter_map(|slot| match slot {
                 Slot::Key(key) => Some(key),

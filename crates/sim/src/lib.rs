@@ -27,6 +27,7 @@ mod plan;
 mod process;
 mod report;
 mod restart;
+mod rot;
 mod situations;
 mod traffic;
 mod typed;
@@ -36,8 +37,8 @@ mod writes;
 
 pub use minimise::minimise;
 pub use plan::{
-    Action, Change, Character, Flaw, FlawKind, Lie, LieKind, Plan, Scope, Settling, Step, Stop,
-    What,
+    Action, Change, Character, Flaw, FlawKind, Lie, LieKind, Place, Plan, Scope, Settling, Step,
+    Stop, What,
 };
 pub use report::{Report, Rule, Violation};
 pub use situations::ALL as SITUATIONS;

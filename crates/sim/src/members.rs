@@ -4,7 +4,7 @@ use multibee::LogOptions;
 
 use crate::model::Clocks;
 use crate::plan::Stop;
-use crate::report::{Rule, Violation};
+use crate::report::Violation;
 use crate::world::World;
 use crate::writes::Pending;
 
@@ -62,7 +62,7 @@ impl World<'_> {
 
     fn is_admitted(&self, by: usize, device: usize) -> Result<bool, Violation> {
         let Some(running) = self.running(by) else { return Ok(false) };
-        let devices = running.db.devices().map_err(|error| self.broken(Rule::S10, error))?;
+        let devices = running.db.devices().map_err(|error| self.unsound(by, &error))?;
         Ok(devices.iter().any(|one| one.key == self.devices[device].key))
     }
 
@@ -79,7 +79,7 @@ impl World<'_> {
                 self.devices[by].pending = Some(Pending { intents: Vec::new(), seen });
                 self.fail(by, true)
             }
-            Err(error) => Err(self.broken(Rule::S10, error)),
+            Err(error) => Err(self.unsound(by, &error)),
         }
     }
 
@@ -110,7 +110,7 @@ impl World<'_> {
                 log.sync()?;
                 Ok(())
             });
-            cleared.map_err(|error| self.broken(Rule::S10, error))?;
+            cleared.map_err(|error| self.unsound(device, &error))?;
         }
         Ok(())
     }

@@ -64,6 +64,8 @@ pub enum Action {
     Join { device: u8, by: u8 },
     /// A device is killed and loses its copies of the logs of others, or the blocks in them.
     Forget { device: u8, is_whole: bool, down_us: u64 },
+    /// A device is killed, and while it is off some bits on its disk change.
+    Rot { device: u8, places: Vec<Place>, down_us: u64 },
     /// Two devices connect.
     Meet {
         a: u8,
@@ -121,6 +123,17 @@ pub enum What {
         /// Whether what it shows is expected, or else another value.
         is_right: bool,
     },
+}
+
+/// Where on a disk a bit changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// In which log, counted round; 0 is the device's own.
+    pub log: u8,
+    /// In which part of it: 0 its oplog, 1 its tree, 2 its blocks, 3 its bitfield.
+    pub part: u8,
+    /// Which bit, counted round.
+    pub bit: u64,
 }
 
 /// How a conflict is settled.
@@ -275,6 +288,7 @@ impl Plan {
                 | Action::Resolve { device, .. }
                 | Action::Look { device }
                 | Action::Forget { device, .. }
+                | Action::Rot { device, .. }
                 | Action::Stop { device, .. }
                 | Action::StopWithin { device, .. }
                 | Action::SetClock { device, .. } => is_there(*device),
@@ -308,6 +322,7 @@ struct Draw<'r> {
     has_types: bool,
     has_rules: bool,
     has_liars: bool,
+    has_rot: bool,
     random: &'r mut fastrand::Rng,
 }
 
@@ -331,6 +346,7 @@ impl<'r> Draw<'r> {
             has_types: random.u8(..4) > 0,
             has_rules: random.bool(),
             has_liars: random.u8(..6) == 0,
+            has_rot: random.u8(..6) == 0,
             random,
         }
     }
@@ -354,6 +370,17 @@ impl<'r> Draw<'r> {
                 // Somebody who is there: the last one may come later.
                 let by = if self.is_line { device - 1 } else { self.random.u8(..device.min(2)) };
                 Action::Join { device, by }
+            }
+            6 if self.has_rot => {
+                // Of one device at most: the others have what is lost.
+                self.has_rot = false;
+                let places = (0..self.random.u8(1..20)).map(|_| Place {
+                    log: self.random.choice([0, 0, 1, 2, 3]).unwrap_or(0),
+                    part: self.random.choice([0, 1, 2, 2, 2, 3]).unwrap_or(2),
+                    bit: self.random.u64(..),
+                });
+                let places = places.collect();
+                Action::Rot { device: self.device(), places, down_us: SECOND }
             }
             6..10 => {
                 let down_us = self.random.choice([0, SECOND, HOUR]).unwrap_or_default();

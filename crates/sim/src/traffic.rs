@@ -7,7 +7,7 @@ use multibee_replica::{CloseReason, Handshake, Link};
 
 use crate::device::Running;
 use crate::plan::{Flaw, FlawKind, Lie, LieKind};
-use crate::report::{Rule, Violation};
+use crate::report::Violation;
 use crate::wire::{Cargo, End, Wire};
 use crate::world::{Event, World};
 
@@ -87,7 +87,7 @@ impl World<'_> {
                 return self.fail(device, false);
             }
             if let Some(why) = failed {
-                return Err(self.broken(Rule::S10, format!("device {device} failed: {why}")));
+                return Err(self.unsound(device, &why));
             }
             self.transmit(device)?;
             if events == 0 {

@@ -44,6 +44,9 @@ pub(crate) struct World<'p> {
     /// How much of each device's log anybody else has ever known.
     pub(crate) shared: Vec<u64>,
     pub(crate) random: fastrand::Rng,
+    /// The device on whose disk bits have changed, and that which is just starting.
+    pub(crate) rotten: Option<usize>,
+    pub(crate) is_starting: Option<usize>,
     pub(crate) step: usize,
     pub(crate) values: u64,
     pub(crate) report: Report,
@@ -65,7 +68,8 @@ pub fn run(plan: &Plan) -> Result<Report, Violation> {
     for (number, step) in plan.steps.iter().enumerate() {
         world.step = number;
         world.pause(step.after_us)?;
-        world.act(&step.action)?;
+        let done = world.act(&step.action);
+        world.forgive(done)?;
     }
     world.calm_down()?;
     Ok(world.finish())
@@ -85,6 +89,8 @@ impl<'p> World<'p> {
             evidence: BTreeMap::new(),
             shared: vec![0; plan.devices.len()],
             random: fastrand::Rng::with_seed(plan.seed ^ 0x5eed),
+            rotten: None,
+            is_starting: None,
             step: 0,
             values: 0,
             report: Report { runs: 1, ..Report::default() },
@@ -101,6 +107,16 @@ impl<'p> World<'p> {
 
     pub(crate) fn broken(&self, rule: Rule, what: impl ToString) -> Violation {
         Violation { rule, step: self.step, what: what.to_string() }
+    }
+
+    /// A device says that something is wrong with it.
+    pub(crate) fn unsound(&self, device: usize, error: &dyn std::fmt::Display) -> Violation {
+        self.broken(Rule::S10, format!("{}{error}", Self::blaming(device)))
+    }
+
+    /// How it begins when a device says that something is wrong with it.
+    pub(crate) fn blaming(device: usize) -> String {
+        format!("device {device} failed: ")
     }
 
     pub(crate) fn met(&mut self, situation: &'static str) {
@@ -151,7 +167,8 @@ impl<'p> World<'p> {
             if self.events > EVENTS_MAX {
                 return Err(self.broken(Rule::S11, "it does not come to rest"));
             }
-            self.happen(event)?;
+            let done = self.happen(event);
+            self.forgive(done)?;
         }
         self.now = until;
         Ok(())
@@ -211,6 +228,7 @@ impl<'p> World<'p> {
             Action::Forget { device, is_whole, down_us } => {
                 self.forget((*device).into(), *is_whole, *down_us)
             }
+            Action::Rot { device, places, down_us } => self.rot((*device).into(), places, *down_us),
             Action::Look { device } => self.look((*device).into()),
             Action::Meet { a, b, latency_us, flaws, lies } => {
                 self.meet((*a).into(), (*b).into(), *latency_us, flaws, lies)

@@ -62,7 +62,7 @@ impl World<'_> {
             Slot::Key(key) => running.hand.versions(&keys::key(key)),
             Slot::Rule(prefix) => running.hand.rule_versions(keys::prefix(prefix).as_bytes()),
         };
-        versions.map_err(|error| self.broken(Rule::S10, error))
+        versions.map_err(|error| self.unsound(device, &error))
     }
 
     /// What the model says that a device holds of a key.
@@ -228,7 +228,7 @@ impl World<'_> {
                 }
                 Ok(())
             }
-            Err(error) => Err(self.broken(Rule::S10, format!("a write was refused: {error}"))),
+            Err(error) => Err(self.unsound(device, &format!("a write was refused: {error}"))),
         }
     }
 
@@ -331,8 +331,7 @@ impl World<'_> {
         let (Slot::Key(key), Some(running)) = (intent.slot, self.running(device)) else {
             return Ok(());
         };
-        let entry =
-            running.db.get(keys::key(key)).map_err(|error| self.broken(Rule::S10, error))?;
+        let entry = running.db.get(keys::key(key)).map_err(|error| self.unsound(device, &error))?;
         let read = entry.map(|entry| entry.value.to_vec());
         if read == intent.value {
             return Ok(());
