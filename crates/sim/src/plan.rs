@@ -269,7 +269,8 @@ impl Plan {
         let absorb_keys = random.choice([0, 1, 2, 7]).unwrap_or_default();
         let is_line = random.u8(..5) == 0;
         let mut draw = Draw::new(&devices, is_line, &mut random);
-        let steps = (0..scope.steps).map(|at| draw.step(at, scope.steps)).collect();
+        let count = if draw.is_stormy { scope.steps.saturating_mul(2) } else { scope.steps };
+        let steps = (0..count).map(|at| draw.step(at, count)).collect();
         Self { seed, devices, news_min, absorb_keys, is_line, steps }
     }
 }
@@ -316,6 +317,8 @@ struct Draw<'r> {
     keys: u16,
     deletes: u8,
     faults: u8,
+    /// Much goes wrong, and everything may.
+    is_stormy: bool,
     /// Faults of each kind happen in this run or not at all.
     kinds: [bool; 6],
     latency_us: u64,
@@ -331,6 +334,7 @@ impl<'r> Draw<'r> {
         let numbered = (0..).zip(devices);
         let late = numbered.filter(|(_, one)| one.is_late).map(|(number, _)| number).collect();
         let count = u8::try_from(devices.len()).unwrap_or(u8::MAX);
+        let is_stormy = random.u8(..5) < 3;
         let dormant = (count > 2 && random.bool()).then(|| random.u8(..count));
         Self {
             count,
@@ -340,8 +344,9 @@ impl<'r> Draw<'r> {
             is_away: false,
             keys: random.choice([1, 2, 4, 16, 64, 400]).unwrap_or(4),
             deletes: random.choice([0, 20, 90]).unwrap_or(20),
-            faults: random.choice([20, 90, 200]).unwrap_or(90),
-            kinds: std::array::from_fn(|_| random.bool()),
+            faults: if is_stormy { 230 } else { random.choice([20, 90, 200]).unwrap_or(90) },
+            is_stormy,
+            kinds: std::array::from_fn(|_| is_stormy || random.bool()),
             latency_us: random.choice([100, 5_000, 80_000, 2 * SECOND]).unwrap_or(100),
             has_types: random.u8(..4) > 0,
             has_rules: random.bool(),
@@ -386,7 +391,9 @@ impl<'r> Draw<'r> {
                 let down_us = self.random.choice([0, SECOND, HOUR]).unwrap_or_default();
                 Action::Forget { device: self.device(), is_whole: self.random.bool(), down_us }
             }
-            0..110 => self.write(),
+            0..60 => self.write(),
+            60..125 if self.is_stormy => self.trouble(),
+            60..110 => self.write(),
             110..185 => self.meet(),
             185..205 => {
                 let (a, b) = self.pair();
@@ -457,8 +464,10 @@ impl<'r> Draw<'r> {
     fn meet(&mut self) -> Action {
         let (a, b) = self.pair();
         let mut flaws = Vec::new();
-        while flaws.len() < 4 && self.random.u8(..) < self.faults {
+        let most = if self.is_stormy { 9 } else { 4 };
+        while flaws.len() < most && self.random.u8(..) < self.faults {
             let at = self.random.choice([200, 1_000, 5_000, 50_000]).unwrap_or(1_000);
+            let at = if self.is_stormy { at.min(4_000) } else { at };
             let (at, to_b) = (self.random.u64(..at), self.random.bool());
             let kind = match self.random.u8(..8) {
                 0 => FlawKind::Flip,
@@ -507,7 +516,8 @@ impl<'r> Draw<'r> {
         if !is_on || self.random.u8(..) > self.faults {
             return self.meet();
         }
-        let down_us = self.random.choice([0, SECOND, HOUR, 3 * DAY]).unwrap_or_default();
+        let long = if self.is_stormy { 10 * SECOND } else { 3 * DAY };
+        let down_us = self.random.choice([0, SECOND, HOUR, long]).unwrap_or_default();
         let how = self.random.choice([Stop::Kill, Stop::PowerCut]).unwrap_or(Stop::Kill);
         match kind {
             0 => Action::Stop { device, how: Stop::Clean, down_us },
