@@ -123,6 +123,23 @@ impl Device {
         })
     }
 
+    /// A copy of a device that does not run, with all that is on its disk.
+    pub(crate) fn twin(original: &Self) -> Self {
+        Self {
+            disk: original.disk.copy(),
+            clock: Arc::new(SimClock::default()),
+            keys: original.keys.clone(),
+            // Its connections have keys of their own.
+            starts: 1 << 32,
+            running: None,
+            doom: None,
+            pending: None,
+            known: Lengths::new(),
+            absorbing: Absorbing::default(),
+            ..*original
+        }
+    }
+
     /// Where its database lives.
     pub(crate) fn home(&self) -> Home {
         Home::own(Arc::new(self.disk.clone()))

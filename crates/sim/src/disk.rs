@@ -70,6 +70,15 @@ impl Disk {
         self.replace(whole.into_iter());
     }
 
+    /// Another disk with the same on it.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self::default();
+        let logs = lock(&self.logs);
+        let images = logs.iter().map(|(name, storage)| (name.clone(), storage.image()));
+        copy.replace(images);
+        copy
+    }
+
     /// The copies of others' logs are gone.
     pub(crate) fn drop_replicas(&self) {
         lock(&self.logs).retain(|name, _| !name.starts_with("replicas/"));

@@ -66,6 +66,8 @@ pub enum Action {
     Forget { device: u8, is_whole: bool, down_us: u64 },
     /// A device is killed, and while it is off some bits on its disk change.
     Rot { device: u8, places: Vec<Place>, down_us: u64 },
+    /// A device is killed, and from then on runs twice: so does a copy of its disk.
+    Clone { device: u8 },
     /// Two devices connect.
     Meet {
         a: u8,
@@ -271,6 +273,7 @@ impl Plan {
         let mut draw = Draw::new(&devices, is_line, &mut random);
         let count = if draw.is_stormy { scope.steps.saturating_mul(2) } else { scope.steps };
         let steps = (0..count).map(|at| draw.step(at, count)).collect();
+        let news_min = if draw.never_forgets { 0 } else { news_min };
         Self { seed, devices, news_min, absorb_keys, is_line, steps }
     }
 }
@@ -290,6 +293,7 @@ impl Plan {
                 | Action::Look { device }
                 | Action::Forget { device, .. }
                 | Action::Rot { device, .. }
+                | Action::Clone { device }
                 | Action::Stop { device, .. }
                 | Action::StopWithin { device, .. }
                 | Action::SetClock { device, .. } => is_there(*device),
@@ -326,6 +330,9 @@ struct Draw<'r> {
     has_rules: bool,
     has_liars: bool,
     has_rot: bool,
+    has_fork: bool,
+    /// Where somebody exists twice, states are not absorbed: that is still to come.
+    never_forgets: bool,
     random: &'r mut fastrand::Rng,
 }
 
@@ -335,6 +342,7 @@ impl<'r> Draw<'r> {
         let late = numbered.filter(|(_, one)| one.is_late).map(|(number, _)| number).collect();
         let count = u8::try_from(devices.len()).unwrap_or(u8::MAX);
         let is_stormy = random.u8(..5) < 3;
+        let has_fork = count > 2 && random.u8(..10) == 0;
         let dormant = (count > 2 && random.bool()).then(|| random.u8(..count));
         Self {
             count,
@@ -351,7 +359,9 @@ impl<'r> Draw<'r> {
             has_types: random.u8(..4) > 0,
             has_rules: random.bool(),
             has_liars: random.u8(..6) == 0,
-            has_rot: random.u8(..6) == 0,
+            has_rot: !has_fork && random.u8(..6) == 0,
+            has_fork,
+            never_forgets: has_fork,
             random,
         }
     }
@@ -387,7 +397,11 @@ impl<'r> Draw<'r> {
                 let places = places.collect();
                 Action::Rot { device: self.device(), places, down_us: SECOND }
             }
-            6..10 => {
+            6 if self.has_fork => {
+                self.has_fork = false;
+                Action::Clone { device: self.device() }
+            }
+            6..10 if !self.never_forgets => {
                 let down_us = self.random.choice([0, SECOND, HOUR]).unwrap_or_default();
                 Action::Forget { device: self.device(), is_whole: self.random.bool(), down_us }
             }

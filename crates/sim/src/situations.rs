@@ -25,6 +25,8 @@ pub const ALL: &[&str] = &[
     "a delete hides a value, by a rule",
     "two values are shown, by a rule",
     "a device joins later",
+    "a device exists twice",
+    "a device tells that another exists twice",
     "bits change on a disk",
     "a device tells that its disk is bad",
     "a log rots short",

@@ -29,7 +29,8 @@ impl World<'_> {
         if ahead.is_empty() {
             return Ok(clocks);
         }
-        let ahead: Lengths = self.devices.iter().map(|one| ahead.length(one.id)).collect();
+        let members = self.devices.iter().take(self.members());
+        let ahead: Lengths = members.map(|one| ahead.length(one.id)).collect();
         for slot in self.model.slots() {
             let held: Vec<_> =
                 self.held_versions(device, slot)?.iter().map(|one| one.dot).collect();
@@ -74,6 +75,15 @@ impl World<'_> {
 
     /// A user changes keys.
     pub(crate) fn write(&mut self, device: usize, changes: &[Change]) -> Result<(), Violation> {
+        if self.is_forked(device) {
+            return self.write_forked(device, changes);
+        }
+        let is_whole = |change: &&Change| !self.is_spoilt(Slot::Key(change.key));
+        let changes: Vec<Change> = changes.iter().filter(is_whole).copied().collect();
+        let changes = &changes[..];
+        if changes.is_empty() {
+            return Ok(());
+        }
         let Some(seen) = self.begin_write(device)? else { return Ok(()) };
         let (mut expected, mut expectations) = (Vec::new(), Vec::new());
         let mut values = Vec::new();
@@ -123,6 +133,9 @@ impl World<'_> {
         prefix: u8,
         rule: Option<u8>,
     ) -> Result<(), Violation> {
+        if self.is_forked(device) {
+            return Ok(());
+        }
         let Some(seen) = self.begin_write(device)? else { return Ok(()) };
         let is_set = self.model.rules(&seen).contains_key(&prefix);
         let value = rule.map(|rule| vec![rule]);
@@ -149,6 +162,9 @@ impl World<'_> {
         key: u16,
         how: Settling,
     ) -> Result<(), Violation> {
+        if self.is_forked(device) || self.is_spoilt(Slot::Key(key)) {
+            return Ok(());
+        }
         let Some(seen) = self.begin_write(device)? else { return Ok(()) };
         let kind = self.model.rule(key, &seen).1;
         let value = self.value(What::Put(20), kind);
