@@ -18,12 +18,17 @@ impl World<'_> {
     /// A device's clock, as a list of lengths.
     pub(crate) fn clock(&self, device: usize) -> Result<Lengths, Violation> {
         let Some(running) = self.running(device) else { return Ok(Vec::new()) };
-        let clock = running.hand.clock().map_err(|error| self.broken(Rule::S10, error))?;
-        Ok(self.devices.iter().map(|device| clock.length(device.id)).collect())
+        let clock = running.hand.clock().map_err(|error| self.unsound(device, &error))?;
+        let members = self.devices.iter().take(self.members());
+        Ok(members.map(|device| clock.length(device.id)).collect())
     }
 
     /// Looks at a device after anything that it did.
     pub(crate) fn observe(&mut self, device: usize) -> Result<(), Violation> {
+        if self.is_forked(device) {
+            // Its own words about itself count for nothing.
+            return self.hear(device);
+        }
         let clock = self.clock(device)?;
         let Some(running) = self.running(device) else { return Ok(()) };
         let (digest, heads) = (running.hand.digest(), running.hand.heads());
@@ -38,7 +43,7 @@ impl World<'_> {
         self.hear(device)?;
         self.note_absorbing(device);
         self.note_news(device, &clock);
-        if is_ahead {
+        if is_ahead || self.fork.is_some() {
             // Some keys hold more than the clock says: what it says of the rest is not comparable.
             return Ok(());
         }
@@ -64,6 +69,20 @@ impl World<'_> {
     fn hear(&mut self, device: usize) -> Result<(), Violation> {
         while let Some(event) = self.running_mut(device).and_then(|one| one.told.try_recv().ok()) {
             let blame = match &event {
+                Event::Diverged { .. } | Event::Stuck { .. } | Event::PeerFault { .. }
+                    if self.fork.is_some() =>
+                {
+                    self.met("a device tells that another exists twice");
+                    continue;
+                }
+                Event::Diverged { .. } if self.devices[device].is_deceived => {
+                    self.met("a device says that a liar has other data");
+                    continue;
+                }
+                Event::PeerFault { .. } if self.devices[device].is_deceived => {
+                    self.met("a device tells of a liar");
+                    continue;
+                }
                 Event::Diverged { .. } => Rule::S1,
                 Event::Stuck { .. } => Rule::S10,
                 Event::ClockAhead { .. } => {
@@ -122,7 +141,7 @@ impl World<'_> {
 
     /// Compares all that a device shows with what follows from its clock.
     pub(crate) fn look(&mut self, device: usize) -> Result<(), Violation> {
-        if self.running(device).is_none() {
+        if self.running(device).is_none() || self.is_forked(device) {
             return Ok(());
         }
         self.report.operations += 1;
@@ -135,6 +154,9 @@ impl World<'_> {
         let (shown, conflicts) = (self.view(device)?, self.conflicts(device)?);
         for slot in self.model.slots() {
             let Slot::Key(key) = slot else { continue };
+            if self.is_spoilt(slot) {
+                continue;
+            }
             let mut expected = self.model.shown(key, &clocks);
             if self.model.rule(key, &clocks).0 != Strategies::KEEP_ALL {
                 expected.values.truncate(1);
@@ -153,7 +175,10 @@ impl World<'_> {
                 return Err(self.broken(Rule::S4, what));
             }
         }
-        if let Some(key) = shown.keys().find(|key| self.model.end_of(Slot::Key(**key)).is_none()) {
+        if let Some(key) = shown.keys().find(|key| {
+            let slot = Slot::Key(**key);
+            self.model.end_of(slot).is_none() && !self.is_spoilt(slot)
+        }) {
             return Err(self.broken(Rule::S3, format!("nobody wrote key {key}")));
         }
         self.note_conflicts(&clocks);
@@ -162,7 +187,7 @@ impl World<'_> {
 
     /// The versions that are held are those that follow from the clock.
     fn check_held(&self, device: usize, clocks: &Clocks) -> Result<(), Violation> {
-        for slot in self.model.slots() {
+        for slot in self.model.slots().into_iter().filter(|slot| !self.is_spoilt(*slot)) {
             let held = self.held_versions(device, slot)?;
             let held: Vec<_> = held.iter().map(|version| version.dot).collect();
             let versions = self.model.versions(slot, clocks.of(slot));
@@ -180,7 +205,7 @@ impl World<'_> {
 
     fn check_rules(&mut self, device: usize, clocks: &Clocks) -> Result<(), Violation> {
         let Some(running) = self.running(device) else { return Ok(()) };
-        let rules = running.db.rules().map_err(|error| self.broken(Rule::S10, error))?;
+        let rules = running.db.rules().map_err(|error| self.unsound(device, &error))?;
         let expected = self.model.rules(clocks);
         let named = |entry: &multibee::RuleEntry| {
             let kind = entry.rule.kind;
@@ -239,7 +264,7 @@ impl World<'_> {
     /// All that a device shows, by numbers of keys.
     fn view(&self, device: usize) -> Result<BTreeMap<u16, Vec<Value>>, Violation> {
         let Some(running) = self.running(device) else { return Ok(BTreeMap::new()) };
-        let fail = |error: multibee::Error| self.broken(Rule::S10, error);
+        let fail = |error: multibee::Error| self.unsound(device, &error);
         let value = |entry: &Entry| Value {
             value: entry.value.to_vec(),
             kind: entry.kind,
@@ -269,7 +294,7 @@ impl World<'_> {
     /// The keys that are listed as in conflict.
     fn conflicts(&self, device: usize) -> Result<BTreeSet<u16>, Violation> {
         let Some(running) = self.running(device) else { return Ok(BTreeSet::new()) };
-        let conflicts = running.db.conflicts().map_err(|error| self.broken(Rule::S10, error))?;
+        let conflicts = running.db.conflicts().map_err(|error| self.unsound(device, &error))?;
         Ok(conflicts.iter().filter_map(|conflict| keys::number(&conflict.key)).collect())
     }
 
@@ -284,9 +309,9 @@ impl World<'_> {
     pub(crate) fn is_converged(&self) -> Result<bool, Violation> {
         let alive = self.alive();
         let Some(first) = alive.first() else { return Ok(true) };
-        let first = self.clock(*first)?;
+        let first = self.blind(self.clock(*first)?);
         for device in alive {
-            let clock = self.clock(device)?;
+            let clock = self.blind(self.clock(device)?);
             let is_ahead = self.running(device).is_some_and(|one| !one.hand.ahead().is_empty());
             if clock != first || clock[device] < self.model.end(device) || is_ahead {
                 return Ok(false);
@@ -295,9 +320,19 @@ impl World<'_> {
         Ok(true)
     }
 
-    /// Devices that run.
+    /// Devices that run, and exist once.
     pub(crate) fn alive(&self) -> Vec<usize> {
-        (0..self.devices.len()).filter(|&device| self.running(device).is_some()).collect()
+        let devices = 0..self.members();
+        let is_alive = |&one: &usize| self.running(one).is_some() && !self.is_forked(one);
+        devices.filter(is_alive).collect()
+    }
+
+    /// A clock without what it says of a device that exists twice.
+    fn blind(&self, mut clock: Lengths) -> Lengths {
+        if let Some(length) = self.fork.as_ref().and_then(|fork| clock.get_mut(fork.original)) {
+            *length = 0;
+        }
+        clock
     }
 
     pub(crate) fn describe_difference(&self) -> String {
@@ -318,7 +353,7 @@ impl World<'_> {
             self.look(device)?;
             self.observe(device)?;
             let Some(running) = self.running(device) else { continue };
-            let scan = running.db.verify().map_err(|error| self.broken(Rule::S10, error))?;
+            let scan = running.db.verify().map_err(|error| self.unsound(device, &error))?;
             let clocks = self.clocks(device)?;
             let keys = self.model.slots().into_iter().filter_map(|slot| match slot {
                 Slot::Key(key) => Some(key),
@@ -327,7 +362,7 @@ impl World<'_> {
             let shown: Vec<_> = keys.map(|key| self.model.shown(key, &clocks)).collect();
             let keys = shown.iter().filter(|shown| !shown.values.is_empty()).count() as u64;
             let conflicts = shown.iter().filter(|shown| shown.is_conflict).count() as u64;
-            if (scan.keys, scan.conflicts) != (keys, conflicts) {
+            if self.fork.is_none() && (scan.keys, scan.conflicts) != (keys, conflicts) {
                 let what = format!("{scan:?}, should be {keys} and {conflicts}");
                 return Err(self.broken(Rule::S1, what));
             }

@@ -51,6 +51,8 @@ pub(crate) struct Device {
     /// From how much news on it looks whether to absorb, and how many keys at a time.
     limits: (u64, usize),
     pub(crate) absorbing: Absorbing,
+    /// It was connected with one who lied.
+    pub(crate) is_deceived: bool,
 }
 
 /// What is known of a device that absorbs the state of another one.
@@ -117,7 +119,25 @@ impl Device {
             last_stamp: 0,
             limits,
             absorbing: Absorbing::default(),
+            is_deceived: false,
         })
+    }
+
+    /// A copy of a device that does not run, with all that is on its disk.
+    pub(crate) fn twin(original: &Self) -> Self {
+        Self {
+            disk: original.disk.copy(),
+            clock: Arc::new(SimClock::default()),
+            keys: original.keys.clone(),
+            // Its connections have keys of their own.
+            starts: 1 << 32,
+            running: None,
+            doom: None,
+            pending: None,
+            known: Lengths::new(),
+            absorbing: Absorbing::default(),
+            ..*original
+        }
     }
 
     /// Where its database lives.

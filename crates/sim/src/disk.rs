@@ -8,6 +8,8 @@ use multibee::{Places, Storage};
 use multibee_log::Part;
 use multibee_log::testing::{Effort, RecordingStorage};
 
+use crate::plan::Place;
+
 /// Storage of all logs of one device.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
@@ -68,9 +70,38 @@ impl Disk {
         self.replace(whole.into_iter());
     }
 
+    /// Another disk with the same on it.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self::default();
+        let logs = lock(&self.logs);
+        let images = logs.iter().map(|(name, storage)| (name.clone(), storage.image()));
+        copy.replace(images);
+        copy
+    }
+
     /// The copies of others' logs are gone.
     pub(crate) fn drop_replicas(&self) {
         lock(&self.logs).retain(|name, _| !name.starts_with("replicas/"));
+    }
+
+    /// Changes a bit. Says whether there was one.
+    pub(crate) fn rot(&self, place: Place) -> io::Result<bool> {
+        let logs = lock(&self.logs);
+        let mut names: Vec<_> = logs.keys().collect();
+        // The own log first.
+        names.sort_by_key(|name| (name.contains('/'), name.as_str()));
+        let name = names.get(usize::from(place.log) % names.len().max(1));
+        let Some(storage) = name.and_then(|name| logs.get(*name)) else { return Ok(false) };
+        let parts = [Part::Oplog, Part::Tree, Part::Data, Part::Bitfield];
+        let part = parts[usize::from(place.part) % parts.len()];
+        let bits = storage.len(part)?.saturating_mul(8);
+        if bits == 0 {
+            return Ok(false);
+        }
+        let (bit, mut byte) = (place.bit % bits, [0]);
+        storage.read_at(part, bit / 8, &mut byte)?;
+        storage.write_at(part, bit / 8, &[byte[0] ^ (1 << (bit % 8))])?;
+        Ok(true)
     }
 
     /// The power fails: of what was not synced, any part may be gone. Says whether some is.

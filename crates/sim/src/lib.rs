@@ -17,8 +17,10 @@ mod calm;
 mod checks;
 mod device;
 mod disk;
+mod fork;
 mod intent;
 mod keys;
+mod lies;
 mod members;
 mod minimise;
 mod model;
@@ -26,6 +28,7 @@ mod plan;
 mod process;
 mod report;
 mod restart;
+mod rot;
 mod situations;
 mod traffic;
 mod typed;
@@ -35,7 +38,8 @@ mod writes;
 
 pub use minimise::minimise;
 pub use plan::{
-    Action, Change, Character, Flaw, FlawKind, Plan, Scope, Settling, Step, Stop, What,
+    Action, Change, Character, Flaw, FlawKind, Lie, LieKind, Place, Plan, Scope, Settling, Step,
+    Stop, What,
 };
 pub use report::{Report, Rule, Violation};
 pub use situations::ALL as SITUATIONS;

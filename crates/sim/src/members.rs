@@ -4,7 +4,7 @@ use multibee::LogOptions;
 
 use crate::model::Clocks;
 use crate::plan::Stop;
-use crate::report::{Rule, Violation};
+use crate::report::Violation;
 use crate::world::World;
 use crate::writes::Pending;
 
@@ -24,6 +24,9 @@ impl World<'_> {
 
     /// A device and another one admit each other.
     pub(crate) fn join(&mut self, device: usize, by: usize) -> Result<(), Violation> {
+        if self.is_forked(device) || self.is_forked(by) {
+            return Ok(());
+        }
         if self.running(device).is_none() || self.running(by).is_none() {
             return Ok(());
         }
@@ -41,12 +44,13 @@ impl World<'_> {
 
     /// Whoever has not joined, or was forgotten, does now.
     pub(crate) fn join_all(&mut self) -> Result<(), Violation> {
-        let Some(first) = (0..self.devices.len())
-            .find(|&one| self.running(one).is_some() && !self.devices[one].character.is_late)
-        else {
+        let Some(first) = (0..self.devices.len()).find(|&one| {
+            let is_there = self.running(one).is_some() && !self.is_forked(one);
+            is_there && !self.devices[one].character.is_late
+        }) else {
             return Ok(());
         };
-        for device in 0..self.devices.len() {
+        for device in 0..self.members() {
             if self.devices[device].character.is_late {
                 self.join(device, first)?;
                 for neighbour in [device - 1, device + 1] {
@@ -62,7 +66,7 @@ impl World<'_> {
 
     fn is_admitted(&self, by: usize, device: usize) -> Result<bool, Violation> {
         let Some(running) = self.running(by) else { return Ok(false) };
-        let devices = running.db.devices().map_err(|error| self.broken(Rule::S10, error))?;
+        let devices = running.db.devices().map_err(|error| self.unsound(by, &error))?;
         Ok(devices.iter().any(|one| one.key == self.devices[device].key))
     }
 
@@ -79,7 +83,7 @@ impl World<'_> {
                 self.devices[by].pending = Some(Pending { intents: Vec::new(), seen });
                 self.fail(by, true)
             }
-            Err(error) => Err(self.broken(Rule::S10, error)),
+            Err(error) => Err(self.unsound(by, &error)),
         }
     }
 
@@ -110,7 +114,7 @@ impl World<'_> {
                 log.sync()?;
                 Ok(())
             });
-            cleared.map_err(|error| self.broken(Rule::S10, error))?;
+            cleared.map_err(|error| self.unsound(device, &error))?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ pub fn minimise(plan: &Plan, rule: Rule, tries: u32) -> Plan {
         before = search.size();
         search.cut_steps();
         search.cut_flaws();
+        search.cut_lies();
         search.cut_changes();
         search.cut_pauses();
     }
@@ -29,7 +30,7 @@ impl Search {
     fn size(&self) -> usize {
         let weight = |step: &Step| match &step.action {
             Action::Write { changes, .. } => 1 + changes.len(),
-            Action::Meet { flaws, .. } => 1 + flaws.len(),
+            Action::Meet { flaws, lies, .. } => 1 + flaws.len() + lies.len(),
             _ => 1,
         };
         self.best.steps.iter().map(weight).sum()
@@ -75,6 +76,20 @@ impl Search {
                 && flaws.pop().is_some()
             {
                 self.take(plan);
+            }
+        }
+    }
+
+    fn cut_lies(&mut self) {
+        for at in 0..self.best.steps.len() {
+            loop {
+                let mut plan = self.best.clone();
+                let action = plan.steps.get_mut(at).map(|step| &mut step.action);
+                let Some(Action::Meet { lies, .. }) = action else { break };
+                // With none at all it would be another connection.
+                if lies.len() < 2 || lies.pop().is_none() || !self.take(plan) {
+                    break;
+                }
             }
         }
     }

@@ -64,8 +64,19 @@ pub enum Action {
     Join { device: u8, by: u8 },
     /// A device is killed and loses its copies of the logs of others, or the blocks in them.
     Forget { device: u8, is_whole: bool, down_us: u64 },
+    /// A device is killed, and while it is off some bits on its disk change.
+    Rot { device: u8, places: Vec<Place>, down_us: u64 },
+    /// A device is killed, and from then on runs twice: so does a copy of its disk.
+    Clone { device: u8 },
     /// Two devices connect.
-    Meet { a: u8, b: u8, latency_us: u64, flaws: Vec<Flaw> },
+    Meet {
+        a: u8,
+        b: u8,
+        latency_us: u64,
+        flaws: Vec<Flaw>,
+        #[serde(default)]
+        lies: Vec<Lie>,
+    },
     /// Their connection is cut, for both to see.
     Part { a: u8, b: u8 },
     /// A device's process ends, and starts again later.
@@ -116,6 +127,17 @@ pub enum What {
     },
 }
 
+/// Where on a disk a bit changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// In which log, counted round; 0 is the device's own.
+    pub log: u8,
+    /// In which part of it: 0 its oplog, 1 its tree, 2 its blocks, 3 its bitfield.
+    pub part: u8,
+    /// Which bit, counted round.
+    pub bit: u64,
+}
+
 /// How a conflict is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Settling {
@@ -138,6 +160,50 @@ pub enum Stop {
     PowerCut,
     /// Its disk takes no more; the user makes room and starts it again.
     DiskFull,
+}
+
+/// Something else is sent in place of a message, by one who can prove to be a device of the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lie {
+    /// On the way from `a` to `b`, or back.
+    pub to_b: bool,
+    /// At the message with this number.
+    pub at: u32,
+    /// What is sent.
+    pub kind: LieKind,
+}
+
+/// What a liar sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LieKind {
+    /// The message with a bit flipped.
+    Flip(u32),
+    /// The message with one of the worst numbers in it.
+    Number {
+        /// Where.
+        at: u32,
+        /// Which of them.
+        number: u8,
+    },
+    /// Its beginning only.
+    Cut(u32),
+    /// It, and nonsense on some channel.
+    Garbage {
+        /// The channel's number.
+        channel: u8,
+        /// The type of the message.
+        ty: u8,
+        /// Its length.
+        len: u16,
+    },
+    /// Nothing.
+    Withhold,
+    /// It so many times more.
+    Again(u16),
+    /// It, and an earlier one once more.
+    Replay(u8),
+    /// It, but after the next one.
+    Late,
 }
 
 /// What goes wrong on a connection, in one of its directions.
@@ -205,7 +271,9 @@ impl Plan {
         let absorb_keys = random.choice([0, 1, 2, 7]).unwrap_or_default();
         let is_line = random.u8(..5) == 0;
         let mut draw = Draw::new(&devices, is_line, &mut random);
-        let steps = (0..scope.steps).map(|at| draw.step(at, scope.steps)).collect();
+        let count = if draw.is_stormy { scope.steps.saturating_mul(2) } else { scope.steps };
+        let steps = (0..count).map(|at| draw.step(at, count)).collect();
+        let news_min = if draw.never_forgets { 0 } else { news_min };
         Self { seed, devices, news_min, absorb_keys, is_line, steps }
     }
 }
@@ -224,6 +292,8 @@ impl Plan {
                 | Action::Resolve { device, .. }
                 | Action::Look { device }
                 | Action::Forget { device, .. }
+                | Action::Rot { device, .. }
+                | Action::Clone { device }
                 | Action::Stop { device, .. }
                 | Action::StopWithin { device, .. }
                 | Action::SetClock { device, .. } => is_there(*device),
@@ -251,11 +321,18 @@ struct Draw<'r> {
     keys: u16,
     deletes: u8,
     faults: u8,
+    /// Much goes wrong, and everything may.
+    is_stormy: bool,
     /// Faults of each kind happen in this run or not at all.
     kinds: [bool; 6],
     latency_us: u64,
     has_types: bool,
     has_rules: bool,
+    has_liars: bool,
+    has_rot: bool,
+    has_fork: bool,
+    /// Where somebody exists twice, states are not absorbed: that is still to come.
+    never_forgets: bool,
     random: &'r mut fastrand::Rng,
 }
 
@@ -264,6 +341,8 @@ impl<'r> Draw<'r> {
         let numbered = (0..).zip(devices);
         let late = numbered.filter(|(_, one)| one.is_late).map(|(number, _)| number).collect();
         let count = u8::try_from(devices.len()).unwrap_or(u8::MAX);
+        let is_stormy = random.u8(..5) < 3;
+        let has_fork = count > 2 && random.u8(..10) == 0;
         let dormant = (count > 2 && random.bool()).then(|| random.u8(..count));
         Self {
             count,
@@ -273,11 +352,16 @@ impl<'r> Draw<'r> {
             is_away: false,
             keys: random.choice([1, 2, 4, 16, 64, 400]).unwrap_or(4),
             deletes: random.choice([0, 20, 90]).unwrap_or(20),
-            faults: random.choice([20, 90, 200]).unwrap_or(90),
-            kinds: std::array::from_fn(|_| random.bool()),
+            faults: if is_stormy { 230 } else { random.choice([20, 90, 200]).unwrap_or(90) },
+            is_stormy,
+            kinds: std::array::from_fn(|_| is_stormy || random.bool()),
             latency_us: random.choice([100, 5_000, 80_000, 2 * SECOND]).unwrap_or(100),
             has_types: random.u8(..4) > 0,
             has_rules: random.bool(),
+            has_liars: random.u8(..6) == 0,
+            has_rot: !has_fork && random.u8(..6) == 0,
+            has_fork,
+            never_forgets: has_fork,
             random,
         }
     }
@@ -302,11 +386,28 @@ impl<'r> Draw<'r> {
                 let by = if self.is_line { device - 1 } else { self.random.u8(..device.min(2)) };
                 Action::Join { device, by }
             }
-            6..10 => {
+            6 if self.has_rot => {
+                // Of one device at most: the others have what is lost.
+                self.has_rot = false;
+                let places = (0..self.random.u8(1..20)).map(|_| Place {
+                    log: self.random.choice([0, 0, 1, 2, 3]).unwrap_or(0),
+                    part: self.random.choice([0, 1, 2, 2, 2, 3]).unwrap_or(2),
+                    bit: self.random.u64(..),
+                });
+                let places = places.collect();
+                Action::Rot { device: self.device(), places, down_us: SECOND }
+            }
+            6 if self.has_fork => {
+                self.has_fork = false;
+                Action::Clone { device: self.device() }
+            }
+            6..10 if !self.never_forgets => {
                 let down_us = self.random.choice([0, SECOND, HOUR]).unwrap_or_default();
                 Action::Forget { device: self.device(), is_whole: self.random.bool(), down_us }
             }
-            0..110 => self.write(),
+            0..60 => self.write(),
+            60..125 if self.is_stormy => self.trouble(),
+            60..110 => self.write(),
             110..185 => self.meet(),
             185..205 => {
                 let (a, b) = self.pair();
@@ -377,8 +478,10 @@ impl<'r> Draw<'r> {
     fn meet(&mut self) -> Action {
         let (a, b) = self.pair();
         let mut flaws = Vec::new();
-        while flaws.len() < 4 && self.random.u8(..) < self.faults {
+        let most = if self.is_stormy { 9 } else { 4 };
+        while flaws.len() < most && self.random.u8(..) < self.faults {
             let at = self.random.choice([200, 1_000, 5_000, 50_000]).unwrap_or(1_000);
+            let at = if self.is_stormy { at.min(4_000) } else { at };
             let (at, to_b) = (self.random.u64(..at), self.random.bool());
             let kind = match self.random.u8(..8) {
                 0 => FlawKind::Flip,
@@ -392,7 +495,32 @@ impl<'r> Draw<'r> {
             flaws.push(Flaw { to_b, at, kind });
         }
         let latency_us = self.random.u64(self.latency_us / 2..=self.latency_us);
-        Action::Meet { a, b, latency_us, flaws }
+        let mut lies = Vec::new();
+        while self.has_liars && lies.len() < 12 && self.random.u8(..) < 200 {
+            lies.push(self.lie());
+        }
+        Action::Meet { a, b, latency_us, flaws, lies }
+    }
+
+    fn lie(&mut self) -> Lie {
+        let at = self.random.choice([3, 12, 60]).unwrap_or(12);
+        let (at, to_b) = (self.random.u32(..at), self.random.u8(..4) > 0);
+        let place = self.random.choice([4, 40, 400]).unwrap_or(40);
+        let kind = match self.random.u8(..12) {
+            0..3 => LieKind::Flip(self.random.u32(..8 * place)),
+            3..6 => LieKind::Number { at: self.random.u32(..place), number: self.random.u8(..) },
+            6 => LieKind::Cut(self.random.u32(..place)),
+            7 => LieKind::Garbage {
+                channel: self.random.u8(..9),
+                ty: self.random.u8(..14),
+                len: self.random.u16(..300),
+            },
+            8 => LieKind::Withhold,
+            9 => LieKind::Again(self.random.choice([1, 1, 5, 400]).unwrap_or(1)),
+            10 => LieKind::Replay(self.random.u8(..)),
+            _ => LieKind::Late,
+        };
+        Lie { to_b, at, kind }
     }
 
     fn trouble(&mut self) -> Action {
@@ -402,7 +530,8 @@ impl<'r> Draw<'r> {
         if !is_on || self.random.u8(..) > self.faults {
             return self.meet();
         }
-        let down_us = self.random.choice([0, SECOND, HOUR, 3 * DAY]).unwrap_or_default();
+        let long = if self.is_stormy { 10 * SECOND } else { 3 * DAY };
+        let down_us = self.random.choice([0, SECOND, HOUR, long]).unwrap_or_default();
         let how = self.random.choice([Stop::Kill, Stop::PowerCut]).unwrap_or(Stop::Kill);
         match kind {
             0 => Action::Stop { device, how: Stop::Clean, down_us },

@@ -2,7 +2,7 @@
 
 use crate::device::Absorbing;
 use crate::plan::Stop;
-use crate::report::{Rule, Violation};
+use crate::report::Violation;
 use crate::world::{Event, World};
 
 impl World<'_> {
@@ -58,7 +58,7 @@ impl World<'_> {
         self.settle(device)?;
         let Some(running) = self.devices[device].running.take() else { return Ok(()) };
         let synced = running.db.sync_to_disk();
-        synced.map_err(|error| self.broken(Rule::S10, error))?;
+        synced.map_err(|error| self.unsound(device, &error))?;
         for &wire in running.ends.values() {
             let from = self.wires[wire].end_of(device);
             if let Some((at, cargo)) = self.wires[wire].close(from, false, self.now) {
@@ -92,9 +92,11 @@ impl World<'_> {
         }
         self.devices[device].tick(self.now);
         let started = self.devices[device].start();
-        started.map_err(|error| self.broken(Rule::S10, format!("device {device}: {error}")))?;
+        started.map_err(|error| self.unsound(device, &error))?;
         self.note(("start", device));
+        self.is_starting = Some(device);
         self.check_restart(device)?;
+        self.is_starting = None;
         self.settle(device)
     }
 }

@@ -10,6 +10,10 @@ use crate::writes::Pending;
 impl World<'_> {
     /// A device has started again: what was promised is there, what was shown to others too.
     pub(crate) fn check_restart(&mut self, device: usize) -> Result<(), Violation> {
+        if self.is_forked(device) {
+            self.devices[device].pending = None;
+            return Ok(());
+        }
         let clock = self.clock(device)?;
         let own = clock[device];
         let Some(running) = self.running(device) else { return Ok(()) };

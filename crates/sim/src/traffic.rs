@@ -3,10 +3,11 @@
 use std::io;
 
 use multibee::Role;
-use multibee_replica::CloseReason;
+use multibee_replica::{CloseReason, Handshake, Link};
 
-use crate::plan::{Flaw, FlawKind};
-use crate::report::{Rule, Violation};
+use crate::device::Running;
+use crate::plan::{Flaw, FlawKind, Lie, LieKind};
+use crate::report::Violation;
 use crate::wire::{Cargo, End, Wire};
 use crate::world::{Event, World};
 
@@ -17,6 +18,7 @@ impl World<'_> {
         b: usize,
         latency_us: u64,
         flaws: &[Flaw],
+        lies: &[Lie],
     ) -> Result<(), Violation> {
         let instant = self.instant();
         let is_wired = self.wire_between(a, b).is_some();
@@ -24,17 +26,23 @@ impl World<'_> {
         if is_wired {
             return Ok(());
         }
-        let ids = [
-            one.hand.connect(Role::Initiator, instant),
-            other.hand.connect(Role::Responder, instant),
-        ];
         let number = self.wires.len();
+        let connect = |running: &Running, role| {
+            if lies.is_empty() {
+                return running.hand.connect(role, instant);
+            }
+            let mut hash = [0x11; 64];
+            hash.iter_mut().zip(number.to_le_bytes()).for_each(|(to, from)| *to ^= from);
+            let handshake = Handshake { hash, remote_static: [0; 32] };
+            running.hand.connect_link(Link::framed(role, handshake), instant)
+        };
+        let ids = [connect(one, Role::Initiator), connect(other, Role::Responder)];
         for (device, id) in [a, b].into_iter().zip(ids) {
             if let Some(running) = self.running_mut(device) {
                 running.ends.insert(id, number);
             }
         }
-        self.wires.push(Wire::new([a, b], ids, latency_us, flaws));
+        self.wires.push(Wire::new([a, b], ids, latency_us, flaws, lies));
         self.settle(a)?;
         self.settle(b)
     }
@@ -79,7 +87,7 @@ impl World<'_> {
                 return self.fail(device, false);
             }
             if let Some(why) = failed {
-                return Err(self.broken(Rule::S10, format!("device {device} failed: {why}")));
+                return Err(self.unsound(device, &why));
             }
             self.transmit(device)?;
             if events == 0 {
@@ -96,15 +104,15 @@ impl World<'_> {
         for (id, wire) in ends {
             let from = self.wires[wire].end_of(device);
             while let Some(bytes) = self.running(device).and_then(|one| one.hand.transmit(id)) {
-                self.check_secrecy(&bytes)?;
-                self.report.wire_bytes += bytes.len() as u64;
-                let is_early = self.wires[wire].sent() < 400;
-                let (arrivals, flaws) = self.wires[wire].send(from, &bytes, self.now);
-                for (at, cargo) in arrivals {
-                    self.queue(at, Event::Arrive { wire, to: from.other(), cargo });
+                if !self.wires[wire].is_crooked {
+                    self.check_secrecy(&bytes)?;
                 }
-                for flaw in flaws {
-                    self.meet_flaw(flaw, is_early);
+                let (messages, lies) = self.wires[wire].tell(from, &bytes);
+                for lie in lies {
+                    self.meet_lie(wire, lie);
+                }
+                for message in messages {
+                    self.send(wire, from, &message);
                 }
             }
             let Some(running) = self.running_mut(device) else { return Ok(()) };
@@ -114,6 +122,37 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    fn send(&mut self, wire: usize, from: End, bytes: &[u8]) {
+        self.report.wire_bytes += bytes.len() as u64;
+        let is_early = self.wires[wire].sent() < 400;
+        let (arrivals, flaws) = self.wires[wire].send(from, bytes, self.now);
+        for (at, cargo) in arrivals {
+            self.queue(at, Event::Arrive { wire, to: from.other(), cargo });
+        }
+        for flaw in flaws {
+            self.meet_flaw(flaw, is_early);
+        }
+    }
+
+    /// A lie leaves a device; whoever hears it may tell so, and may be held up for as long as it
+    /// runs.
+    fn meet_lie(&mut self, wire: usize, lie: LieKind) {
+        self.report.faults += 1;
+        for device in self.wires[wire].devices {
+            self.devices[device].is_deceived = true;
+        }
+        self.met(match lie {
+            LieKind::Flip(_) => "a peer changes a message",
+            LieKind::Number { .. } => "a peer says a strange number",
+            LieKind::Cut(_) => "a peer cuts a message short",
+            LieKind::Garbage { .. } => "a peer talks nonsense",
+            LieKind::Withhold => "a peer withholds a message",
+            LieKind::Again(times) if times > 100 => "a peer floods",
+            LieKind::Again(_) | LieKind::Replay(_) => "a peer repeats a message",
+            LieKind::Late => "a peer says things out of order",
+        });
     }
 
     pub(crate) fn hang_up(&mut self, device: usize, wire: usize) {

@@ -2,7 +2,8 @@
 
 use multibee_replica::ConnectionId;
 
-use crate::plan::{Flaw, FlawKind};
+use crate::lies::Lies;
+use crate::plan::{Flaw, FlawKind, Lie, LieKind};
 
 /// One of the two ends of a wire: that of the device that dialled, or the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(crate) struct Wire {
     latency_us: u64,
     lanes: [Lane; 2],
     pub(crate) is_over: bool,
+    /// One end lies, or both: to others it is encrypted, but not in here.
+    pub(crate) is_crooked: bool,
 }
 
 /// One direction.
@@ -51,6 +54,7 @@ struct Lane {
     held: Option<Vec<u8>>,
     is_mute: bool,
     is_closed: bool,
+    lies: Option<Lies>,
 }
 
 impl Wire {
@@ -59,15 +63,19 @@ impl Wire {
         ids: [ConnectionId; 2],
         latency_us: u64,
         flaws: &[Flaw],
+        lies: &[Lie],
     ) -> Self {
         let lane = |to_b: bool| {
             let mine = flaws.iter().filter(|flaw| flaw.to_b == to_b);
             let mut flaws: Vec<_> = mine.map(|flaw| (flaw.at, flaw.kind)).collect();
             flaws.sort_by_key(|(at, _)| *at);
-            Lane { flaws, ..Lane::default() }
+            let mine = lies.iter().filter(|lie| lie.to_b == to_b);
+            let told = mine.map(|lie| (lie.at, lie.kind)).collect();
+            let lies = (!lies.is_empty()).then(|| Lies::new(told));
+            Lane { flaws, lies, ..Lane::default() }
         };
         let lanes = [lane(true), lane(false)];
-        Self { devices, ids, latency_us, lanes, is_over: false }
+        Self { devices, ids, latency_us, lanes, is_over: false, is_crooked: !lies.is_empty() }
     }
 
     pub(crate) const fn device(&self, end: End) -> usize {
@@ -95,6 +103,14 @@ impl Wire {
         match from {
             End::A => a,
             End::B => b,
+        }
+    }
+
+    /// What one end sends in place of a message, and the lies in it.
+    pub(crate) fn tell(&mut self, from: End, message: &[u8]) -> (Vec<Vec<u8>>, Vec<LieKind>) {
+        match &mut self.lane(from).lies {
+            Some(lies) => lies.tell(message),
+            None => (vec![message.to_vec()], Vec::new()),
         }
     }
 

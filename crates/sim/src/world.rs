@@ -10,6 +10,7 @@ use multibee_replica::CloseReason;
 use rustc_hash::FxHasher;
 
 use crate::device::{Device, Running};
+use crate::fork::Fork;
 use crate::model::{Lengths, Model};
 use crate::plan::{Action, Plan, Stop};
 use crate::report::{Report, Rule, Violation};
@@ -44,6 +45,10 @@ pub(crate) struct World<'p> {
     /// How much of each device's log anybody else has ever known.
     pub(crate) shared: Vec<u64>,
     pub(crate) random: fastrand::Rng,
+    /// The device on whose disk bits have changed, and that which is just starting.
+    pub(crate) rotten: Option<usize>,
+    pub(crate) is_starting: Option<usize>,
+    pub(crate) fork: Option<Fork>,
     pub(crate) step: usize,
     pub(crate) values: u64,
     pub(crate) report: Report,
@@ -65,7 +70,8 @@ pub fn run(plan: &Plan) -> Result<Report, Violation> {
     for (number, step) in plan.steps.iter().enumerate() {
         world.step = number;
         world.pause(step.after_us)?;
-        world.act(&step.action)?;
+        let done = world.act(&step.action);
+        world.forgive(done)?;
     }
     world.calm_down()?;
     Ok(world.finish())
@@ -85,6 +91,9 @@ impl<'p> World<'p> {
             evidence: BTreeMap::new(),
             shared: vec![0; plan.devices.len()],
             random: fastrand::Rng::with_seed(plan.seed ^ 0x5eed),
+            rotten: None,
+            is_starting: None,
+            fork: None,
             step: 0,
             values: 0,
             report: Report { runs: 1, ..Report::default() },
@@ -101,6 +110,16 @@ impl<'p> World<'p> {
 
     pub(crate) fn broken(&self, rule: Rule, what: impl ToString) -> Violation {
         Violation { rule, step: self.step, what: what.to_string() }
+    }
+
+    /// A device says that something is wrong with it.
+    pub(crate) fn unsound(&self, device: usize, error: &dyn std::fmt::Display) -> Violation {
+        self.broken(Rule::S10, format!("{}{error}", Self::blaming(device)))
+    }
+
+    /// How it begins when a device says that something is wrong with it.
+    pub(crate) fn blaming(device: usize) -> String {
+        format!("device {device} failed: ")
     }
 
     pub(crate) fn met(&mut self, situation: &'static str) {
@@ -151,7 +170,8 @@ impl<'p> World<'p> {
             if self.events > EVENTS_MAX {
                 return Err(self.broken(Rule::S11, "it does not come to rest"));
             }
-            self.happen(event)?;
+            let done = self.happen(event);
+            self.forgive(done)?;
         }
         self.now = until;
         Ok(())
@@ -202,25 +222,49 @@ impl<'p> World<'p> {
 
     fn act(&mut self, action: &Action) -> Result<(), Violation> {
         match action {
-            Action::Write { device, changes } => self.write((*device).into(), changes),
+            Action::Write { device, changes } => {
+                let device = self.one_of(*device);
+                self.write(device, changes)
+            }
             Action::Rule { device, prefix, rule } => {
-                self.set_rule((*device).into(), *prefix, *rule)
+                let device = self.one_of(*device);
+                self.set_rule(device, *prefix, *rule)
             }
-            Action::Resolve { device, key, how } => self.resolve((*device).into(), *key, *how),
-            Action::Join { device, by } => self.join((*device).into(), (*by).into()),
+            Action::Resolve { device, key, how } => {
+                let device = self.one_of(*device);
+                self.resolve(device, *key, *how)
+            }
+            Action::Join { device, by } => {
+                let device = self.one_of(*device);
+                self.join(device, (*by).into())
+            }
             Action::Forget { device, is_whole, down_us } => {
-                self.forget((*device).into(), *is_whole, *down_us)
+                let device = self.one_of(*device);
+                self.forget(device, *is_whole, *down_us)
             }
-            Action::Look { device } => self.look((*device).into()),
-            Action::Meet { a, b, latency_us, flaws } => {
-                self.meet((*a).into(), (*b).into(), *latency_us, flaws)
+            Action::Rot { device, places, down_us } => {
+                let device = self.one_of(*device);
+                self.rot(device, places, *down_us)
+            }
+            Action::Clone { device } => self.clone_device((*device).into()),
+            Action::Look { device } => {
+                let device = self.one_of(*device);
+                self.look(device)
+            }
+            Action::Meet { a, b, latency_us, flaws, lies } => {
+                let (a, b) = (self.one_of(*a), self.one_of(*b));
+                self.meet(a, b, *latency_us, flaws, lies)
             }
             Action::Part { a, b } => self.part((*a).into(), (*b).into()),
-            Action::Stop { device, how, down_us } => self.stop((*device).into(), *how, *down_us),
+            Action::Stop { device, how, down_us } => {
+                let device = self.one_of(*device);
+                self.stop(device, *how, *down_us)
+            }
             Action::StopWithin { device, changes, how, down_us } => {
                 let full = *how == Stop::DiskFull;
                 let kind = if full { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
-                if let Some(device) = self.devices.get_mut(usize::from(*device))
+                let device = self.one_of(*device);
+                if let Some(device) = self.devices.get_mut(device)
                     && device.running.is_some()
                     && device.doom.is_none()
                 {
@@ -229,7 +273,10 @@ impl<'p> World<'p> {
                 }
                 Ok(())
             }
-            Action::SetClock { device, skew_ms } => self.set_clock((*device).into(), *skew_ms),
+            Action::SetClock { device, skew_ms } => {
+                let device = self.one_of(*device);
+                self.set_clock(device, *skew_ms)
+            }
         }
     }
 

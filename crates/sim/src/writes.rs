@@ -29,7 +29,8 @@ impl World<'_> {
         if ahead.is_empty() {
             return Ok(clocks);
         }
-        let ahead: Lengths = self.devices.iter().map(|one| ahead.length(one.id)).collect();
+        let members = self.devices.iter().take(self.members());
+        let ahead: Lengths = members.map(|one| ahead.length(one.id)).collect();
         for slot in self.model.slots() {
             let held: Vec<_> =
                 self.held_versions(device, slot)?.iter().map(|one| one.dot).collect();
@@ -62,7 +63,7 @@ impl World<'_> {
             Slot::Key(key) => running.hand.versions(&keys::key(key)),
             Slot::Rule(prefix) => running.hand.rule_versions(keys::prefix(prefix).as_bytes()),
         };
-        versions.map_err(|error| self.broken(Rule::S10, error))
+        versions.map_err(|error| self.unsound(device, &error))
     }
 
     /// What the model says that a device holds of a key.
@@ -74,6 +75,15 @@ impl World<'_> {
 
     /// A user changes keys.
     pub(crate) fn write(&mut self, device: usize, changes: &[Change]) -> Result<(), Violation> {
+        if self.is_forked(device) {
+            return self.write_forked(device, changes);
+        }
+        let is_whole = |change: &&Change| !self.is_spoilt(Slot::Key(change.key));
+        let changes: Vec<Change> = changes.iter().filter(is_whole).copied().collect();
+        let changes = &changes[..];
+        if changes.is_empty() {
+            return Ok(());
+        }
         let Some(seen) = self.begin_write(device)? else { return Ok(()) };
         let (mut expected, mut expectations) = (Vec::new(), Vec::new());
         let mut values = Vec::new();
@@ -123,6 +133,9 @@ impl World<'_> {
         prefix: u8,
         rule: Option<u8>,
     ) -> Result<(), Violation> {
+        if self.is_forked(device) {
+            return Ok(());
+        }
         let Some(seen) = self.begin_write(device)? else { return Ok(()) };
         let is_set = self.model.rules(&seen).contains_key(&prefix);
         let value = rule.map(|rule| vec![rule]);
@@ -149,6 +162,9 @@ impl World<'_> {
         key: u16,
         how: Settling,
     ) -> Result<(), Violation> {
+        if self.is_forked(device) || self.is_spoilt(Slot::Key(key)) {
+            return Ok(());
+        }
         let Some(seen) = self.begin_write(device)? else { return Ok(()) };
         let kind = self.model.rule(key, &seen).1;
         let value = self.value(What::Put(20), kind);
@@ -228,7 +244,7 @@ impl World<'_> {
                 }
                 Ok(())
             }
-            Err(error) => Err(self.broken(Rule::S10, format!("a write was refused: {error}"))),
+            Err(error) => Err(self.unsound(device, &format!("a write was refused: {error}"))),
         }
     }
 
@@ -331,8 +347,7 @@ impl World<'_> {
         let (Slot::Key(key), Some(running)) = (intent.slot, self.running(device)) else {
             return Ok(());
         };
-        let entry =
-            running.db.get(keys::key(key)).map_err(|error| self.broken(Rule::S10, error))?;
+        let entry = running.db.get(keys::key(key)).map_err(|error| self.unsound(device, &error))?;
         let read = entry.map(|entry| entry.value.to_vec());
         if read == intent.value {
             return Ok(());
