@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use crate::kind;
+use crate::when::When;
+
 /// A multi-writer, local-first key-value database for one person's devices.
 ///
 /// Every device reads and writes its own database, offline. Devices that know each other merge
@@ -38,6 +41,11 @@ pub(crate) enum Command {
         /// Print the bytes of the value and nothing else
         #[arg(long)]
         raw: bool,
+        /// All values that the key shows, if its rule keeps several
+        #[arg(long, conflicts_with = "raw")]
+        all: bool,
+        #[command(flatten)]
+        at: At,
     },
     /// Delete keys
     Del {
@@ -45,8 +53,45 @@ pub(crate) enum Command {
         #[arg(required = true)]
         keys: Vec<String>,
     },
+    /// Merge a JSON object into the one under a key: fields that are not named stay, null removes one
+    Patch {
+        /// The key
+        key: String,
+        /// The fields, as a JSON object
+        fields: String,
+    },
+    /// Add to the counter under a key, and print what it shows then
+    Incr {
+        /// The key
+        key: String,
+        /// How much
+        #[arg(default_value_t = 1, allow_negative_numbers = true)]
+        by: i64,
+    },
+    /// Add an element to the set under a key, or remove one
+    Set {
+        #[command(subcommand)]
+        change: SetChange,
+    },
     /// List keys and values, in the order of the keys
     Ls(Ls),
+    /// List what has changed between two versions, and who changed it
+    Diff(Diff),
+    /// List what this device wrote and merged, commit by commit, and who wrote it
+    History(History),
+    /// Print changes as they happen, with who made them, until interrupted
+    Watch(Watch),
+    /// List what this device and others hold together, before it is merged here
+    Union {
+        /// Only keys that begin with this
+        prefix: Option<String>,
+        /// Where to connect to; without it, to all devices whose addresses are known
+        #[arg(long, value_name = "ADDR")]
+        with: Option<String>,
+        /// Seconds to wait for answers
+        #[arg(long, default_value_t = 60)]
+        timeout: u64,
+    },
     /// Put all records of a .jsonl or .tsv file
     ///
     /// A .jsonl file holds one object a line, with "key" and "value"; a value that is no string is
@@ -60,6 +105,8 @@ pub(crate) enum Command {
     Export {
         /// The file, .jsonl or .tsv; without one, JSON lines go to the standard output
         file: Option<PathBuf>,
+        #[command(flatten)]
+        at: At,
     },
     /// List the devices of this database
     Devices,
@@ -88,6 +135,9 @@ pub(crate) enum Command {
         /// Do not dial the devices whose addresses are known
         #[arg(long)]
         no_dial: bool,
+        /// Connect to who serves the plain Hyperbees that are taken in; may be given several times
+        #[arg(long = "source", value_name = "ADDR")]
+        sources: Vec<String>,
     },
     /// Connect to other devices, and end when all hold the same data
     Sync {
@@ -104,7 +154,35 @@ pub(crate) enum Command {
     /// Tell how the database is doing
     Status,
     /// List keys with several concurrent versions; the exit code is 3 if there are any
-    Conflicts,
+    Conflicts {
+        /// Only keys that begin with this
+        prefix: Option<String>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Settle a conflict, on every device
+    Resolve(Resolve),
+    /// List versions that this program can't read: they are kept, and shown after an upgrade
+    NotMerged,
+    /// List the rules by which keys are merged
+    Rules,
+    /// Set how keys that begin with a prefix are merged, on every device
+    Rule(Rule),
+    /// List the plain Hyperbees that are taken in
+    Sources,
+    /// Take in a plain Hyperbee, of a Node program say: its keys become keys of this database
+    AddSource {
+        /// The key of its log, as 52 characters or 64 hex digits
+        key: String,
+        /// A name for people to read
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Take in nothing more of a plain Hyperbee; what was read of it stays
+    RemoveSource {
+        /// The key of its log
+        key: String,
+    },
     /// Read everything and check it against the digest of the last commit
     Verify,
     /// Run the main job: three devices write apart, meet, and end with the same data
@@ -127,6 +205,43 @@ pub(crate) struct Put {
     /// Take the value from a file; - is the standard input
     #[arg(long, conflicts_with = "value")]
     pub(crate) file: Option<PathBuf>,
+    /// As a value that merges by itself: map, set, counter, or a type's number
+    #[arg(long = "type", value_name = "TYPE", value_parser = kind::parse)]
+    pub(crate) kind: Option<u32>,
+    /// Only if the key has this value; otherwise the exit code is 3
+    #[arg(long, value_name = "VALUE")]
+    pub(crate) if_value: Option<String>,
+    /// Only if the key is absent; otherwise the exit code is 3
+    #[arg(long, conflicts_with = "if_value")]
+    pub(crate) if_absent: bool,
+}
+
+/// What to do with an element of a set.
+#[derive(Subcommand, Debug)]
+pub(crate) enum SetChange {
+    /// Add an element
+    Insert {
+        /// The key
+        key: String,
+        /// The element, as JSON
+        element: String,
+    },
+    /// Remove an element; what another device adds meanwhile stays
+    Remove {
+        /// The key
+        key: String,
+        /// The element, as JSON
+        element: String,
+    },
+}
+
+/// The version to read.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct At {
+    /// As this device showed it then: a version (a number), or a time in UTC, as 2026-11-22 or
+    /// "2026-11-22 10:15:02"
+    #[arg(long = "at", value_name = "WHEN", value_parser = When::parse)]
+    pub(crate) when: Option<When>,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -145,4 +260,105 @@ pub(crate) struct Ls {
     /// At most so many
     #[arg(long)]
     pub(crate) limit: Option<u64>,
+    /// Print only how many there are
+    #[arg(long)]
+    pub(crate) count: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Diff {
+    /// The earlier version: a number, or a time in UTC
+    #[arg(value_parser = When::parse)]
+    pub(crate) from: When,
+    /// The later version; without it, what is shown now
+    #[arg(value_parser = When::parse)]
+    pub(crate) to: Option<When>,
+    /// Only keys that begin with this
+    #[arg(long)]
+    pub(crate) prefix: Option<String>,
+    /// At most so many
+    #[arg(long)]
+    pub(crate) limit: Option<u64>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct History {
+    /// Only this key
+    pub(crate) key: Option<String>,
+    /// Only keys that begin with this
+    #[arg(long, conflicts_with = "key")]
+    pub(crate) prefix: Option<String>,
+    /// Only what came after this: a version (a number), or a time in UTC
+    #[arg(long, value_name = "WHEN", value_parser = When::parse)]
+    pub(crate) since: Option<When>,
+    /// Only what came up to this
+    #[arg(long, value_name = "WHEN", value_parser = When::parse)]
+    pub(crate) until: Option<When>,
+    /// From the last change to the first
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// At most so many changes
+    #[arg(long)]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Watch {
+    /// Only keys that begin with this
+    pub(crate) prefix: Option<String>,
+    /// Only this key
+    #[arg(long, conflicts_with = "prefix")]
+    pub(crate) key: Option<String>,
+    /// Begin with what came after this: a version (a number), or a time in UTC
+    #[arg(long, value_name = "WHEN", value_parser = When::parse)]
+    pub(crate) since: Option<When>,
+    /// End after so many changes
+    #[arg(long)]
+    pub(crate) limit: Option<usize>,
+    /// Take connections, too; port 0 lets the system choose
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// Do not dial the devices whose addresses are known
+    #[arg(long)]
+    pub(crate) no_dial: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Resolve {
+    /// The key
+    pub(crate) key: String,
+    #[command(flatten)]
+    pub(crate) by: By,
+}
+
+/// How a conflict is settled.
+#[derive(ClapArgs, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct By {
+    /// By what this version says: DEVICE:BLOCK, as `conflicts` prints it
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) pick: Option<String>,
+    /// By this value
+    #[arg(long)]
+    pub(crate) value: Option<String>,
+    /// By a delete
+    #[arg(long)]
+    pub(crate) delete: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Rule {
+    /// The prefix
+    pub(crate) prefix: String,
+    /// What is shown of concurrent versions: last-writer, delete-wins, keep-all
+    #[arg(long)]
+    pub(crate) strategy: Option<String>,
+    /// The type that `put` writes: plain, map, set, counter, or a type's number
+    #[arg(long = "type", value_name = "TYPE", value_parser = kind::parse)]
+    pub(crate) kind: Option<u32>,
+    /// Take the rule for the prefix away
+    #[arg(long, conflicts_with_all = ["strategy", "kind"])]
+    pub(crate) clear: bool,
 }

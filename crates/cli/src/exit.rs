@@ -41,7 +41,9 @@ pub(crate) fn of(error: &anyhow::Error) -> Exit {
     }
     match error.chain().find_map(|cause| cause.downcast_ref::<Error>()) {
         Some(Error::UnknownDevice { .. } | Error::UnknownSource { .. }) => Exit::NotFound,
-        Some(Error::Removed { .. } | Error::IdTaken { .. }) => Exit::Conflict,
+        Some(Error::Removed { .. } | Error::IdTaken { .. } | Error::NotAsExpected { .. }) => {
+            Exit::Conflict
+        }
         Some(Error::Unreachable { .. } | Error::NotSynced { .. }) => Exit::NotSynced,
         Some(
             Error::Diverged { .. }

@@ -4,9 +4,11 @@
 mod args;
 mod commands;
 mod exit;
+mod kind;
 mod output;
 mod records;
 mod text;
+mod when;
 
 use std::process::ExitCode;
 

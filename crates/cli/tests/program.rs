@@ -225,3 +225,155 @@ fn copies_are_refused_until_adopted() {
     assert_eq!(place.ok("b", &["get", "milk"]), "three");
     place.fails("nowhere", &["adopt"], 2);
 }
+
+/// Every change since a version, or a time, is listed with who made it, as text and as JSON.
+#[test]
+fn changes_are_listed() {
+    let place = Place::new();
+    place.ok("a", &["init"]);
+    place.ok("a", &["put", "list/milk", "two"]);
+    let version = place.json("a", &["status"])[0]["blocks"].to_string();
+    place.ok("a", &["put", "list/milk", "three"]);
+    place.ok("a", &["put", "bread", "rye"]);
+    place.ok("a", &["del", "bread"]);
+    place.ok("a", &["put", "list/tea", "green"]);
+    let listed = "~ list/milk\tthree\tthis device\n+ list/tea\tgreen\tthis device";
+    assert_eq!(place.ok("a", &["diff", &version]), listed);
+    assert_eq!(place.ok("a", &["diff", &version, &version]), "");
+    assert_eq!(place.ok("a", &["diff", "1", &version]), "+ list/milk\ttwo\tthis device");
+    assert_eq!(place.ok("a", &["diff", "1970-01-01", "--prefix", "x"]), "");
+    let changes = place.json("a", &["diff", &version, "--limit", "1"]);
+    assert_eq!(changes.len(), 1);
+    assert_eq!((&changes[0]["before"], &changes[0]["value"]), (&"two".into(), &"three".into()));
+    assert_eq!((&changes[0]["own"], &changes[0]["deleted"]), (&true.into(), &false.into()));
+    assert!(place.fails("a", &["diff", "999"], 2).contains("is no version"));
+    assert!(place.fails("a", &["diff", "9999-01-01", &version], 2).contains("comes after"));
+    assert!(place.fails("a", &["diff", "soon"], 2).contains("neither a version nor a time"));
+
+    let signs = |lines: &str| {
+        lines
+            .lines()
+            .map(|line| line.split('\t').nth(2).unwrap()[..1].to_owned())
+            .collect::<String>()
+    };
+    assert_eq!(signs(&place.ok("a", &["history"])), "+~+-+");
+    assert_eq!(signs(&place.ok("a", &["history", "--reverse", "--limit", "2"])), "+-");
+    assert_eq!(signs(&place.ok("a", &["history", "--prefix", "list/"])), "+~+");
+    assert_eq!(signs(&place.ok("a", &["history", "bread"])), "+-");
+    assert_eq!(signs(&place.ok("a", &["history", "bread", "--reverse", "--limit", "1"])), "-");
+    assert_eq!(place.ok("a", &["history", "never"]), "");
+    let since = place.json("a", &["history", "--since", &version]);
+    assert_eq!(since.len(), 4);
+    assert!(since.iter().all(|one| one["merge"] == false && one["atMs"].as_u64() > Some(0)));
+    let until = place.ok("a", &["history", "--until", &version]);
+    assert!(until.starts_with(&format!("{version}\t20")), "{until}");
+}
+
+/// Earlier versions are read by number and by time.
+#[test]
+fn earlier_versions_are_read() {
+    let place = Place::new();
+    place.ok("a", &["init"]);
+    place.ok("a", &["put", "milk", "two"]);
+    let version = place.json("a", &["status"])[0]["blocks"].to_string();
+    place.ok("a", &["put", "milk", "three"]);
+    place.ok("a", &["put", "bread", "rye"]);
+    assert_eq!(place.ok("a", &["get", "milk", "--at", &version]), "two");
+    assert_eq!(place.ok("a", &["ls", "--at", &version]), "milk\ttwo");
+    assert_eq!(place.ok("a", &["ls", "--count"]), "2");
+    assert_eq!(place.ok("a", &["ls", "--count", "--at", "1970-01-02 03:04:05"]), "0");
+    assert!(place.ok("a", &["export", "--at", &version]).contains("two"));
+    assert!(place.fails("a", &["get", "bread", "--at", &version], 1).contains("not found"));
+    place.fails("a", &["get", "bread", "--at", "yesterday"], 2);
+}
+
+/// Values that merge by themselves, writes on a condition, and rules.
+#[test]
+fn typed_values_and_rules() {
+    let place = Place::new();
+    place.ok("a", &["init"]);
+    place.ok("a", &["put", "note", "{\"a\":1}", "--type", "map"]);
+    assert_eq!(place.ok("a", &["patch", "note", "{\"b\":2}"]), "{\"a\":1,\"b\":2}");
+    assert_eq!(place.ok("a", &["incr", "visits"]), "1");
+    assert_eq!(place.ok("a", &["incr", "visits", "-3"]), "-2");
+    place.ok("a", &["set", "insert", "tags", "\"x\""]);
+    assert_eq!(place.json("a", &["set", "remove", "tags", "\"y\""])[0]["changed"], false);
+    assert_eq!(place.ok("a", &["get", "tags"]), "[\"x\"]");
+    assert!(place.fails("a", &["incr", "note"], 2).contains("integer"));
+    place.fails("a", &["put", "k", "v", "--type", "list"], 2);
+
+    place.ok("a", &["put", "seat", "Ada", "--if-absent"]);
+    assert!(
+        place.fails("a", &["put", "seat", "Bob", "--if-absent"], 3).contains("not as expected")
+    );
+    place.fails("a", &["put", "seat", "Bob", "--if-value", "Cy"], 3);
+    place.ok("a", &["put", "seat", "Bob", "--if-value", "Ada"]);
+    assert_eq!(place.ok("a", &["get", "seat"]), "Bob");
+
+    place.ok("a", &["rule", "n/", "--type", "counter"]);
+    place.ok("a", &["rule", "n/", "--strategy", "keep-all"]);
+    assert_eq!(place.ok("a", &["rules"]), "n/\tkeep-all\tcounter");
+    place.ok("a", &["put", "n/1", "5"]);
+    assert_eq!(
+        place.json("a", &["get", "n/1"])[0]["type"],
+        place.json("a", &["get", "visits"])[0]["type"]
+    );
+    place.fails("a", &["rule", "n/", "--strategy", "coin"], 2);
+    place.ok("a", &["rule", "n/", "--clear"]);
+    place.fails("a", &["rule", "n/", "--clear"], 1);
+    assert_eq!(place.ok("a", &["not-merged"]), "");
+}
+
+/// Another device's writes are told with its name as they come; a union shows them before; a conflict
+/// is settled by one of its versions.
+#[test]
+fn others_changes_are_watched_and_settled() {
+    let place = Place::new();
+    let (a, b) = (place.ok("a", &["init"]), place.ok("b", &["init"]));
+    place.ok("a", &["add", &b]);
+    place.ok("b", &["add", &a, "--name", "phone"]);
+    place.ok("b", &["put", "milk", "one"]);
+    for key in ["milk", "bread", "x"] {
+        place.ok("a", &["put", key, "two"]);
+    }
+    {
+        let served = Served::new(&place.path("a"));
+        place.ok("b", &["add", &format!("{a}@{}", served.address)]);
+        let both = "bread\ttwo\nmilk\ttwo\nx\ttwo";
+        assert_eq!(place.ok("b", &["union", "--with", &served.address]), both);
+        assert_eq!(place.ok("b", &["union", "x"]), "x\ttwo");
+    }
+    let since = place.json("b", &["history", "milk"])[0]["version"].to_string();
+    {
+        let served = Served::new(&place.path("a"));
+        place.ok("b", &["add", &format!("{a}@{}", served.address)]);
+        let told = place.ok("b", &["watch", "b", "--since", &since, "--limit", "1"]);
+        assert_eq!(told, "+ bread\ttwo\tphone");
+        let told = place.json("b", &["watch", "--key", "milk", "--since", &since, "--limit", "1"]);
+        assert_eq!((&told[0]["own"], &told[0]["conflicts"]), (&false.into(), &1.into()));
+    }
+    let conflicts = place.run("b", &["--json", "conflicts", "m"]);
+    assert_eq!(conflicts.status.code(), Some(3));
+    let conflict: Value = serde_json::from_slice(&conflicts.stdout).unwrap();
+    let versions = conflict["versions"].as_array().unwrap();
+    let one = versions.iter().find(|version| version["value"] == "one").unwrap();
+    place.fails("b", &["resolve", "milk", "--pick", "somebody:1"], 1);
+    place.fails("b", &["resolve", "milk"], 2);
+    place.ok("b", &["resolve", "milk", "--pick", one["version"].as_str().unwrap()]);
+    assert_eq!(place.ok("b", &["get", "milk"]), "one");
+    assert_eq!(place.ok("b", &["conflicts"]), "");
+    place.fails("b", &["resolve", "milk", "--delete"], 1);
+}
+
+/// A plain Hyperbee is named, listed and let go.
+#[test]
+fn sources_are_listed() {
+    let place = Place::new();
+    place.ok("a", &["init"]);
+    let own = place.ok("b", &["init"]);
+    place.ok("a", &["add-source", &own, "--name", "notes"]);
+    assert!(place.ok("a", &["sources"]).contains("notes"));
+    place.ok("a", &["remove-source", &own]);
+    assert_eq!(place.json("a", &["sources"])[0]["removed"], true);
+    place.fails("a", &["remove-source", &"0".repeat(64)], 1);
+}

@@ -152,3 +152,39 @@ impl Iterator for Differences {
         next.transpose()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use multibee_btree::{Bee, BeeOptions};
+    use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
+    use multibee_merge::DeviceId;
+
+    use super::*;
+    use crate::format::{Applied, Dot, Meta};
+
+    /// A block that is written again, to say that more or less of what its key has seen is to be
+    /// remembered, is no change. The same value of another write is one.
+    #[test]
+    fn a_rewritten_block_is_no_change() {
+        let keys = KeyPair::from_seed([1; 32]);
+        let log = Log::create(MemoryStorage::default(), keys, LogOptions::default()).unwrap();
+        let bee = Bee::open(log, BeeOptions::default()).unwrap();
+        let mut views = Vec::new();
+        let seen = Applied { device: 7, length: 9, tag: None };
+        for (seq, seen) in [(4, vec![seen]), (4, vec![]), (5, vec![])] {
+            let dot = Some(Dot { device: 9, seq });
+            let extra = Meta { time: Some(1), dot, seen, ..Meta::default() }.into_extra();
+            let mut batch = bee.batch().unwrap();
+            batch.put(b"k", Some("v"), extra).unwrap();
+            batch.flush().unwrap();
+            let tree = bee.snapshot().unwrap();
+            views.push(View::new(tree, DeviceId::from_u64(1), Arc::default()));
+        }
+        let count = |one: usize, other: usize| {
+            views[one].diff(&views[other], RangeSpec::default()).unwrap().count()
+        };
+        assert_eq!((count(0, 1), count(1, 2), count(2, 0)), (0, 1, 1));
+    }
+}

@@ -131,6 +131,12 @@ pub enum Error {
         /// The key that was given.
         key: LogKey,
     },
+    /// No commit of this device ended at that length of its log, or none has yet.
+    #[error("{version} is no version of this database")]
+    NotAVersion {
+        /// The version that was asked for.
+        version: u64,
+    },
     /// Two views are compared that are not of one open database.
     #[error("the two versions are not of one open database")]
     OtherDatabase,
@@ -207,6 +213,15 @@ pub enum Error {
 impl Error {
     pub(crate) fn bad_record(seq: u64, what: &impl ToString) -> Self {
         Self::BadRecord { seq, what: what.to_string() }
+    }
+
+    /// Why a version can't be read.
+    pub(crate) fn version(error: multibee_btree::Error) -> Self {
+        match error {
+            multibee_btree::Error::NotACommitEnd { version }
+            | multibee_btree::Error::BeyondLog { version, .. } => Self::NotAVersion { version },
+            error => error.into(),
+        }
     }
 
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {

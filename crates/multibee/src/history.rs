@@ -93,7 +93,7 @@ impl View {
     ///
     /// # Errors
     ///
-    /// No commit ended at one of the versions. The iterator's items fail if this machine's disk, or
+    /// [`Error::NotAVersion`] blames the caller. The iterator's items fail if this machine's disk, or
     /// its content, is at fault.
     pub fn history(&self, options: HistoryOptions) -> Result<History, Error> {
         let HistoryOptions { since, until, range, reverse, limit } = options;

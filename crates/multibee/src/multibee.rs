@@ -193,9 +193,9 @@ impl Multibee {
     ///
     /// # Errors
     ///
-    /// No commit ended there; or as [`get`](Self::get).
+    /// [`Error::NotAVersion`]; or as [`get`](Self::get).
     pub fn checkout(&self, version: u64) -> Result<View, Error> {
-        Ok(self.viewed(self.inner.bee.checkout(version)?))
+        Ok(self.viewed(self.inner.bee.checkout(version).map_err(Error::version)?))
     }
 
     /// Reads everything, and compares it with the digest in the last commit.

@@ -90,7 +90,8 @@ impl View {
 
     /// The data at another version.
     pub(crate) fn at_version(&self, version: u64) -> Result<Self, Error> {
-        Ok(Self::new(self.tree.checkout(version)?, self.device, self.resolver.clone()))
+        let tree = self.tree.checkout(version).map_err(Error::version)?;
+        Ok(Self::new(tree, self.device, self.resolver.clone()))
     }
 
     /// The version that is read: a length of this device's log at the end of a commit.

@@ -75,7 +75,7 @@ impl Multibee {
     ///
     /// # Errors
     ///
-    /// No commit ended there; or as [`view`](Self::view).
+    /// [`Error::NotAVersion`]; or as [`view`](Self::view).
     pub fn watch_since(&self, version: u64, spec: RangeSpec) -> Result<Watch, Error> {
         let version = self.checkout(version)?.version();
         Ok(Watch { version, ..self.watch(spec)? })

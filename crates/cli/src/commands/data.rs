@@ -5,13 +5,14 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use multibee::{Entry, MAX_VALUE_LEN, Multibee, RangeSpec};
+use multibee::{Entry, MAX_VALUE_LEN, Multibee, PLAIN, RangeSpec};
 use serde_json::{Value, json};
 
-use crate::args;
+use crate::args::{self, At};
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::text;
+use crate::when;
 
 pub(super) fn put(db: &Multibee, put: args::Put, output: &mut Output) -> anyhow::Result<Exit> {
     let value = match (put.value, put.file) {
@@ -19,7 +20,15 @@ pub(super) fn put(db: &Multibee, put: args::Put, output: &mut Output) -> anyhow:
         (None, Some(file)) => read_value(&file)?,
         (None, None) => Bytes::new(),
     };
-    db.put(&put.key, value)?;
+    let mut batch = db.batch();
+    if put.if_absent || put.if_value.is_some() {
+        batch.expect(&put.key, put.if_value.as_deref().map(str::as_bytes));
+    }
+    match put.kind {
+        Some(kind) => batch.put_typed(&put.key, kind, value),
+        None => batch.put(&put.key, value),
+    };
+    batch.commit()?;
     if output.is_json() {
         output.print(&json!({ "key": put.key }), "")?;
     }
@@ -42,22 +51,31 @@ fn read_value(file: &Path) -> anyhow::Result<Bytes> {
 pub(super) fn get(
     db: &Multibee,
     key: &str,
-    raw: bool,
+    (raw, all): (bool, bool),
+    at: &At,
     output: &mut Output,
 ) -> anyhow::Result<Exit> {
-    let Some(entry) = db.get(key)? else {
+    let view = when::view(db, at.when)?;
+    let entries = if all {
+        view.get_all(key.as_bytes())?
+    } else {
+        view.get(key.as_bytes())?.into_iter().collect()
+    };
+    let Some(first) = entries.first() else {
         eprintln!("multibee: {key}: not found");
         return Ok(Exit::NotFound);
     };
-    if entry.conflicts > 0 {
+    if first.conflicts > 0 {
         eprintln!("multibee: {key}: in conflict, see `multibee conflicts`");
     }
-    if output.is_json() {
-        output.print(&entry_json(&entry), "")?;
-    } else {
-        output.raw(&entry.value)?;
-        if !raw {
-            output.raw(b"\n")?;
+    for entry in &entries {
+        if output.is_json() {
+            output.print(&entry_json(entry), "")?;
+        } else {
+            output.raw(&entry.value)?;
+            if !raw {
+                output.raw(b"\n")?;
+            }
         }
     }
     Ok(Exit::Ok)
@@ -69,6 +87,9 @@ fn entry_json(entry: &Entry) -> Value {
     object.insert("device".into(), entry.device.to_string().into());
     object.insert("timeMs".into(), entry.time.millis().into());
     object.insert("conflicts".into(), entry.conflicts.into());
+    if entry.kind != PLAIN {
+        object.insert("type".into(), entry.kind.into());
+    }
     object.into()
 }
 
@@ -100,7 +121,13 @@ pub(super) fn ls(db: &Multibee, ls: args::Ls, output: &mut Output) -> anyhow::Re
     }
     spec.reverse = ls.reverse;
     spec.limit = ls.limit;
-    for entry in db.range(spec)? {
+    let view = when::view(db, ls.at.when)?;
+    if ls.count {
+        let count = view.count(spec)?;
+        output.print(&json!({ "count": count }), &count.to_string())?;
+        return Ok(Exit::Ok);
+    }
+    for entry in view.range(spec) {
         let entry = entry?;
         let line = format!("{}\t{}", text::shown(&entry.key), text::shown(&entry.value));
         output.print(&entry_json(&entry), &line)?;

@@ -100,7 +100,7 @@ pub(super) fn remove(db: &Multibee, key: &str, output: &mut Output) -> anyhow::R
     Ok(Exit::Ok)
 }
 
-fn parse_key(text: &str) -> anyhow::Result<LogKey> {
+pub(super) fn parse_key(text: &str) -> anyhow::Result<LogKey> {
     text.parse().map_err(|_| {
         fail(
             Exit::Usage,

@@ -9,10 +9,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use multibee::{Multibee, RangeSpec};
 use serde_json::{Value, json};
 
+use crate::args::At;
 use crate::exit::{Exit, fail};
 use crate::output::Output;
 use crate::records::{self, Format};
 use crate::text;
+use crate::when;
 
 /// Records in one commit.
 pub(crate) const RECORDS_PER_COMMIT: usize = 1000;
@@ -86,10 +88,12 @@ fn import_records(
 pub(super) fn export(
     db: &Multibee,
     file: Option<&Path>,
+    at: &At,
     output: &mut Output,
 ) -> anyhow::Result<Exit> {
+    let view = when::view(db, at.when)?;
     let Some(path) = file else {
-        for entry in db.range(RangeSpec::default())? {
+        for entry in view.range(RangeSpec::default()) {
             let entry = entry?;
             let record = Value::Object(text::record(&entry.key, &entry.value));
             output.print(&record, &record.to_string())?;
@@ -100,7 +104,7 @@ pub(super) fn export(
     let new = path.with_extension("new");
     let mut writer = BufWriter::new(File::create(&new).with_context(|| new.display().to_string())?);
     let mut count = 0_u64;
-    for entry in db.range(RangeSpec::default())? {
+    for entry in view.range(RangeSpec::default()) {
         let entry = entry?;
         write_record(&mut writer, format, &entry.key, &entry.value)?;
         count += 1;

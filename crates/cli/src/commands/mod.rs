@@ -1,11 +1,18 @@
 //! One file for each group of commands.
 
+mod changes;
+mod conflicts;
 mod data;
 mod demo;
 mod devices;
 mod files;
 mod info;
 mod online;
+mod rules;
+mod sources;
+mod typed;
+mod union;
+mod watching;
 
 use std::path::Path;
 
@@ -22,23 +29,45 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let exit = match args.command {
         Command::Init => devices::init(dir, &mut output),
         Command::Put(put) => data::put(&open(dir)?, put, &mut output),
-        Command::Get { key, raw } => data::get(&open(dir)?, &key, raw, &mut output),
+        Command::Get { key, raw, all, at } => {
+            data::get(&open(dir)?, &key, (raw, all), &at, &mut output)
+        }
         Command::Del { keys } => data::del(&open(dir)?, &keys, &mut output),
+        Command::Patch { key, fields } => typed::patch(&open(dir)?, &key, fields, &mut output),
+        Command::Incr { key, by } => typed::increment(&open(dir)?, &key, by, &mut output),
+        Command::Set { change } => typed::set(&open(dir)?, change, &mut output),
         Command::Ls(ls) => data::ls(&open(dir)?, ls, &mut output),
+        Command::Diff(diff) => changes::diff(&open(dir)?, diff, &mut output),
+        Command::History(history) => changes::history(&open(dir)?, history, &mut output),
+        Command::Watch(watch) => watching::watch(open(dir)?, watch, &mut output),
+        Command::Union { prefix, with, timeout } => {
+            union::union(open(dir)?, prefix.as_deref(), with, timeout, &mut output)
+        }
         Command::Import { file } => files::import(&open(dir)?, &file, &mut output),
-        Command::Export { file } => files::export(&open(dir)?, file.as_deref(), &mut output),
+        Command::Export { file, at } => {
+            files::export(&open(dir)?, file.as_deref(), &at, &mut output)
+        }
         Command::Devices => devices::list(&open(dir)?, &mut output),
         Command::Add { device, name } => devices::add(&open(dir)?, &device, name, &mut output),
         Command::Remove { key } => devices::remove(&open(dir)?, &key, &mut output),
         Command::Adopt => devices::adopt(dir, &mut output),
-        Command::Serve { listen, no_dial } => {
-            online::serve(open(dir)?, &listen, !no_dial, &mut output)
+        Command::Serve { listen, no_dial, sources } => {
+            online::serve(open(dir)?, &listen, !no_dial, &sources, &mut output)
         }
         Command::Sync { with, wait, timeout } => {
             online::sync(open(dir)?, with, wait, timeout, &mut output)
         }
         Command::Status => info::status(&open(dir)?, &mut output),
-        Command::Conflicts => info::conflicts(&open(dir)?, &mut output),
+        Command::Conflicts { prefix, at } => {
+            conflicts::conflicts(&open(dir)?, prefix, &at, &mut output)
+        }
+        Command::Resolve(resolve) => conflicts::resolve(&open(dir)?, resolve, &mut output),
+        Command::NotMerged => conflicts::not_merged(&open(dir)?, &mut output),
+        Command::Rules => rules::list(&open(dir)?, &mut output),
+        Command::Rule(rule) => rules::set(&open(dir)?, rule, &mut output),
+        Command::Sources => sources::list(&open(dir)?, &mut output),
+        Command::AddSource { key, name } => sources::add(&open(dir)?, &key, name, &mut output),
+        Command::RemoveSource { key } => sources::remove(&open(dir)?, &key, &mut output),
         Command::Verify => info::verify(&open(dir)?, &mut output),
         Command::Demo { file, out } => demo::run(file.as_deref(), &out, &mut output),
     }?;

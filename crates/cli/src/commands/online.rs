@@ -24,6 +24,7 @@ pub(super) fn serve(
     db: Multibee,
     listen: &str,
     dial: bool,
+    sources: &[String],
     output: &mut Output,
 ) -> anyhow::Result<Exit> {
     runtime()?.block_on(async {
@@ -32,6 +33,9 @@ pub(super) fn serve(
         let json = json!({ "listening": address.to_string(), "key": db.key().to_string() });
         output.print(&json, &format!("listening on {address}\nkey {}", db.key()))?;
         output.flush()?;
+        for source in sources {
+            db.connect_to_source(source.as_str()).await?;
+        }
         let mut dials = JoinSet::new();
         if dial {
             for (_, address) in addresses(&db)? {
@@ -71,7 +75,7 @@ async fn report(events: &mut broadcast::Receiver<Event>) {
     }
 }
 
-async fn interrupted() -> anyhow::Result<()> {
+pub(super) async fn interrupted() -> anyhow::Result<()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
@@ -86,7 +90,8 @@ async fn interrupted() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn addresses(db: &Multibee) -> anyhow::Result<Vec<(String, String)>> {
+/// The devices whose addresses are known.
+pub(super) fn addresses(db: &Multibee) -> anyhow::Result<Vec<(String, String)>> {
     let devices = db.devices()?.into_iter().filter(|device| !device.removed && !device.is_self);
     Ok(devices.filter_map(|device| Some((device.key.to_string(), device.address?))).collect())
 }
@@ -98,14 +103,7 @@ pub(super) fn sync(
     timeout_s: u64,
     output: &mut Output,
 ) -> anyhow::Result<Exit> {
-    let addresses = match with {
-        Some(address) => vec![address],
-        None => addresses(&db)?.into_iter().map(|(_, address)| address).collect(),
-    };
-    if addresses.is_empty() {
-        let what = "no device's address is known: say --with HOST:PORT, or add KEY@HOST:PORT";
-        return Err(fail(Exit::Usage, what));
-    }
+    let addresses = reachable(&db, with)?;
     let timeout = Duration::from_secs(timeout_s);
     runtime()?.block_on(async {
         let synced = tokio::time::timeout(timeout, sync_with(&db, &addresses, wait, timeout)).await;
@@ -128,6 +126,19 @@ pub(super) fn sync(
         output.print(&json, &text)?;
         Ok(Exit::Ok)
     })
+}
+
+/// Where to connect to: one address, or all that are known.
+pub(super) fn reachable(db: &Multibee, with: Option<String>) -> anyhow::Result<Vec<String>> {
+    let addresses = match with {
+        Some(address) => vec![address],
+        None => addresses(db)?.into_iter().map(|(_, address)| address).collect(),
+    };
+    if addresses.is_empty() {
+        let what = "no device's address is known: say --with HOST:PORT, or add KEY@HOST:PORT";
+        return Err(fail(Exit::Usage, what));
+    }
+    Ok(addresses)
 }
 
 /// Connects, and waits until all are the same. Returns the addresses where nobody answered.

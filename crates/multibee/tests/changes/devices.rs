@@ -41,6 +41,8 @@ pub(crate) enum Step {
     Increment(usize),
     /// Chooses what is shown under the first keys.
     Rule(usize, u8),
+    /// The time of day goes on, or back.
+    Clock(i64),
     Meet(usize, usize),
 }
 
@@ -54,6 +56,7 @@ pub(crate) fn steps(devices: usize) -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(device, put, deleted)| Step::Batch(device, put, deleted)),
         1 => device.clone().prop_map(Step::Increment),
         1 => (device.clone(), 0..3_u8).prop_map(|(device, rule)| Step::Rule(device, rule)),
+        1 => (-9..9_i64).prop_map(Step::Clock),
         4 => (device, 1..devices).prop_map(move |(one, by)| Step::Meet(one, (one + by) % devices)),
     ];
     proptest::collection::vec(step, 1..40)
@@ -85,6 +88,10 @@ impl Group {
         }
         let hands = devices.iter().map(|db| ByHand::take(db).unwrap()).collect();
         Self { devices, hands, clock, number: 0 }
+    }
+
+    pub(crate) fn move_clock(&self, by_ms: i64) {
+        self.clock.0.store(self.clock.now_ms().saturating_add_signed(by_ms), Ordering::SeqCst);
     }
 
     /// Connects two devices until nobody has anything to say any more, and parts them.
@@ -140,6 +147,7 @@ impl Group {
                 let rule = Rule::strategy(STRATEGIES[rule as usize]);
                 self.devices[device].set_rule("a", rule).unwrap();
             }
+            Step::Clock(by) => self.move_clock(by),
             Step::Meet(one, other) => self.meet(one, other),
         }
     }

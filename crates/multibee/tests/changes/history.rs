@@ -172,7 +172,7 @@ fn merges_have_origins() {
     assert_eq!(changed.iter().map(|one| &one.key[..]).collect::<Vec<_>>(), [b"x", b"y"]);
     assert!(changed.iter().all(|one| one.origin == Origin::Device(b.device())));
     let within = HistoryOptions { until: Some(a.view().unwrap().version() - 1), ..<_>::default() };
-    assert!(a.history(within).is_err());
+    assert!(matches!(a.history(within), Err(Error::NotAVersion { .. })));
     let beyond = HistoryOptions { since: Some(9_999), ..<_>::default() };
-    assert!(a.history(beyond).is_err());
+    assert!(matches!(a.history(beyond), Err(Error::NotAVersion { version: 9_999 })));
 }

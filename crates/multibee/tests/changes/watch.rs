@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use multibee::{Changed, Changes, Home, Multibee, Options, Origin, RangeSpec, Watch};
+use multibee::{Changed, Changes, Home, Multibee, Options, Origin, RangeSpec, Rule, Watch};
 use proptest::prelude::*;
 
 use crate::devices::{Group, Shown, contents, range, shown, steps, within};
@@ -145,6 +145,49 @@ async fn every_change_has_its_origin() {
     assert_eq!(told, [(&b"both"[..], origin(&b)), (&b"count"[..], origin(&b))]);
     assert_eq!(changed[0].now.as_ref().unwrap().value, "shown");
     assert_eq!(changed[1].now.as_ref().unwrap().value, "3");
+}
+
+/// Of several new versions that one look brings, it is the shown one that counts, though a hidden one
+/// be later.
+#[test]
+fn what_is_shown_says_whose_it_is() {
+    let mut group = Group::new(3);
+    let [a, b, c] = [0, 1, 2].map(|at| group.devices[at].clone());
+    a.put("k", "1").unwrap();
+    group.meet(0, 1);
+    group.meet(0, 2);
+    let mut watch = a.watch(RangeSpec::default()).unwrap();
+    b.put("k", "an edit beats a delete").unwrap();
+    group.move_clock(60_000);
+    c.del("k").unwrap();
+    group.meet(1, 2);
+    group.meet(0, 1);
+    let changed = &all(&watch.look().unwrap().unwrap())[0];
+    assert_eq!(changed.now.as_ref().unwrap().conflicts, 1);
+    assert_eq!(changed.origin, Origin::Device(b.device()));
+}
+
+/// A value that was hidden is shown again: whoever wrote what is new besides did that.
+#[test]
+fn what_was_hidden_is_not_new() {
+    let mut group = Group::new(3);
+    let [a, b, c] = [0, 1, 2].map(|at| group.devices[at].clone());
+    a.set_rule("k", Rule::strategy("delete-wins")).unwrap();
+    a.put("k", "1").unwrap();
+    group.meet(0, 1);
+    c.put("k", "early").unwrap();
+    group.move_clock(60_000);
+    a.del("k").unwrap();
+    b.put("k", "late").unwrap();
+    group.meet(0, 1);
+    assert!(a.get("k").unwrap().is_none());
+    let mut watch = a.watch(RangeSpec::default()).unwrap();
+    b.clear_rule("k").unwrap();
+    group.meet(1, 2);
+    group.meet(0, 1);
+    let changed = &all(&watch.look().unwrap().unwrap())[0];
+    assert_eq!(changed.now.as_ref().unwrap().value, "late");
+    assert_eq!(changed.origin, Origin::Device(c.device()));
 }
 
 /// A watch waits until its range is touched, and wakes up for that. A future that is dropped in
