@@ -25,6 +25,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Starts reading bytes that are part of a state.
+    #[cfg(feature = "automerge")]
+    pub(crate) const fn over(rest: &'a [u8]) -> Self {
+        Self { rest }
+    }
+
+    #[cfg(feature = "automerge")]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     pub(crate) fn byte(&mut self) -> Result<u8, StateError> {
         let (&first, rest) = self.rest.split_first().ok_or(StateError::Truncated)?;
         self.rest = rest;
@@ -96,6 +107,11 @@ impl Writer {
 
     pub(crate) fn byte(&mut self, byte: u8) {
         self.bytes.push(byte);
+    }
+
+    #[cfg(feature = "automerge")]
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
     }
 
     pub(crate) fn u64(&mut self, value: u64) {

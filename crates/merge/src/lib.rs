@@ -44,6 +44,8 @@
 #![forbid(unsafe_code)]
 
 mod align;
+#[cfg(feature = "automerge")]
+mod automerge_type;
 mod clock;
 mod codec;
 mod counter;
@@ -70,6 +72,8 @@ mod time;
 mod types;
 mod version;
 
+#[cfg(feature = "automerge")]
+pub use automerge_type::Automerge;
 pub use clock::{Applied, Clock};
 pub use counter::Counter;
 pub use delete_wins::DeleteWins;

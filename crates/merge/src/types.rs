@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::limits::MAX_SHOWN_LEN;
 use crate::version::PLAIN;
 use crate::{Content, Counter, Dot, Map, MergeStrategy, MergeType, Set, Time, Version, WriteError};
 
@@ -50,10 +51,16 @@ pub struct ShownValue {
 }
 
 impl Types {
-    /// [`Map`], [`Set`] and [`Counter`].
+    /// [`Map`], [`Set`] and [`Counter`], and `Automerge` if that feature is on.
     pub fn standard() -> Self {
-        let types: [Arc<dyn MergeType>; 3] = [Arc::new(Map), Arc::new(Set), Arc::new(Counter)];
-        Self(types.into_iter().map(|known| (known.kind(), known)).collect())
+        let types: &[Arc<dyn MergeType>] = &[
+            Arc::new(Map),
+            Arc::new(Set),
+            Arc::new(Counter),
+            #[cfg(feature = "automerge")]
+            Arc::new(crate::Automerge),
+        ];
+        Self(types.iter().cloned().map(|known| (known.kind(), known)).collect())
     }
 
     /// Adds a type of one's own.
@@ -149,7 +156,7 @@ impl Types {
         for &position in positions {
             let Some(version) = versions.get(position) else { continue };
             let Some(state) = &version.state else { continue };
-            if known.value(state).is_err() {
+            if readable(known, state).is_err() {
                 continue;
             }
             joined = Some(match joined {
@@ -160,7 +167,7 @@ impl Types {
             from.push(position);
         }
         let (state, (time, dot)) = (joined?, latest?);
-        let value = known.value(&state).ok()?;
+        let value = readable(known, &state).ok()?;
         let version = Version::plain(dot, time, Content::Value(value.clone()));
         Some((version, ShownValue { value, kind, state: Some(state), from }))
     }
@@ -221,7 +228,17 @@ impl Types {
     /// The join is beyond all limits.
     pub fn value(&self, kind: u32, seen: &[Version]) -> Result<Option<Bytes>, crate::StateError> {
         let Some(known) = self.get(kind) else { return Ok(None) };
-        base(known, seen)?.map(|state| known.value(&state)).transpose()
+        base(known, seen)?.map(|state| readable(known, &state)).transpose()
+    }
+
+    /// The join of all readable states of this type among `seen`, those of deletes too. `None` if
+    /// there are none, or the type is not known.
+    ///
+    /// # Errors
+    ///
+    /// The join is beyond all limits.
+    pub fn state(&self, kind: u32, seen: &[Version]) -> Result<Option<Bytes>, crate::StateError> {
+        self.get(kind).map_or(Ok(None), |known| base(known, seen))
     }
 
     /// Why a version is opaque, if it is: for users to read.
@@ -234,7 +251,7 @@ impl Types {
         };
         match &version.state {
             None => Some("its state is missing".into()),
-            Some(state) => known.value(state).err().map(|error| error.to_string()),
+            Some(state) => readable(known, state).err().map(|error| error.to_string()),
         }
     }
 
@@ -260,11 +277,20 @@ fn remembered(version: &Version) -> Option<(u32, &[u8])> {
     Some((u32::from_le_bytes(*kind), state))
 }
 
+/// The value of a state, if that can be shown: what is shown has to fit a block.
+fn readable(known: &dyn MergeType, state: &[u8]) -> Result<Bytes, crate::StateError> {
+    let value = known.value(state)?;
+    if value.len() > MAX_SHOWN_LEN {
+        return Err(crate::StateError::TooMany { what: "bytes shown", limit: MAX_SHOWN_LEN });
+    }
+    Ok(value)
+}
+
 /// The join of all readable states of one type.
 fn base(known: &dyn MergeType, seen: &[Version]) -> Result<Option<Bytes>, crate::StateError> {
     let mut base: Option<Bytes> = None;
     for (_, state) in seen.iter().filter_map(remembered).filter(|(kind, _)| *kind == known.kind()) {
-        if known.value(state).is_err() {
+        if readable(known, state).is_err() {
             continue;
         }
         base = Some(match base {

@@ -153,3 +153,72 @@ fn wrong_strategies_are_caught() {
     assert!(!caught(&Fickle(Cell::new(0))).is_empty());
     assert_eq!(caught(&First), "only showable versions are shown");
 }
+
+#[cfg(feature = "automerge")]
+use {serde_json::Value, std::collections::BTreeMap};
+
+/// Fields that users set and take away, a nested object, a list and a text.
+#[cfg(feature = "automerge")]
+struct Drafts;
+
+#[cfg(feature = "automerge")]
+impl Workload for Drafts {
+    fn next(&self, random: &mut Random, shown: Option<&[u8]>) -> Vec<u8> {
+        let mut draft: serde_json::Map<String, Value> =
+            serde_json::from_slice(&Documents.next(random, shown)).unwrap();
+        if random.once_in(2) {
+            let text = Value::from(format!("{:x}", random.number() % 4096));
+            draft.insert(format!("t{}", random.below(2)), text);
+        }
+        Value::Object(draft).to_string().into()
+    }
+
+    /// A field that somebody set, and that nobody who saw it took away, is there, and has one of
+    /// the settings that nobody replaced who saw it.
+    fn check(&self, writes: &[&Write], shown: &[u8]) -> Result<(), String> {
+        let fields = |json: Option<&[u8]>| -> BTreeMap<String, Value> {
+            json.map(|json| serde_json::from_slice(json).unwrap()).unwrap_or_default()
+        };
+        let changes: Vec<_> = writes
+            .iter()
+            .map(|write| (write, fields(write.seen.as_deref()), fields(Some(&write.put))))
+            .collect();
+        let shown = fields(Some(shown));
+        for name in ["a", "b", "c"] {
+            let standing: Vec<_> = changes
+                .iter()
+                .filter(|(write, seen, put)| {
+                    seen.get(name) != put.get(name)
+                        && put.contains_key(name)
+                        && !changes.iter().any(|(other, seen, after)| {
+                            other.counting.contains(&write.dot)
+                                && other.dot != write.dot
+                                && seen.get(name) != after.get(name)
+                        })
+                })
+                .filter_map(|(_, _, put)| put.get(name))
+                .collect();
+            let holds = match shown.get(name) {
+                Some(value) => standing.contains(&value),
+                None => standing.is_empty(),
+            };
+            if !holds {
+                return Err(format!("field {name} should be one of {standing:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fields hold one of their standing settings, the same one on all devices. Run in full with
+/// `MULTIBEE_LAWS=10000`: documents are slow to open.
+#[cfg(feature = "automerge")]
+#[test]
+fn an_automerge_document_obeys_the_laws() {
+    let cases = std::env::var("MULTIBEE_LAWS").ok().and_then(|cases| cases.parse().ok());
+    for seed in 0..cases.unwrap_or(300) {
+        if let Err(broken) = check_type(&multibee_merge::Automerge, &Drafts, seed) {
+            panic!("{broken}");
+        }
+    }
+}

@@ -21,7 +21,7 @@ impl WallClock for Days {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let days = Arc::new(Days(AtomicU64::new(20_000)));
     let options = Options { clock: days.clone(), ..Options::default() };
     let db = Multibee::create(Home::memory(), options)?;

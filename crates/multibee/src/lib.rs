@@ -68,6 +68,8 @@ mod commit;
 mod conflicts;
 mod core;
 mod diff;
+#[cfg(feature = "automerge")]
+mod documents;
 mod edit;
 pub mod encoded;
 mod entry;
@@ -132,6 +134,8 @@ pub use key_history::{KeyCommit, KeyHistory};
 pub use multibee::Multibee;
 pub use multibee_btree::{Ascii, Binary, Codec, CodecError, Json, Utf8};
 pub use multibee_log::{Durability, KeyPair, Log, LogKey, LogOptions, Storage};
+#[cfg(feature = "automerge")]
+pub use multibee_merge::Automerge;
 pub use multibee_merge::{
     Clock, Content, Counter, DeviceId, Digest, Dot, MAX_DRIFT_MS, MergeStrategy, MergeType, PLAIN,
     Set, Shown, StateError, Strategies, Time, Types, Version, WriteError, laws,

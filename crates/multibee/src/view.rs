@@ -225,7 +225,7 @@ impl View {
     /// What is held of a record that all devices share, by its stored key.
     pub(crate) fn held_shared(&self, stored: &[u8]) -> Result<Held, Error> {
         let Some(block) = self.tree.get(stored)? else { return Ok(Held::default()) };
-        Held::shared(&block, self.device).map_err(|error| Error::bad_record(block.seq, &error))
+        self.complete(&block, Outline::shared(&block, self.device))
     }
 
     pub(crate) fn live(&self, block: &Block) -> Result<Held, Error> {
