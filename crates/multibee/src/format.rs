@@ -53,6 +53,33 @@ pub(crate) struct Meta {
     pub(crate) joined: Option<u32>,
 }
 
+/// As [`Extra`], of which only that is read that a key's value is shown with.
+#[derive(Clone, PartialEq, Message)]
+struct GlanceExtra {
+    #[prost(message, optional, tag = "100")]
+    multibee: Option<Glance>,
+}
+
+/// As [`Meta`]: what a key's value is shown with. What else a record says is skipped unread.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Glance {
+    #[prost(fixed64, optional, tag = "1")]
+    pub(crate) time: Option<u64>,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) dot: Option<Dot>,
+    /// They are only counted, so there is nothing to keep of them.
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) others: Vec<Skipped>,
+    #[prost(uint32, optional, tag = "9")]
+    pub(crate) r#type: Option<u32>,
+    #[prost(uint32, optional, tag = "10")]
+    pub(crate) joined: Option<u32>,
+}
+
+/// A message of which nothing is read.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct Skipped {}
+
 /// What a record under `p` says in its `state`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Rule {
@@ -157,6 +184,29 @@ impl Meta {
 
     pub(crate) fn is_deleted(&self) -> bool {
         self.deleted.unwrap_or(false)
+    }
+}
+
+impl Glance {
+    /// As [`Meta::decode_extra`].
+    ///
+    /// # Errors
+    ///
+    /// Likewise, as far as it is read.
+    pub(crate) fn decode_extra(extra: &Bytes) -> Result<Self, prost::DecodeError> {
+        Ok(GlanceExtra::decode(&extra[..])?.multibee.unwrap_or_default())
+    }
+}
+
+impl From<&Meta> for Glance {
+    fn from(meta: &Meta) -> Self {
+        Self {
+            time: meta.time,
+            dot: meta.dot,
+            others: vec![Skipped {}; meta.others.len()],
+            r#type: meta.r#type,
+            joined: meta.joined,
+        }
     }
 }
 
@@ -285,10 +335,34 @@ mod tests {
             prop_assert_eq!(MergeVersion::from(Version::decode(&bytes[..]).unwrap()), version);
         }
 
-        /// Arbitrary bytes are a record or a typed error, never a panic.
+        /// Arbitrary bytes are a record or a typed error, never a panic. A glance sees in them what
+        /// reading all of it does.
         #[test]
         fn arbitrary_fields_do_not_panic(extra in bytes()) {
-            let _ = Meta::decode_extra(&extra);
+            let glance = Glance::decode_extra(&extra);
+            if let Ok(meta) = Meta::decode_extra(&extra) {
+                prop_assert_eq!(glance.unwrap(), Glance::from(&meta));
+            }
+        }
+
+        /// A glance at a record sees what reading all of it does.
+        #[test]
+        fn a_glance_sees_the_same(
+            (time, kind, joined) in (any::<Option<u64>>(), any::<Option<u32>>(), any::<Option<u32>>()),
+            dot in option::of((any::<u64>(), any::<u64>())),
+            others in vec(version(), 0..4),
+        ) {
+            let meta = Meta {
+                time,
+                r#type: kind,
+                joined,
+                dot: dot.map(|(device, seq)| Dot { device, seq }),
+                others: others.iter().map(Version::from).collect(),
+                commit: Some(Commit { prev_own: Some(7), ..Commit::default() }),
+                ..Meta::default()
+            };
+            let glance = Glance::decode_extra(&meta.clone().into_extra()).unwrap();
+            prop_assert_eq!(glance, Glance::from(&meta));
         }
 
         /// Clocks come back with their tags.

@@ -4,6 +4,8 @@
 //! with `ff` is stored with one more `ff` in front: that keeps the order, and sorts behind the
 //! reserved keys.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use multibee_merge::Dot;
 
@@ -48,6 +50,11 @@ enum Kind {
 /// Where a user's key is stored.
 pub(crate) fn user(key: &[u8]) -> Bytes {
     if key.first() == Some(&MARK) { prefixed(&[MARK], key) } else { Bytes::copy_from_slice(key) }
+}
+
+/// As [`user`], for looking it up: most keys stand where they are.
+pub(crate) fn place_of(key: &[u8]) -> Cow<'_, [u8]> {
+    if key.first() == Some(&MARK) { [&[MARK], key].concat().into() } else { key.into() }
 }
 
 /// Where a user's key is remembered while it has no live version.

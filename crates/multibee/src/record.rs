@@ -11,7 +11,7 @@ use multibee_merge::{
 use prost::DecodeError;
 
 use crate::aside::INLINE_LEN_MAX;
-use crate::format::{self, Meta};
+use crate::format::{self, Glance, Meta};
 
 /// The type number of writes whose record can't be read: no type has it.
 pub(crate) const UNREADABLE: u32 = FIRST_USER_KIND - 1;
@@ -50,7 +50,7 @@ impl Held {
     /// below: see [`Outline`](crate::aside::Outline).
     pub(crate) fn live(block: &Block, owner: DeviceId) -> Result<Self, DecodeError> {
         let meta = Meta::decode_extra(&block.extra)?;
-        let showing = Some(Showing::of(block, &meta, owner));
+        let showing = Some(Showing::of(block, &Glance::from(&meta), owner));
         let own = meta.joined.is_none().then(|| main(block, &meta, owner, block.value.clone()));
         Ok(Self::of(own, meta, showing))
     }
@@ -116,10 +116,10 @@ impl Held {
 impl Showing {
     /// What the block of a live key in the log of `owner` shows.
     pub(crate) fn read(block: &Block, owner: DeviceId) -> Result<Self, DecodeError> {
-        Ok(Self::of(block, &Meta::decode_extra(&block.extra)?, owner))
+        Ok(Self::of(block, &Glance::decode_extra(&block.extra)?, owner))
     }
 
-    fn of(block: &Block, meta: &Meta, owner: DeviceId) -> Self {
+    fn of(block: &Block, meta: &Glance, owner: DeviceId) -> Self {
         let here = Dot { device: owner, seq: block.seq };
         let joined = meta.joined.map_or(0, |count| count as usize);
         Self {
@@ -127,7 +127,7 @@ impl Showing {
             value: block.value.clone().unwrap_or_default(),
             kind: meta.r#type.unwrap_or_default(),
             dot: meta.dot.map_or(here, Dot::from),
-            time: meta.stamp(),
+            time: Time::from_u64(meta.time.unwrap_or_default()),
             joined: joined.max(1),
             hidden: meta.others.len().saturating_sub(joined),
         }

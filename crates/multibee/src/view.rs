@@ -24,7 +24,7 @@ pub struct View {
     device: DeviceId,
     resolver: Arc<Resolver>,
     /// Read when they are needed: most reads do without.
-    rules: Arc<OnceLock<Rules>>,
+    rules: OnceLock<Rules>,
 }
 
 /// Which keys to read, and how. The default is everything, in order.
@@ -76,7 +76,7 @@ impl RangeSpec {
 
 impl View {
     pub(crate) fn new(tree: Tree, device: DeviceId, resolver: Arc<Resolver>) -> Self {
-        Self { tree, device, resolver, rules: Arc::default() }
+        Self { tree, device, resolver, rules: OnceLock::new() }
     }
 
     pub(crate) const fn tree(&self) -> &Tree {
@@ -105,8 +105,9 @@ impl View {
     ///
     /// This machine's disk, or its content, is at fault.
     pub fn get(&self, key: &[u8]) -> Result<Option<Entry>, Error> {
-        let Some(block) = self.tree.get(&keyspace::user(key))? else { return Ok(None) };
-        self.entry(Bytes::copy_from_slice(key), &block).map(Some)
+        let Some(block) = self.tree.get(&keyspace::place_of(key))? else { return Ok(None) };
+        let Place::User(key) = keyspace::place(&block.key) else { return Ok(None) };
+        self.entry(key, &block).map(Some)
     }
 
     /// Reads entries in the order of their keys.
