@@ -17,6 +17,7 @@ mod calm;
 mod checks;
 mod device;
 mod disk;
+mod draw;
 mod fork;
 mod intent;
 mod keys;

@@ -27,6 +27,7 @@ pub const ALL: &[&str] = &[
     "a device joins later",
     "a device exists twice",
     "a device tells that another exists twice",
+    "a device that exists twice gives up",
     "bits change on a disk",
     "a device tells that its disk is bad",
     "a log rots short",
