@@ -45,12 +45,16 @@ impl World<'_> {
             }
             if self.now >= end {
                 let what = self.describe_difference();
-                return Err(self.broken(Rule::S13, what));
+                let rule = if self.fork.is_some() { Rule::S14 } else { Rule::S13 };
+                return Err(self.broken(rule, what));
             }
             self.advance(self.now + SECOND)?;
             self.meet_all()?;
         }
         self.check_end()?;
+        if self.plan.seed % 4 == 0 || self.rotten.is_some() || self.fork.is_some() {
+            self.check_stores()?;
+        }
         // What was asked for before may still come. Whoever was a stranger when a connection began
         // stays one until it ends.
         self.part_all()?;

@@ -31,6 +31,7 @@ mod report;
 mod restart;
 mod rot;
 mod situations;
+mod stores;
 mod traffic;
 mod typed;
 mod wire;
