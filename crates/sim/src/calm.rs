@@ -74,7 +74,6 @@ impl World<'_> {
 
     /// What a liar said of itself may be believed for as long as a process runs, but no longer.
     fn restart_deceived(&mut self) -> Result<(), Violation> {
-        self.met("a lie is believed until a device starts again");
         for device in self.alive() {
             if std::mem::take(&mut self.devices[device].is_deceived) {
                 self.stop(device, Stop::Kill, 0)?;

@@ -249,6 +249,7 @@ impl<'r> Draw<'r> {
             },
             8 => LieKind::Withhold,
             9 => LieKind::Again(self.random.choice([1, 1, 5, 400]).unwrap_or(1)),
+            10 if self.random.bool() => LieKind::Digest,
             10 => LieKind::Replay(self.random.u8(..)),
             _ => LieKind::Late,
         };

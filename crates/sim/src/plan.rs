@@ -202,6 +202,8 @@ pub enum LieKind {
     Replay(u8),
     /// It, but after the next one.
     Late,
+    /// Another digest than its own, from then on.
+    Digest,
 }
 
 /// What goes wrong on a connection, in one of its directions.

@@ -41,7 +41,7 @@ pub const ALL: &[&str] = &[
     "a peer says things out of order",
     "a device says that a liar has other data",
     "a device tells of a liar",
-    "a lie is believed until a device starts again",
+    "a peer says another digest",
     "a device is lost for ever",
     "a device loses its copies of others' logs",
     "a device clears its copies of others' logs",
