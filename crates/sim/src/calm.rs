@@ -45,12 +45,16 @@ impl World<'_> {
             }
             if self.now >= end {
                 let what = self.describe_difference();
-                return Err(self.broken(Rule::S13, what));
+                let rule = if self.fork.is_some() { Rule::S14 } else { Rule::S13 };
+                return Err(self.broken(rule, what));
             }
             self.advance(self.now + SECOND)?;
             self.meet_all()?;
         }
         self.check_end()?;
+        if self.plan.seed % 4 == 0 || self.rotten.is_some() || self.fork.is_some() {
+            self.check_stores()?;
+        }
         // What was asked for before may still come. Whoever was a stranger when a connection began
         // stays one until it ends.
         self.part_all()?;
@@ -70,7 +74,6 @@ impl World<'_> {
 
     /// What a liar said of itself may be believed for as long as a process runs, but no longer.
     fn restart_deceived(&mut self) -> Result<(), Violation> {
-        self.met("a lie is believed until a device starts again");
         for device in self.alive() {
             if std::mem::take(&mut self.devices[device].is_deceived) {
                 self.stop(device, Stop::Kill, 0)?;

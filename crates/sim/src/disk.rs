@@ -70,6 +70,11 @@ impl Disk {
         self.replace(whole.into_iter());
     }
 
+    /// The storage of the device's own log.
+    pub(crate) fn primary(&self) -> Option<RecordingStorage> {
+        lock(&self.logs).iter().find(|(name, _)| !name.contains('/')).map(|(_, one)| one.clone())
+    }
+
     /// Another disk with the same on it.
     pub(crate) fn copy(&self) -> Self {
         let copy = Self::default();

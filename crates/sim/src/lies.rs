@@ -14,6 +14,8 @@ pub(crate) struct Lies {
     /// Messages that were sent, to be sent again.
     sent: Vec<Vec<u8>>,
     held: Option<Vec<u8>>,
+    /// It says that its data is other than it is.
+    is_digest_wrong: bool,
 }
 
 /// Messages that are remembered.
@@ -28,7 +30,11 @@ impl Lies {
     }
 
     /// What is sent in place of a message, and the lies that are told by it.
-    pub(crate) fn tell(&mut self, message: &[u8]) -> (Vec<Vec<u8>>, Vec<LieKind>) {
+    pub(crate) fn tell(
+        &mut self,
+        message: &[u8],
+        digest: &[u8; 16],
+    ) -> (Vec<Vec<u8>>, Vec<LieKind>) {
         let at = self.count;
         self.count += 1;
         let due = self.planned.partition_point(|(one, _)| *one <= at);
@@ -36,6 +42,9 @@ impl Lies {
         let mut out = vec![message.to_vec()];
         for &kind in &kinds {
             self.apply(kind, &mut out);
+        }
+        if self.is_digest_wrong {
+            out.iter_mut().for_each(|message| change_digest(message, digest));
         }
         if self.sent.len() < SENT_MAX {
             self.sent.push(message.to_vec());
@@ -81,12 +90,20 @@ impl Lies {
             LieKind::Replay(which) => {
                 out.extend(self.sent.get(usize::from(which) % SENT_MAX).cloned());
             }
+            LieKind::Digest => self.is_digest_wrong = true,
             LieKind::Late => {
                 if !out.is_empty() {
                     self.held = Some(out.remove(0));
                 }
             }
         }
+    }
+}
+
+fn change_digest(message: &mut [u8], digest: &[u8; 16]) {
+    let found = message.windows(digest.len()).position(|bytes| bytes == digest);
+    if let Some(byte) = found.and_then(|at| message.get_mut(at)) {
+        *byte ^= 1;
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use multibee_sim::{Plan, Report, Scope, Violation, minimise, run};
+use multibee_sim::{Plan, Report, Rule, Scope, Violation, minimise, run};
 
 /// Simulates groups of devices whose disks, networks and clocks fail, and checks that they keep
 /// every promise.
@@ -141,7 +141,7 @@ impl Search {
     fn one_more(&self, options: &Options, scope: Scope) -> bool {
         let seed = self.next.fetch_add(1, Ordering::Relaxed);
         let plan = Plan::random(seed, scope);
-        let outcome = run(&plan);
+        let outcome = run_anew(&plan);
         let Ok(mut report) = self.report.lock() else { return false };
         match outcome {
             Ok(one) => report.add(&one),
@@ -159,6 +159,17 @@ impl Search {
         let enough_bad = self.bad.lock().is_ok_and(|bad| bad.len() >= 5);
         share < 1.0 && !enough_bad
     }
+}
+
+/// Runs a plan; now and then twice, as both must be the same.
+fn run_anew(plan: &Plan) -> Result<Report, Violation> {
+    const EACH: u64 = 64;
+    let report = run(plan)?;
+    if plan.seed.is_multiple_of(EACH) && run(plan)? != report {
+        let what = "the same plan gave another run".into();
+        return Err(Violation { rule: Rule::S15, step: 0, what });
+    }
+    Ok(report)
 }
 
 /// Cuts a plan down, keeps it, and says how to repeat it.

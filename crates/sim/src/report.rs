@@ -115,6 +115,10 @@ pub enum Rule {
     S12,
     /// After the last fault all devices converge.
     S13,
+    /// Somebody who exists twice holds up nobody else.
+    S14,
+    /// The same plan gives the same run.
+    S15,
     /// Writes that supersede others are stamped later, and no clock pulls others along.
     T11,
 }

@@ -32,7 +32,12 @@ impl World<'_> {
             if self.model.reaches_beyond(device, own) {
                 self.met("a power cut takes a write that was not called safe");
             }
-            if let Some(lost) = self.model.recover(device, own) {
+            let lost = self.model.recover(device, own);
+            if self.rotten == Some(device) {
+                let what = format!("device {device} lost what it wrote beyond block {own}");
+                return Err(self.broken(Rule::S2, what));
+            }
+            if let Some(lost) = lost {
                 let what = format!("device {device} lost a write up to block {}", lost.end);
                 return Err(self.broken(Rule::S2, what));
             }

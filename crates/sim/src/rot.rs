@@ -26,19 +26,24 @@ impl World<'_> {
         Ok(())
     }
 
-    /// What a device says that has a rotten disk is no surprise: its user takes it away. Wrong data
-    /// would be.
+    /// What a device says that has a rotten disk, or exists twice, is no surprise: its user takes it
+    /// away. Wrong data would be.
     pub(crate) fn forgive(&mut self, done: Result<(), Violation>) -> Result<(), Violation> {
-        let (Err(violation), Some(device)) = (&done, self.rotten) else { return done };
-        let is_told =
-            violation.rule == Rule::S10 && violation.what.starts_with(&Self::blaming(device));
+        let Err(violation) = &done else { return done };
+        let twice = self.fork.as_ref().map(|fork| [fork.original, fork.twin]);
+        let suspects = twice.into_iter().flatten().chain(self.rotten);
+        let (rule, what) = (violation.rule, &violation.what);
+        let is_told = |&one: &usize| rule == Rule::S10 && what.starts_with(&Self::blaming(one));
+        let told = suspects.into_iter().find(is_told);
         // A log that lost its end is a log: only others can know, and say so when they meet it.
-        let is_short = matches!(violation.rule, Rule::S2 | Rule::S6 | Rule::S9)
-            && self.is_starting == Some(device);
-        if !is_told && !is_short {
-            return done;
-        }
-        self.met(if is_told { "a device tells that its disk is bad" } else { "a log rots short" });
+        let is_loss = matches!(rule, Rule::S2 | Rule::S6 | Rule::S9);
+        let short = self.rotten.filter(|_| is_loss && self.is_starting == self.rotten);
+        let Some(device) = told.or(short) else { return done };
+        self.met(match (told, self.is_forked(device)) {
+            (_, true) => "a device that exists twice gives up",
+            (Some(_), false) => "a device tells that its disk is bad",
+            (None, false) => "a log rots short",
+        });
         self.bury(device)
     }
 

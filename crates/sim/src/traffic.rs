@@ -107,7 +107,9 @@ impl World<'_> {
                 if !self.wires[wire].is_crooked {
                     self.check_secrecy(&bytes)?;
                 }
-                let (messages, lies) = self.wires[wire].tell(from, &bytes);
+                let digest = self.running(device).map(|one| one.hand.digest().to_bytes());
+                let digest = digest.unwrap_or_default();
+                let (messages, lies) = self.wires[wire].tell(from, &bytes, &digest);
                 for lie in lies {
                     self.meet_lie(wire, lie);
                 }
@@ -152,6 +154,7 @@ impl World<'_> {
             LieKind::Again(times) if times > 100 => "a peer floods",
             LieKind::Again(_) | LieKind::Replay(_) => "a peer repeats a message",
             LieKind::Late => "a peer says things out of order",
+            LieKind::Digest => "a peer says another digest",
         });
     }
 

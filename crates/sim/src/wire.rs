@@ -107,9 +107,14 @@ impl Wire {
     }
 
     /// What one end sends in place of a message, and the lies in it.
-    pub(crate) fn tell(&mut self, from: End, message: &[u8]) -> (Vec<Vec<u8>>, Vec<LieKind>) {
+    pub(crate) fn tell(
+        &mut self,
+        from: End,
+        message: &[u8],
+        digest: &[u8; 16],
+    ) -> (Vec<Vec<u8>>, Vec<LieKind>) {
         match &mut self.lane(from).lies {
-            Some(lies) => lies.tell(message),
+            Some(lies) => lies.tell(message, digest),
             None => (vec![message.to_vec()], Vec::new()),
         }
     }
