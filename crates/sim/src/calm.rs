@@ -52,7 +52,7 @@ impl World<'_> {
             self.meet_all()?;
         }
         self.check_end()?;
-        if self.plan.seed % 4 == 0 || self.rotten.is_some() || self.fork.is_some() {
+        if self.plan.seed.is_multiple_of(4) || self.rotten.is_some() || self.fork.is_some() {
             self.check_stores()?;
         }
         // What was asked for before may still come. Whoever was a stranger when a connection began

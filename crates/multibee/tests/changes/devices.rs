@@ -102,6 +102,8 @@ impl Group {
         };
         let ends = [(one, connect(one, Role::Initiator)), (other, connect(other, Role::Responder))];
         self.settle(ends);
+        let clocks = [one, other].map(|number| self.hands[number].clock().unwrap());
+        assert!(clocks[0].same_lengths(&clocks[1]), "they have met: {clocks:?}");
         for (number, id) in ends {
             self.hands[number].close(id);
         }
