@@ -132,7 +132,7 @@ pub(crate) fn choose<'a>(
 }
 
 /// Bytes of a version's value and state, as records hold them.
-fn content_len(version: &Version) -> usize {
+pub(crate) fn content_len(version: &Version) -> usize {
     let value = format::held_value(version).map_or(0, Bytes::len);
     value + version.state.as_ref().map_or(0, Bytes::len)
 }

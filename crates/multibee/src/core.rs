@@ -15,7 +15,7 @@ use crate::Error;
 use crate::catch_up::{Limits, Surroundings};
 use crate::clock::WallClock;
 use crate::event::Event;
-use crate::follow::{FollowError, Follower, Hint, MERGE_BLOCKS_MAX, Step};
+use crate::follow::{FollowError, Follower, Hint, MERGE_BLOCKS_MAX, MERGE_BYTES_MAX, Step};
 use crate::home::Home;
 use crate::members::{Member, members};
 use crate::merging::{Merged, check};
@@ -211,14 +211,14 @@ impl Core {
     /// What can be merged now, of all logs. Adds to the wants in `advance`.
     fn ready(&mut self, advance: &mut Advance) -> Result<Vec<News>, Error> {
         let mut ready: Vec<News> = Vec::new();
-        let mut blocks = 0;
+        let (mut blocks, mut bytes) = (0, 0);
         let clock = self.primary.clock().clone();
         for (key, following) in &mut self.following {
             if following.stuck.is_some() {
                 continue;
             }
             // What one commit has no room for comes with the next.
-            if blocks >= MERGE_BLOCKS_MAX {
+            if blocks >= MERGE_BLOCKS_MAX || bytes >= MERGE_BYTES_MAX {
                 break;
             }
             let follower = &mut following.follower;
@@ -230,6 +230,7 @@ impl Core {
                 Ok(Step::Idle) => {}
                 Ok(Step::Ready(news)) => {
                     blocks += news.block_count();
+                    bytes += news.byte_count();
                     ready.push(news);
                 }
                 Ok(Step::Need(ranges)) => {

@@ -73,6 +73,9 @@ struct Walk {
 /// those of changed rules. A commit has room for all of that.
 pub(crate) const MERGE_BLOCKS_MAX: u64 = 2048;
 
+/// Bytes of blocks after which nothing more is taken into one merge: they are held in memory.
+pub(crate) const MERGE_BYTES_MAX: u64 = 64 << 20;
+
 /// Why a log can't be followed further.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FollowError {
@@ -247,13 +250,17 @@ impl Follower {
     /// Takes the commits at the front of the plan that are here, whole and in order.
     fn take_ready(&mut self, applied: u64) -> Result<Step, FollowError> {
         let mut commits = Vec::new();
-        let (mut end, mut blocks) = (applied, 0);
+        let (mut end, mut blocks, mut bytes) = (applied, 0, 0);
         while let Some(range) = self.plan.front().cloned() {
-            if blocks >= MERGE_BLOCKS_MAX || !self.is_here(&range) {
+            let is_full = blocks >= MERGE_BLOCKS_MAX || bytes >= MERGE_BYTES_MAX;
+            if is_full || !self.is_here(&range) {
                 break;
             }
             match self.read_commit(&range, end)? {
-                Reading::Whole(commit) => commits.push(commit),
+                Reading::Whole(commit) => {
+                    bytes += commit.byte_count();
+                    commits.push(commit);
+                }
                 Reading::Misled => {
                     // The list was wrong; what the chain says counts.
                     self.forget_plan(end);

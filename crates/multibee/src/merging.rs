@@ -7,17 +7,21 @@ use multibee_btree::Entry as Block;
 use multibee_log::LogKey;
 use multibee_merge::{Clock, DeviceId, State, Time};
 
-use crate::aside::CONTENT_LEN_MAX;
+use crate::aside::{self, CONTENT_LEN_MAX};
 use crate::broken::BrokenRule;
 use crate::format::Meta;
 use crate::keyspace::{self, Place};
 use crate::news::{News, OwnCommit};
 use crate::primary::Primary;
 use crate::record::{self, Held};
-use crate::staging::Staging;
+use crate::staging::{Staging, Told};
 use crate::statement::Statement;
 use crate::view::View;
 use crate::{Error, MAX_BATCH_OPS};
+
+/// Bytes after which a merge goes on in another commit, well below what one append takes. (Few in
+/// tests, so that many merges take several.)
+const COMMIT_BYTES_MAX: usize = if cfg!(test) { 64 } else { 128 << 20 };
 
 /// What a merge did.
 #[derive(Clone, Debug, Default)]
@@ -116,9 +120,13 @@ fn is_change(block: &Block) -> bool {
 impl Primary {
     /// Joins news that [`check`] found no fault with, as one commit. The clock moves with it.
     ///
+    /// What is too long for one commit is joined by several, as an absorbed state is: the clock moves
+    /// with the last one, and those before name in `ahead` what their keys have seen.
+    ///
     /// # Errors
     ///
-    /// Only the own tree or log can fail; the state is then as before.
+    /// Only the own tree or log can fail; the state is then as before, or as after one of several
+    /// commits.
     pub(crate) fn merge(&mut self, news: &[News], wall_ms: u64) -> Result<Merged, Error> {
         let mut clock = self.clock().clone();
         for part in news {
@@ -136,24 +144,38 @@ impl Primary {
         }
         let mut merged = Merged { blocks: collected.blocks, ..Merged::default() };
         let context = staging.context().clone();
+        let is_long = collected.byte_count() > COMMIT_BYTES_MAX;
+        let stored_at = if is_long { self.clock().clone() } else { clock.clone() };
         // Rules first: what keys show depends on them.
         for (stored, joining) in &collected.shared {
             if joining.changes(&context, &clock) {
-                staging.store_shared(stored, &joining.held, &joining.state, &clock)?;
+                staging.store_shared(stored, &joining.held, &joining.state, &stored_at)?;
             }
         }
         for (key, joining) in &collected.keys {
-            if joining.changes(&context, &clock) {
-                staging.store(key, &joining.held, &joining.state, &clock)?;
-                merged.keys += 1;
+            if !joining.changes(&context, &clock) {
+                continue;
             }
+            merged.keys += 1;
+            if !is_long {
+                staging.store(key, &joining.held, &joining.state, &clock)?;
+                continue;
+            }
+            if staging.byte_count() >= COMMIT_BYTES_MAX {
+                let ahead = self.ahead_of_merge(&clock);
+                merged.tell(self.finish_ahead(staging, stored_at.clone(), ahead, wall_ms)?);
+                staging = self.stage(false)?;
+            }
+            // Rules in a commit before may have changed what the key shows.
+            let held = staging.held(key)?;
+            staging.store(key, &held, &joining.state, &stored_at)?;
         }
         for statement in &collected.statements {
             merged.statements |= staging.put_statement(statement)?;
         }
         collected.carry_clock(&mut staging, &clock)?;
         let told = self.finish_merge(staging, clock, wall_ms)?;
-        (merged.conflicts, merged.settled) = (told.conflicts, told.settled);
+        merged.tell(told);
         for &(author, time) in &collected.latest {
             if let Some(ahead) = self.observe(time, wall_ms) {
                 let most = merged.ahead.entry(author).or_default();
@@ -161,6 +183,13 @@ impl Primary {
             }
         }
         Ok(merged)
+    }
+
+    /// What keys have seen beyond the clock while a merge of several commits is under way.
+    fn ahead_of_merge(&self, clock: &Clock) -> Clock {
+        let mut ahead = self.ahead().clone();
+        ahead.merge(clock);
+        ahead.beyond(self.clock())
     }
 
     /// What a merge goes by that is not under the lock.
@@ -187,7 +216,24 @@ impl Primary {
     }
 }
 
+impl Merged {
+    fn tell(&mut self, told: Told) {
+        self.conflicts.extend(told.conflicts);
+        self.settled.extend(told.settled);
+    }
+}
+
 impl Collected {
+    /// Bytes that storing all of it takes at most, roughly: each version may be written as what is
+    /// shown, and once more.
+    fn byte_count(&self) -> usize {
+        let of = |(key, joining): (&Bytes, &Joining)| {
+            let versions = joining.state.versions().iter().map(aside::content_len);
+            key.len() + 2 * versions.sum::<usize>()
+        };
+        self.keys.iter().map(of).sum()
+    }
+
     fn join_commit(
         &mut self,
         staging: &mut Staging,
@@ -386,6 +432,37 @@ mod tests {
         // What was restored is what was in memory.
         let again = Primary::open(bee.clone(), Arc::default(), 0).unwrap();
         assert_eq!((again.clock(), again.digest()), (primary.clock(), primary.digest()));
+    }
+
+    /// News that one commit has no room for is joined by several. Only the last one says that it is
+    /// applied; those before say what their keys have seen, so that a crash in between loses nothing.
+    #[test]
+    fn long_news_is_joined_by_several_commits() {
+        let (mut primary, bee) = primary();
+        let second = device_of(&LogKey::from_bytes([2; 32]));
+        let mut long = news(2, 5, Meta::default(), "a value of some length, which takes some room");
+        let first = long.commits[0].blocks[0].clone();
+        for number in 1..6 {
+            let key = format!("k{number}").into();
+            long.commits[0].blocks.push(Block { seq: 5 + number, key, ..first.clone() });
+        }
+        long.applied.length = 11;
+        assert_eq!(primary.merge(&[long], 0).unwrap().keys, 6);
+        assert_eq!(check_digest(&primary, &bee), 6);
+
+        let mut said = Vec::new();
+        for seq in 1..bee.log().len() {
+            let block = bee.get_by_seq(seq).unwrap().unwrap();
+            let Some(commit) = Meta::decode_extra(&block.extra).unwrap().commit else { continue };
+            let ahead = crate::format::decode_clock(&commit.ahead).length(second);
+            let clock = crate::commit::decode_clock(&commit, None).length(second);
+            let tree = bee.checkout(seq + 1).unwrap();
+            let view = View::new(tree, primary.device(), primary.resolver().clone());
+            said.push((clock, ahead, view.held(b"k").unwrap().seen.length(second)));
+        }
+        let (last, before) = said.split_last().unwrap();
+        assert_eq!((last.0, last.1), (11, 0));
+        assert!(before.len() > 1 && before.iter().all(|said| *said == (0, 11, 6)), "{before:?}");
     }
 
     /// What newer programs share is kept as it is, and counted; their bookkeeping is left to them. A

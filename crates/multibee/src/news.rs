@@ -13,6 +13,15 @@ pub(crate) struct OwnCommit {
     pub(crate) blocks: Vec<Block>,
 }
 
+impl OwnCommit {
+    /// Bytes of keys, values and records.
+    pub(crate) fn byte_count(&self) -> u64 {
+        let value = |block: &Block| block.value.as_ref().map_or(0, bytes::Bytes::len);
+        let len = |block: &Block| (block.key.len() + value(block) + block.extra.len()) as u64;
+        self.blocks.iter().map(len).sum()
+    }
+}
+
 /// Some of a device's own commits: those that come next after what was applied.
 #[derive(Clone, Debug)]
 pub(crate) struct News {
@@ -27,5 +36,10 @@ impl News {
     /// Blocks in all commits together.
     pub(crate) fn block_count(&self) -> u64 {
         self.commits.iter().map(|commit| commit.blocks.len() as u64).sum()
+    }
+
+    /// Bytes of keys, values and records in all commits together.
+    pub(crate) fn byte_count(&self) -> u64 {
+        self.commits.iter().map(OwnCommit::byte_count).sum()
     }
 }

@@ -34,6 +34,7 @@ pub(crate) struct Staging {
     own: bool,
     /// Records of versions that were removed.
     removals: usize,
+    bytes: usize,
     resolver: Arc<Resolver>,
     /// The rules, those staged included.
     pub(crate) rules: Rules,
@@ -66,8 +67,21 @@ impl Staging {
         let first = batch.next_seq();
         let Start { device, own, context, digest, resolver, rules } = start;
         let told = Told::default();
-        let (last, removals) = (None, 0);
-        Self { batch, device, first, last, context, digest, own, removals, resolver, rules, told }
+        let (last, removals, bytes) = (None, 0, 0);
+        Self {
+            batch,
+            device,
+            first,
+            last,
+            context,
+            digest,
+            own,
+            removals,
+            bytes,
+            resolver,
+            rules,
+            told,
+        }
     }
 
     pub(crate) const fn first_seq(&self) -> u64 {
@@ -77,6 +91,11 @@ impl Staging {
     /// The last staged block, if there is one.
     pub(crate) fn last_seq(&self) -> Option<u64> {
         self.last.as_ref().map(|(seq, _)| *seq)
+    }
+
+    /// Bytes of keys, values and records that are staged, about.
+    pub(crate) const fn byte_count(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) const fn digest(&self) -> Digest {
@@ -408,7 +427,9 @@ impl Staging {
     }
 
     fn insert(&mut self, key: &[u8], value: Option<&Bytes>, meta: Meta) -> Result<u64, Error> {
-        let seq = self.batch.put(key, value.cloned(), meta.clone().into_extra())?;
+        let extra = meta.clone().into_extra();
+        self.bytes += key.len() + value.map_or(0, Bytes::len) + extra.len();
+        let seq = self.batch.put(key, value.cloned(), extra)?;
         self.last = Some((seq, meta));
         Ok(seq)
     }

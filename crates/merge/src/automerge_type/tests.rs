@@ -156,6 +156,21 @@ fn states() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+fn json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (0..4_i64).prop_map(Value::from),
+        "[a-c\u{e4}\u{1f41d}]{0,6}".prop_map(Value::from),
+    ];
+    let nested = leaf.prop_recursive(3, 24, 5, |inner| {
+        let fields = vec(("[a-c]", inner.clone()), 0..4);
+        let object = fields.prop_map(|fields| Value::Object(fields.into_iter().collect()));
+        prop_oneof![vec(inner, 0..6).prop_map(Value::from), object]
+    });
+    vec(("[a-c]", nested), 0..4).prop_map(|fields| Value::Object(fields.into_iter().collect()))
+}
+
 /// Changes some bytes of a change and makes its checksum right again, so that what is behind the
 /// checksum is read.
 fn harm(state: &[u8], which: usize, at: &[(usize, u8)]) -> Vec<u8> {
@@ -174,6 +189,18 @@ fn harm(state: &[u8], which: usize, at: &[(usize, u8)]) -> Vec<u8> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// What is put is what is shown, whatever was there before.
+    #[test]
+    fn what_is_put_is_shown(puts in vec(json(), 1..5)) {
+        let mut state: Option<Bytes> = None;
+        for (seq, wanted) in puts.iter().enumerate() {
+            let text = wanted.to_string();
+            let new = put(state.as_deref(), &text, dot(1 + seq as u64 % 2, seq as u64));
+            prop_assert_eq!(value(&new), json::canonical(wanted));
+            state = Some(new);
+        }
+    }
 
     /// Whatever a member writes as a state: it is shown, or refused by an error, in bounded time.
     #[test]
