@@ -67,7 +67,7 @@ impl World<'_> {
 
     /// What a device tells its user: none of the others is at fault.
     fn hear(&mut self, device: usize) -> Result<(), Violation> {
-        while let Some(event) = self.running_mut(device).and_then(|one| one.told.try_recv().ok()) {
+        while let Some(event) = self.running_mut(device).and_then(|one| (one.told)()) {
             let blame = match &event {
                 Event::Diverged { .. } | Event::Stuck { .. } | Event::PeerFault { .. }
                     if self.fork.is_some() =>

@@ -8,7 +8,6 @@ use multibee::{
     ByHand, DeviceId, Durability, Event, Home, KeyPair, LogKey, Multibee, Options, WallClock,
 };
 use multibee_replica::ConnectionId;
-use tokio::sync::broadcast;
 
 use crate::disk::Disk;
 use crate::model::Lengths;
@@ -75,8 +74,8 @@ pub(crate) struct Running {
     pub(crate) ends: BTreeMap<ConnectionId, usize>,
     /// When it wants to be woken.
     pub(crate) alarm: Option<u64>,
-    /// What it tells its user.
-    pub(crate) told: broadcast::Receiver<Event>,
+    /// Gives the next of what it tells its user.
+    pub(crate) told: Box<dyn FnMut() -> Option<Event>>,
 }
 
 /// The wall clock at the beginning of time.
@@ -164,7 +163,8 @@ impl Device {
 impl Running {
     fn new(db: Multibee) -> Self {
         let hand = ByHand::take(&db).expect("a database that was just opened is in nobody's hands");
-        let told = db.events();
+        let mut events = db.events();
+        let told = Box::new(move || events.try_recv().ok());
         Self { db, hand, ends: BTreeMap::new(), alarm: None, told }
     }
 }
