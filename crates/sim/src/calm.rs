@@ -43,6 +43,14 @@ impl World<'_> {
             if self.now >= end - CALM_US / 2 && self.devices.iter().any(|one| one.is_deceived) {
                 self.restart_deceived()?;
             }
+            if let Some(bad) = self.rotten.filter(|bad| {
+                // What it wrote, and nobody else has, it may be unable to hand out.
+                self.now >= end && self.running(*bad).is_some()
+            }) {
+                self.met("a device with a bad disk is taken away");
+                self.bury(bad)?;
+                return self.converge();
+            }
             if self.now >= end {
                 let what = self.describe_difference();
                 let rule = if self.fork.is_some() { Rule::S14 } else { Rule::S13 };

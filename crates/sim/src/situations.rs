@@ -31,6 +31,7 @@ pub const ALL: &[&str] = &[
     "bits change on a disk",
     "a device tells that its disk is bad",
     "a log rots short",
+    "a device with a bad disk is taken away",
     "a peer changes a message",
     "a peer says a strange number",
     "a peer cuts a message short",
