@@ -66,13 +66,9 @@ impl View {
         };
         let commit = commit_at(self.tree(), seq)?;
         let at = commit.and_then(|commit| commit.at).ok_or(Error::NoTime { seq })?;
-        Ok(time_of_day(at))
+        let since = Duration::from_millis(Time::from_u64(at).millis());
+        Ok(UNIX_EPOCH.checked_add(since))
     }
-}
-
-/// The time of day of a hybrid time.
-pub(crate) fn time_of_day(at: u64) -> Option<SystemTime> {
-    UNIX_EPOCH.checked_add(Duration::from_millis(Time::from_u64(at).millis()))
 }
 
 /// The end of a commit.

@@ -1,10 +1,9 @@
 //! What was done to the data, commit by commit.
 
-use std::time::SystemTime;
-
 use multibee_btree::Tree;
+use multibee_merge::Time;
 
-use crate::at_time::{commit_at, time_of_day};
+use crate::at_time::commit_at;
 use crate::changes::Changes;
 use crate::format;
 use crate::view::{RangeSpec, View};
@@ -34,8 +33,8 @@ pub struct Commit {
     /// Whether it holds what was merged from others, or is shown by other rules now. If not, this
     /// device wrote it.
     pub is_merge: bool,
-    /// When it was made, by this device's clock: `None` if an early version of this program did.
-    pub at: Option<SystemTime>,
+    /// When it was made, by this device's hybrid clock: `None` if an early version of this program did.
+    pub at: Option<Time>,
     /// The keys in the range that it changed, and who wrote that.
     pub changes: Changes,
 }
@@ -161,7 +160,7 @@ pub(crate) struct Span {
     pub(crate) first: u64,
     pub(crate) end: u64,
     pub(crate) is_merge: bool,
-    pub(crate) at: Option<SystemTime>,
+    pub(crate) at: Option<Time>,
 }
 
 impl Span {
@@ -197,7 +196,7 @@ impl Span {
                 first
             }
         };
-        let at = commit.at.and_then(time_of_day);
+        let at = commit.at.map(Time::from_u64);
         Ok(Self { first, end: last + 1, is_merge: commit.own_first.is_none(), at })
     }
 }

@@ -1,8 +1,7 @@
 //! What became of one key.
 
-use std::time::SystemTime;
-
 use bytes::Bytes;
+use multibee_merge::Time;
 
 use crate::changes::{Changed, changed};
 use crate::history::Span;
@@ -18,8 +17,8 @@ pub struct KeyCommit {
     /// Whether it holds what was merged from others, or is shown by other rules now. If not, this
     /// device wrote it.
     pub is_merge: bool,
-    /// When it was made, by this device's clock: `None` if an early version of this program did.
-    pub at: Option<SystemTime>,
+    /// When it was made, by this device's hybrid clock: `None` if an early version of this program did.
+    pub at: Option<Time>,
     /// What it made of the key, and who wrote that.
     pub changed: Changed,
 }

@@ -1,7 +1,6 @@
 //! `diff`, `history`, and how changes are printed.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use multibee::{
@@ -168,7 +167,7 @@ fn changes(
 }
 
 fn commit_line(names: &Names, commit: &KeyCommit) -> String {
-    let at = commit.at.map_or_else(|| "-".into(), |at| text::time(millis(at)));
+    let at = commit.at.map_or_else(|| "-".into(), |at| text::time(at.millis()));
     format!("{}\t{at}\t{}", commit.version, names.line(&commit.changed))
 }
 
@@ -176,14 +175,8 @@ fn commit_json(names: &Names, commit: &KeyCommit) -> Value {
     let mut object = names.json(&commit.changed);
     object.insert("version".into(), commit.version.into());
     object.insert("merge".into(), commit.is_merge.into());
-    object.insert("atMs".into(), json!(commit.at.map(millis)));
+    object.insert("atMs".into(), json!(commit.at.map(multibee::Time::millis)));
     object.into()
-}
-
-/// Milliseconds since 1970.
-fn millis(at: SystemTime) -> u64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// All keys that begin with a prefix, if there is one.
