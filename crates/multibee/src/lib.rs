@@ -83,6 +83,7 @@ mod history;
 mod home;
 mod key_history;
 mod keyspace;
+mod look;
 mod members;
 mod merging;
 mod multibee;

@@ -9,6 +9,7 @@ use multibee_replica::{ChannelId, ConnectionId, Role};
 
 use crate::catch_up::Reachable;
 use crate::core::Core;
+use crate::look::Looks;
 use crate::peer_message::Status;
 
 /// Connections that ended of which is known why.
@@ -180,15 +181,28 @@ impl Peers {
         self.reached.insert(id, BTreeSet::new());
     }
 
-    /// Sources that are to be asked for, on connections that were begun from here. Each is told once.
-    pub(crate) fn sources_to_offer(&mut self, core: &Core) -> Vec<(ConnectionId, LogKey)> {
+    /// Sources, and logs that are looked at, that are to be asked for, on connections that were begun
+    /// from here. Each is told once.
+    pub(crate) fn sources_to_offer(
+        &mut self,
+        core: &Core,
+        looks: &Looks,
+    ) -> Vec<(ConnectionId, LogKey)> {
         let mut offers = Vec::new();
+        let keys: BTreeSet<LogKey> = core.source_logs().map(Log::key).chain(looks.keys()).collect();
         for (&id, offered) in &mut self.reached {
-            offered.retain(|key| core.sources().get(key).is_some_and(|source| !source.is_ended));
-            let new = core.source_logs().map(Log::key).filter(|key| offered.insert(*key));
+            offered.retain(|key| keys.contains(key));
+            let new = keys.iter().copied().filter(|key| offered.insert(*key));
             offers.extend(new.map(|key| (id, key)));
         }
         offers
+    }
+
+    /// A log is to be asked for anew.
+    pub(crate) fn offer_again(&mut self, key: &LogKey) {
+        self.reached.values_mut().for_each(|offered| {
+            offered.remove(key);
+        });
     }
 
     /// What connected devices say of themselves, as far as they count.

@@ -18,6 +18,7 @@ use crate::core::{Advance, Core};
 use crate::event::Event;
 use crate::follow::Hint;
 use crate::hello;
+use crate::look::Looks;
 use crate::peer_message::{PROTOCOL, PeerMessage, RANGES_MAX, Status};
 use crate::peers::{Contact, Peer, Peers, Standing, compare};
 use crate::question::Question;
@@ -34,6 +35,8 @@ pub(crate) struct State {
     /// The disk failed while merging: nothing more is merged in this run.
     pub(crate) failed: Option<String>,
     pub(crate) blocks_downloaded: u64,
+    /// What is looked at and does not belong to the database.
+    pub(crate) looks: Looks,
 }
 
 /// What all handles of a database share.
@@ -50,7 +53,8 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(core: Core, endpoint: Endpoint) -> Self {
-        let state = State { core, peers: Peers::default(), failed: None, blocks_downloaded: 0 };
+        let (peers, looks) = (Peers::default(), Looks::default());
+        let state = State { core, peers, failed: None, blocks_downloaded: 0, looks };
         let (events, _) = broadcast::channel(256);
         let (changes, _) = watch::channel(0);
         let closed = AtomicBool::new(false);
@@ -145,7 +149,13 @@ impl Session {
                 peer.offered.remove(key);
             });
         }
+        let taken: Vec<_> = advance.new_logs.iter().map(Log::key).collect();
+        let looked_at: Vec<_> = taken.into_iter().filter(|key| state.looks.give_way(key)).collect();
+        looked_at.iter().for_each(|key| state.peers.offer_again(key));
         self.endpoint.with(|replicator| {
+            for key in looked_at {
+                replicator.remove_log(&key);
+            }
             for key in advance.old_logs {
                 replicator.remove_log(&key);
             }
@@ -387,7 +397,7 @@ impl Session {
 
     /// Tells every connected device what it does not know yet: statements, logs, how far we are.
     fn tell_peers(&self, state: &mut State) {
-        let State { core, peers, .. } = state;
+        let State { core, peers, looks, .. } = state;
         let own = match own_status(core) {
             Ok(own) => own,
             Err(error) => {
@@ -426,7 +436,7 @@ impl Session {
             peer.diverged = standing == Standing::Diverged;
         }
         let key = core.key();
-        let offers = peers.sources_to_offer(core);
+        let offers = peers.sources_to_offer(core, looks);
         self.endpoint.with(|r| {
             offers.iter().for_each(|(id, key)| r.offer(*id, key));
             r.log_changed(&key);

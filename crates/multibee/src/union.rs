@@ -4,20 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use multibee_btree::{Entry as Block, Error as TreeError, Tree};
+use multibee_btree::{
+    Bee, BeeOptions, Entry as Block, Error as TreeError, Header, Range, RangeOptions, Tree,
+};
 use multibee_log::{Log, LogKey};
 use multibee_merge::{Applied, Clock, DeviceId, State, Time};
 use prost::DecodeError;
 
 use crate::aside::Outline;
 use crate::format::{Commit, Meta};
+use crate::keyspace::{self, Place};
+use crate::look::Look;
 use crate::primary::{between, tag_at};
 use crate::record::{self, Held};
 use crate::resolver::Resolver;
 use crate::rules::Rules;
 use crate::union_range::UnionRange;
-use crate::view::RangeSpec;
-use crate::{Error, Multibee, commit, keyspace};
+use crate::view::{RangeSpec, parts};
+use crate::{Error, FORMAT, Multibee, commit};
 
 /// This device's data and that of others, read as one: for each key what this device would show if
 /// it had merged what they hold.
@@ -55,12 +59,16 @@ impl Multibee {
     /// Reads this device's data and that of other devices as one, without merging: to see single
     /// keys of a peer before all of it is here.
     ///
+    /// Keys of plain Hyperbees, and of logs that do not belong to the database, may be among these, to
+    /// look at them before they are [added](Self::add_source). They are read over connections with
+    /// whoever serves them: see [`connect_to_source`](Self::connect_to_source). What was read of
+    /// them is kept in memory as long as the union is.
+    ///
     /// Waits until something is known of each of them.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownDevice`] blames the caller; [`Error::Unreadable`] a device that wrote what
-    /// can't be read; others this machine.
+    /// [`Error::Unreadable`] blames whoever wrote what can't be read, others this machine.
     pub async fn union(&self, keys: &[LogKey]) -> Result<Union, Error> {
         let mut union = Union::empty(self.clone());
         let mut chosen = vec![self.key()];
@@ -184,8 +192,17 @@ impl Union {
 
     async fn source(&self, key: LogKey) -> Result<Source, Error> {
         let session = self.database.network().session();
-        let bee = session.lock().core.bee(&key).cloned();
-        let bee = bee.ok_or(Error::UnknownDevice { key })?;
+        let (known, source_log) = {
+            let state = session.lock();
+            let source = state.core.sources().get(&key).map(|source| source.log.clone());
+            (state.core.bee(&key).cloned(), source)
+        };
+        let mut look = None;
+        let bee = match (known, source_log) {
+            (Some(bee), _) => bee,
+            (None, Some(log)) => Bee::open(log, BeeOptions::default())?,
+            (None, None) => look.insert(self.database.look(key)?).bee().clone(),
+        };
         let log = bee.log().clone();
         let mut changes = session.changes.subscribe();
         while log.is_empty() {
@@ -193,8 +210,22 @@ impl Union {
         }
         let tree = bee.snapshot()?;
         let device = DeviceId::of_key(key.as_bytes());
-        let mut source = Source { log, tree, device, context: Clock::new() };
+        let mut source =
+            Source { log, tree, device, is_plain: false, context: Clock::new(), _look: look };
         let union = Self { sources: vec![source.clone()], ..self.clone() };
+        let header = union.waiting_for(|| {
+            let mut lack = Lack::default();
+            let header = lack.note(0, bee.header().map_err(Fault::from))?;
+            lack.or(header.flatten())
+        });
+        let Some(header) = header.await?.filter(Header::is_hyperbee) else {
+            return Err(Error::Unreadable {
+                device: key,
+                seq: 0,
+                what: "it is no Hyperbee".into(),
+            });
+        };
+        source.is_plain = !is_database(&header);
         source.context = union
             .waiting_for(|| {
                 let mut lack = Lack::default();
@@ -212,17 +243,23 @@ pub(crate) struct Source {
     log: Log,
     tree: Tree,
     device: DeviceId,
+    /// It is a Hyperbee that knows nothing of Multibee: its keys stand as they are.
+    is_plain: bool,
     /// All that the owner had seen at that version.
     context: Clock,
+    /// Keeps the log, if it does not belong to the database.
+    _look: Option<Arc<Look>>,
 }
 
 impl Source {
-    pub(crate) const fn tree(&self) -> &Tree {
-        &self.tree
-    }
-
     /// What the owner knew of a key.
     pub(crate) fn state(&self, key: &[u8]) -> Result<State, Fault> {
+        if self.is_plain {
+            return match self.tree.get(key)? {
+                Some(block) => self.live(&block),
+                None => Ok(State::unwritten(self.context.clone())),
+            };
+        }
         if let Some(block) = self.tree.get(&keyspace::user(key))? {
             return self.live(&block);
         }
@@ -242,6 +279,24 @@ impl Source {
         outline.complete(|key| Ok(self.tree.get(key)?), |seq, what| self.bad(seq, &what))
     }
 
+    /// What is left to read of a range, in its order.
+    pub(crate) fn parts(&self, spec: &RangeSpec) -> Vec<Range> {
+        if !self.is_plain {
+            return parts(&self.tree, spec).into();
+        }
+        let RangeSpec { gte, gt, lt, lte, reverse, .. } = spec.clone();
+        vec![self.tree.range(RangeOptions { gte, gt, lt, lte, reverse, ..RangeOptions::default() })]
+    }
+
+    /// The user's key that a block is of, if it is of one.
+    pub(crate) fn key_of(&self, block: &Block) -> Option<Bytes> {
+        match keyspace::place(&block.key) {
+            _ if self.is_plain => Some(block.key.clone()),
+            Place::User(key) => Some(key),
+            _ => None,
+        }
+    }
+
     /// What the owner knew of a key that has this block.
     pub(crate) fn live(&self, block: &Block) -> Result<State, Fault> {
         let held = self.complete(block, Outline::live(block, self.device))?;
@@ -250,6 +305,9 @@ impl Source {
 
     /// What the owner knew of each prefix that had a rule.
     fn rules(&self) -> Result<Vec<(Bytes, State)>, Fault> {
+        if self.is_plain {
+            return Ok(Vec::new());
+        }
         let (mut rules, mut range) = (Vec::new(), self.tree.range(between(keyspace::rules())));
         while let Some(block) = range.next()? {
             let held = self.complete(&block, Outline::shared(&block, self.device))?;
@@ -292,6 +350,13 @@ impl Source {
         let (device, what) = (self.log.key(), what.to_string());
         Fault::Failed(Error::Unreadable { device, seq, what })
     }
+}
+
+/// Whether it is a database of devices, and no plain Hyperbee.
+fn is_database(header: &Header) -> bool {
+    let user_data = header.metadata.as_ref().and_then(|metadata| metadata.user_data.as_ref());
+    let ours = FORMAT.split_once('/').map_or(FORMAT, |(name, _)| name);
+    user_data.is_some_and(|data| data.starts_with(ours.as_bytes()))
 }
 
 /// Why one source could not be read.

@@ -4,9 +4,8 @@ use bytes::Bytes;
 use multibee_btree::{Entry as Block, Range};
 
 use crate::Error;
-use crate::keyspace::{self, Place};
 use crate::union::{Fault, Lack, Source, Union, UnionEntry};
-use crate::view::{RangeSpec, parts};
+use crate::view::RangeSpec;
 
 /// The entries of a [`Union`] in a range of keys, one after the other. Reads of each device one
 /// entry further than what was given, and no more.
@@ -30,7 +29,7 @@ struct Cursor {
 impl UnionRange {
     pub(crate) fn new(union: Union, spec: RangeSpec) -> Self {
         let cursor = |source: &Source| {
-            let mut parts: Vec<_> = parts(source.tree(), &spec).into();
+            let mut parts = source.parts(&spec);
             if !spec.reverse {
                 parts.reverse();
             }
@@ -51,7 +50,7 @@ impl UnionRange {
         let Self { union, cursors, reverse, remaining } = self;
         while *remaining > 0 {
             let next = union.waiting_for(|| {
-                fill(cursors)?;
+                fill(union.sources(), cursors)?;
                 let keys = cursors.iter().filter_map(|cursor| cursor.head.as_ref());
                 let keys = keys.map(|(key, _)| key);
                 let key = if *reverse { keys.max() } else { keys.min() };
@@ -73,10 +72,10 @@ impl UnionRange {
 }
 
 /// Sees to it that what comes next of each source is known.
-fn fill(cursors: &mut [Cursor]) -> Result<(), Lack> {
+fn fill(sources: &[Source], cursors: &mut [Cursor]) -> Result<(), Lack> {
     let mut lack = Lack::default();
-    for (number, cursor) in cursors.iter_mut().enumerate() {
-        lack.note(number, cursor.fill())?;
+    for (number, (source, cursor)) in sources.iter().zip(cursors).enumerate() {
+        lack.note(number, cursor.fill(source))?;
     }
     lack.or(())
 }
@@ -99,17 +98,13 @@ fn states(
 }
 
 impl Cursor {
-    fn fill(&mut self) -> Result<(), Fault> {
+    fn fill(&mut self, source: &Source) -> Result<(), Fault> {
         while self.head.is_none()
             && let Some(part) = self.parts.last_mut()
         {
             match part.next()? {
                 None => drop(self.parts.pop()),
-                Some(block) => {
-                    if let Place::User(key) = keyspace::place(&block.key) {
-                        self.head = Some((key, block));
-                    }
-                }
+                Some(block) => self.head = source.key_of(&block).map(|key| (key, block)),
             }
         }
         Ok(())

@@ -49,7 +49,14 @@ fn union(devices: &[Multibee; 3]) -> Union {
         let view = db.view().unwrap();
         let state = db.network().session().lock();
         let (log, tree) = (state.core.primary.log().clone(), view.tree().clone());
-        let mut source = Source { log, tree, device: db.device(), context: Clock::new() };
+        let mut source = Source {
+            log,
+            tree,
+            device: db.device(),
+            is_plain: false,
+            context: Clock::new(),
+            _look: None,
+        };
         source.context = source.clock().ok().unwrap();
         source
     };

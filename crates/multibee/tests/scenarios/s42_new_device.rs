@@ -44,6 +44,10 @@ async fn run(kind: Kind) {
     d.add_replica(c.key()).unwrap();
     let watching = watch(d.clone());
     let _c_to_d = link(&c, &d).await;
+    // One key can be read before all of it is here.
+    let union = d.union(&[c.key()]).await.unwrap();
+    let early = union.get("key/0007").await.unwrap().unwrap();
+    assert_eq!(Some(early.value), c.get("key/0007").unwrap().map(|entry| entry.value));
     converge(&[&c, &d]).await;
     let seen = watching.await.unwrap();
 

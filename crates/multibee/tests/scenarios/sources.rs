@@ -1,6 +1,6 @@
 //! Plain Hyperbees of programs that know nothing of Multibee.
 
-use multibee::{Event, KeyPair, Log, LogKey, LogOptions, Multibee, Role};
+use multibee::{Event, KeyPair, Log, LogKey, LogOptions, Multibee, RangeSpec, Role};
 use multibee_btree::{Bee, BeeOptions};
 use multibee_log::MemoryStorage;
 use multibee_replica::{Endpoint, EventReceiver, Replicator, ReplicatorOptions};
@@ -69,6 +69,49 @@ fn is_taken_in(db: &Multibee, program: &Program) -> bool {
         .iter()
         .any(|one| one.key == program.key() && one.applied == program.bee.log().len())
 }
+
+/// A plain Hyperbee can be looked at before it is added, beside what is here, and added while it is.
+async fn looked_at(kind: Kind) {
+    let group = Group::new(kind, 1);
+    let db = group.db(0).clone();
+    let program = Program::new();
+    program.put("bread", "rye");
+    program.put("milk", "two");
+    program.put([0xff, b't', 1], "looks reserved");
+    db.put("milk", "of the device").unwrap();
+    let _met = program.meet(&db);
+    let work = async {
+        let union = db.union(&[program.key()]).await.unwrap();
+        assert_eq!(union.get("bread").await.unwrap().unwrap().value, "rye");
+        let milk = union.get("milk").await.unwrap().unwrap();
+        assert_eq!((&milk.value[..], milk.conflicts), (&b"of the device"[..], 1));
+        assert_eq!(union.get([0xff, b't', 1]).await.unwrap().unwrap().value, "looks reserved");
+        assert!(union.get("butter").await.unwrap().is_none());
+        let mut range = union.range(RangeSpec::default());
+        let mut keys = Vec::new();
+        while let Some(entry) = range.next().await.unwrap() {
+            keys.push(entry.key);
+        }
+        assert_eq!(keys, [&b"bread"[..], b"milk", &[0xff, b't', 1]]);
+        assert_eq!(contents(&db).len(), 1, "nothing of it is merged");
+        assert!(db.sources().is_empty());
+
+        // Again, after nobody looked any more; and added while somebody does.
+        drop((range, union));
+        let union = db.union(&[program.key()]).await.unwrap();
+        db.add_source(program.key(), None).unwrap();
+        until(&db, "it is taken in", || is_taken_in(&db, &program)).await;
+        assert_eq!(text(&db, "bread"), Some("rye".into()));
+        drop(union);
+        program.put("butter", "none");
+        until(&db, "it is followed", || is_taken_in(&db, &program)).await;
+        let union = db.union(&[program.key()]).await.unwrap();
+        assert_eq!(union.get("butter").await.unwrap().unwrap().value, "none");
+    };
+    tokio::time::timeout(PATIENCE, work).await.expect("in time");
+}
+
+scenario!(looked_at_before_it_is_added, looked_at);
 
 /// A meets the program, B only A: both have what is in the Hyperbee, and follow its changes; what
 /// they write themselves is kept beside what it writes.
