@@ -45,6 +45,7 @@ const STEPS: &[Step] = &[
     // Programs aren't documented: `multibee` is also the name of a library.
     Step { name: "doc", run: |_| run_cargo(DOC, &[("RUSTDOCFLAGS", "-D warnings")]) },
     Step { name: "test", run: test },
+    Step { name: "features", run: |_| try_features() },
     Step { name: "broken", run: |_| find_what_is_broken() },
     Step { name: "kill", run: |_| crash::kill_a_few_times().map(passed_if) },
     Step { name: "interop", run: |_| interoperate() },
@@ -78,6 +79,21 @@ fn test(options: &Options) -> Result<Outcome> {
         return run_cargo(&["test", "--workspace", "--bin", "xtask"], &[]);
     }
     run_cargo(&["test", "--workspace"], &[])
+}
+
+/// What is left out of a build that asks for no feature.
+fn try_features() -> Result<Outcome> {
+    let lint = ["clippy", "-p", "multibee", "--features", "automerge,broken", "--all-targets"];
+    let lint = [&lint[..], &["--", "-D", "warnings"]].concat();
+    let merge = ["test", "-p", "multibee-merge", "--features", "automerge", "--lib", "automerge"];
+    let facade =
+        ["test", "-p", "multibee", "--features", "automerge", "--lib", "--test", "documents"];
+    for step in [&lint[..], &merge, &facade] {
+        if run_cargo(step, &[])? == Outcome::Failed {
+            return Ok(Outcome::Failed);
+        }
+    }
+    Ok(Outcome::Passed)
 }
 
 /// Rules of the database that are broken on purpose have to be found.
