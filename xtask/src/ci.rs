@@ -86,7 +86,7 @@ fn try_features() -> Result<Outcome> {
     let lint = ["clippy", "-p", "multibee", "--features", "automerge,broken", "--all-targets"];
     let lint = [&lint[..], &["--", "-D", "warnings"]].concat();
     let merge = ["test", "-p", "multibee-merge", "--features", "automerge", "--lib", "automerge"];
-    let facade = ["test", "-p", "multibee", "--features", "automerge", "documents"];
+    let facade = ["test", "-p", "multibee", "--features", "automerge", "--lib", "documents"];
     for step in [&lint[..], &merge, &facade] {
         if run_cargo(step, &[])? == Outcome::Failed {
             return Ok(Outcome::Failed);
