@@ -195,7 +195,10 @@ impl Follower {
 
     /// The log may be applied further than what was merged from here: by absorbing another device.
     fn forget_applied(&mut self, applied: u64) {
-        self.plan.retain(|range| range.start >= applied);
+        // They ascend.
+        while self.plan.front().is_some_and(|range| range.start < applied) {
+            self.plan.pop_front();
+        }
         if let Some(walk) = &mut self.walk {
             walk.found.retain(|range| range.start >= applied);
         }

@@ -222,11 +222,14 @@ impl Peers {
                 let follower = &following.follower;
                 let (applied, theirs) =
                     (core.applied(follower.device()), status.clock.length(follower.device()));
-                let needs_head = theirs > applied && theirs > follower.bee().log().len();
-                let planned = follower.planned();
-                peer.lacks(key, applied, theirs)
-                    || (needs_head && is_cut_off(id, key, None))
-                    || planned.is_some_and(|blocks| is_cut_off(id, key, Some(&blocks)))
+                let needs_head = theirs > follower.bee().log().len();
+                let is_planned_cut_off =
+                    || follower.planned().is_some_and(|blocks| is_cut_off(id, key, Some(&blocks)));
+                // Of whom nothing is news here nothing has to be had.
+                theirs > applied
+                    && (peer.lacks(key, applied, theirs)
+                        || (needs_head && is_cut_off(id, key, None))
+                        || is_planned_cut_off())
             });
             Reachable { key: peer.key, lacks: lacks.map(|(key, _)| *key).collect(), status }
         });

@@ -12,17 +12,23 @@ fn link(net: &mut Network, from: usize, to: usize, key: &LogKey) -> (WireId, Con
     (wire, id)
 }
 
+/// A log of so many blocks at node 0, and empty copies: the relay's at node 1, the reader's at node 2.
+fn author_relay_and_reader(blocks: u64) -> (Network, [Log; 3]) {
+    let ours = writer(1, blocks);
+    let logs = [ours.clone(), replica(ours.key()), replica(ours.key())];
+    let mut net = Network::new(3);
+    for (node, log) in net.nodes.iter_mut().zip(&logs) {
+        node.replicator.add_log(log.clone());
+    }
+    (net, logs)
+}
+
 /// Writer, relay, reader: the reader never meets the writer, and yet follows it live through a
 /// relay that holds everything.
 #[test]
 fn whole_relay_passes_everything_on() {
-    let ours = writer(1, 50);
-    let (relay, theirs) = (replica(ours.key()), replica(ours.key()));
+    let (mut net, [ours, _, theirs]) = author_relay_and_reader(50);
     let key = ours.key();
-    let mut net = Network::new(3);
-    for (node, log) in [&ours, &relay, &theirs].into_iter().enumerate() {
-        net.nodes[node].replicator.add_log(log.clone());
-    }
     net.nodes[1].replicator.want_all(&key);
     net.nodes[2].replicator.want_all(&key);
     link(&mut net, 2, 1, &key);
@@ -44,13 +50,8 @@ fn whole_relay_passes_everything_on() {
 /// are and does not ask into them.
 #[test]
 fn sparse_relay_serves_what_it_has() {
-    let ours = writer(1, 100);
-    let (relay, theirs) = (replica(ours.key()), replica(ours.key()));
+    let (mut net, [ours, _, theirs]) = author_relay_and_reader(100);
     let key = ours.key();
-    let mut net = Network::new(3);
-    for (node, log) in [&ours, &relay, &theirs].into_iter().enumerate() {
-        net.nodes[node].replicator.add_log(log.clone());
-    }
     link(&mut net, 1, 0, &key);
     net.nodes[1].replicator.want(&key, 10..20, 0);
     net.nodes[1].replicator.want(&key, 70..71, 0);
@@ -73,13 +74,8 @@ fn sparse_relay_serves_what_it_has() {
 /// from the last block that the reader holds, if that ended a length that both have seen.
 #[test]
 fn relay_that_skipped_our_length_proves_from_an_older_one() {
-    let ours = writer(1, 6);
-    let (relay, theirs) = (replica(ours.key()), replica(ours.key()));
+    let (mut net, [ours, relay, theirs]) = author_relay_and_reader(6);
     let key = ours.key();
-    let mut net = Network::new(3);
-    for (node, log) in [&ours, &relay, &theirs].into_iter().enumerate() {
-        net.nodes[node].replicator.add_log(log.clone());
-    }
     net.nodes[2].replicator.want(&key, 0..6, 0);
     let (to_writer, _) = link(&mut net, 1, 0, &key);
     let (also_to_writer, _) = link(&mut net, 2, 0, &key);
@@ -110,13 +106,8 @@ fn relay_that_skipped_our_length_proves_from_an_older_one() {
 /// whoever can do it puts an end to that.
 #[test]
 fn a_relay_that_cannot_prove_its_head_is_told_of() {
-    let ours = writer(1, 6);
-    let (relay, theirs) = (replica(ours.key()), replica(ours.key()));
+    let (mut net, [ours, relay, theirs]) = author_relay_and_reader(6);
     let key = ours.key();
-    let mut net = Network::new(3);
-    for (node, log) in [&ours, &relay, &theirs].into_iter().enumerate() {
-        net.nodes[node].replicator.add_log(log.clone());
-    }
     // The reader holds no block but its last, at whose end nobody else has been.
     net.nodes[2].replicator.want(&key, 6..7, 0);
     append(&ours, 1);
@@ -150,13 +141,8 @@ fn a_relay_that_cannot_prove_its_head_is_told_of() {
 #[test]
 fn remote_that_is_behind_is_asked_only_for_what_it_can_prove() {
     for (behind, knows_roots) in (1..41).flat_map(|behind| [(behind, false), (behind, true)]) {
-        let ours = writer(1, behind);
-        let (relay, theirs) = (replica(ours.key()), replica(ours.key()));
+        let (mut net, [ours, relay, theirs]) = author_relay_and_reader(behind);
         let key = ours.key();
-        let mut net = Network::new(3);
-        for (node, log) in [&ours, &relay, &theirs].into_iter().enumerate() {
-            net.nodes[node].replicator.add_log(log.clone());
-        }
         net.nodes[1].replicator.want_all(&key);
         let (first, _) = link(&mut net, 1, 0, &key);
         net.run();
