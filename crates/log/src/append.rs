@@ -43,7 +43,7 @@ impl Shared {
         blocks: &[&[u8]],
         user_data: &[(String, Bytes)],
     ) -> Result<(u64, u64)> {
-        let Some(keys) = &self.keys else {
+        let Some(keys) = self.keys() else {
             self.disk.check_writable()?;
             return Err(self.not_writable());
         };
@@ -205,7 +205,7 @@ impl Shared {
         entries: &[Entry],
         atomic: bool,
     ) -> Result<()> {
-        let hastily = (self.keys.is_some() || self.is_copy) && {
+        let hastily = self.held_keys.is_some() && {
             let state = self.state();
             state.durable_change < state.change
         };

@@ -126,7 +126,7 @@ impl Shared {
             for staged in blocks {
                 state.bits.set(staged.blocks, true);
             }
-            if self.keys.is_none() {
+            if self.keys().is_none() {
                 state.durable = commit.clone();
             }
             if let Some(manifest) = learnt {

@@ -145,8 +145,8 @@ impl Shared {
     /// Ends a change as the log's durability asks for.
     pub(crate) fn settle(&self, change: u64) -> Result<()> {
         match self.options.durability {
-            Durability::Immediate if self.keys.is_some() => self.wait_durable(change),
-            Durability::Eventual { .. } if self.keys.is_some() => {
+            Durability::Immediate if self.keys().is_some() => self.wait_durable(change),
+            Durability::Eventual { .. } if self.keys().is_some() => {
                 self.sync_later();
                 Ok(())
             }

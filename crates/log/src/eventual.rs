@@ -44,7 +44,7 @@ impl Pacemaker {
         let Durability::Eventual { max_delay } = shared.options.durability else {
             return None;
         };
-        shared.keys.as_ref()?;
+        shared.keys()?;
         let pacemaker = Arc::new(Self::default());
         let (ours, weak) = (pacemaker.clone(), Arc::downgrade(shared));
         let name = "multibee-log-sync".to_owned();
@@ -119,7 +119,7 @@ impl Shared {
     /// Brings a log that is written here to its places if much waits, when the last handle goes, and
     /// syncs what would have been synced later.
     pub(crate) fn close(&self) {
-        if self.keys.is_some() {
+        if self.keys().is_some() {
             self.flush_if_much(self.options.left_bytes_max());
         }
         if self.pacemaker.get().is_some() {

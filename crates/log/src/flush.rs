@@ -35,7 +35,7 @@ impl Shared {
     /// failed: then the next write says so.
     pub(crate) fn flush_if_due(&self, writer: &mut Writer) {
         let limit = match self.options.durability {
-            Durability::Immediate if self.keys.is_some() => FLUSH_BYTES,
+            Durability::Immediate if self.keys().is_some() => FLUSH_BYTES,
             _ => FLUSH_BYTES_BUFFERED,
         };
         if writer.oplog.entry_bytes() >= limit || writer.placed_bytes >= FLUSH_PLACED_BYTES {

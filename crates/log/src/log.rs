@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{
     Arc, LockResult, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard,
 };
@@ -90,8 +90,10 @@ pub struct Log {
 pub(crate) struct Shared {
     pub(crate) key: LogKey,
     discovery_key: DiscoveryKey,
-    /// Present if they may sign this log alone.
-    pub(crate) keys: Option<KeyPair>,
+    /// Present if they may sign this log alone; [`keys`](Self::keys) says whether they do.
+    pub(crate) held_keys: Option<KeyPair>,
+    /// Whether keys were given up for good.
+    pub(crate) renounced: AtomicBool,
     /// Whether there are keys that are not used, since this is a copy.
     pub(crate) is_copy: bool,
     pub(crate) options: LogOptions,
@@ -258,8 +260,7 @@ impl Log {
         let is_copy = keys.is_some() && disk.is_copy()?;
         // A copy, too, has what somebody has waited for, and is not cut where that was damaged.
         let recovered = recovery::recover(&disk, &options.cache, opened, keys.is_none())?;
-        let keys = keys.filter(|_| !is_copy);
-        if keys.is_some() {
+        if keys.is_some() && !is_copy {
             // The program that wrote this may have ended before the disk had all of it.
             disk.sync(Barrier::Recovery, &Part::ALL)?;
         } else if recovered.state.conflict.is_some() {
@@ -289,16 +290,18 @@ impl Log {
         recovered: Recovered,
     ) -> Self {
         let Recovered { tree, mut state, writer, .. } = recovered;
-        if keys.is_none() {
+        let is_replica = keys.is_none() || is_copy;
+        if is_replica {
             // Opening a replica waits for nothing, so what was found is still to be synced.
             state.change = 1;
         }
-        state.shows_accepted = keys.is_none() || options.durability != Durability::Immediate;
+        state.shows_accepted = is_replica || options.durability != Durability::Immediate;
         let key = writer.header.key;
         let shared = Shared {
             key,
             discovery_key: key.discovery_key(),
-            keys,
+            held_keys: keys,
+            renounced: AtomicBool::new(false),
             is_copy,
             options,
             disk,
@@ -332,12 +335,12 @@ impl Log {
     /// Returns whether blocks can be appended here: this is the writer's copy of the log, and was
     /// not opened for reading only.
     pub fn is_writable(&self) -> bool {
-        self.shared.keys.is_some()
+        self.shared.keys().is_some()
     }
 
     /// Returns the public key of the only one who may sign, if that is known and so.
     pub fn public_key(&self) -> Option<[u8; 32]> {
-        if let Some(keys) = &self.shared.keys {
+        if let Some(keys) = self.shared.keys() {
             return Some(keys.public_key());
         }
         match self.shared.state().manifest.as_deref()?.signers() {
@@ -346,13 +349,14 @@ impl Log {
         }
     }
 
-    /// Signs a message that is not a head, with the log's key pair. `None` if the log is not
-    /// writable.
+    /// Signs a message that is not a head, with the log's key pair, if that is here: in a
+    /// [copy](Self::is_copy), too. `None` in a replica.
     ///
     /// The caller sees to it that no message can be taken for a head: those begin with the 32 bytes
     /// that Hypercore's constant `TREE` has.
     pub fn sign(&self, message: &[u8]) -> Option<[u8; 64]> {
-        self.shared.keys.as_ref().map(|keys| keys.sign(message))
+        let keys = self.shared.held_keys.as_ref().filter(|_| !self.shared.is_renounced());
+        keys.map(|keys| keys.sign(message))
     }
 
     /// Returns the number of blocks, held or not.
@@ -455,6 +459,15 @@ impl fmt::Debug for Log {
 }
 
 impl Shared {
+    /// The keys that heads are signed with here.
+    pub(crate) fn keys(&self) -> Option<&KeyPair> {
+        self.held_keys.as_ref().filter(|_| !self.is_copy && !self.is_renounced())
+    }
+
+    pub(crate) fn is_renounced(&self) -> bool {
+        self.renounced.load(Ordering::Acquire)
+    }
+
     // A panic cannot leave the state half changed: it is assigned to, not computed in.
     pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)

@@ -70,7 +70,7 @@ impl Log {
 
 impl Shared {
     fn truncate(&self, len: u64, fork: Option<u64>) -> Result<u64> {
-        let Some(keys) = &self.keys else {
+        let Some(keys) = self.keys() else {
             self.disk.check_writable()?;
             return Err(self.not_writable());
         };

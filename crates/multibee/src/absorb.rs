@@ -105,6 +105,8 @@ pub(crate) struct Absorb {
     waiting: BTreeSet<u64>,
     fetched: u64,
     batch_keys_max: usize,
+    /// All keys are compared, whatever is covered.
+    compares_all: bool,
     /// Keys that were found to differ, and those that were handed out.
     found: Option<u64>,
     walked: u64,
@@ -162,6 +164,7 @@ impl Absorb {
             waiting: BTreeSet::new(),
             fetched: 0,
             batch_keys_max: Limits::default().absorb_keys,
+            compares_all: false,
             found: None,
             walked: 0,
         }
@@ -170,6 +173,12 @@ impl Absorb {
     /// Hands out so many keys at once.
     pub(crate) const fn in_batches_of(mut self, keys: usize) -> Self {
         self.batch_keys_max = keys;
+        self
+    }
+
+    /// Compares all keys, also those that we hold and they do not.
+    pub(crate) const fn comparing_all(mut self) -> Self {
+        self.compares_all = true;
         self
     }
 
@@ -248,6 +257,7 @@ impl Absorb {
                 Stage::Base(search) => {
                     let since = match self.origin {
                         Origin::Plain => Some(ours.clock.length(self.device).max(1)),
+                        Origin::Device if self.compares_all => None,
                         Origin::Device => search.find(&self.log, self.version, ours.clock)?,
                     };
                     self.begin_walk(since)?;

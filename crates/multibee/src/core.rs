@@ -1,6 +1,7 @@
 //! A device's whole state behind one lock: its primary, the logs it follows, who belongs to it.
 
 mod absorbing;
+mod moving;
 mod source;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,6 @@ use multibee_merge::DeviceId;
 
 use crate::Error;
 use crate::catch_up::{Limits, Surroundings};
-use crate::clock::WallClock;
 use crate::event::Event;
 use crate::follow::{FollowError, Follower, Hint, MERGE_BLOCKS_MAX, MERGE_BYTES_MAX, Step};
 use crate::home::Home;
@@ -22,6 +22,7 @@ use crate::merging::{Merged, check};
 use crate::news::News;
 use crate::primary::{Primary, tag_at};
 use crate::progress::Progress;
+use crate::setup::{Current, Setup};
 use crate::statement::{Claim, Extent, Statement};
 use absorbing::{Absorbing, Unwant};
 use source::Source;
@@ -75,12 +76,20 @@ pub(crate) struct Advance {
     pub(crate) is_unfinished: bool,
 }
 
+/// Where and how a database keeps its own log.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) home: Home,
+    pub(crate) setup: Setup,
+    /// What all handles read.
+    pub(crate) current: Arc<Current>,
+}
+
 /// The state.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) primary: Primary,
-    home: Home,
-    clock: Arc<dyn WallClock>,
+    place: Place,
     following: BTreeMap<LogKey, Following>,
     statements: BTreeMap<[u8; 32], Statement>,
     members: Vec<Member>,
@@ -90,21 +99,21 @@ pub(crate) struct Core {
     is_following: bool,
     progress: Progress,
     limits: Limits,
+    /// Another log is being made, to take over.
+    is_moving: bool,
 }
 
 impl Core {
     pub(crate) fn open(
         primary: Primary,
-        home: Home,
-        clock: Arc<dyn WallClock>,
+        place: Place,
         limits: Limits,
     ) -> Result<Self, Error> {
         let statements = primary.statements()?;
         let statements = statements.into_iter().map(|one| (one.hash(), one)).collect();
         let mut core = Self {
             primary,
-            home,
-            clock,
+            place,
             following: BTreeMap::new(),
             statements,
             members: Vec::new(),
@@ -113,6 +122,7 @@ impl Core {
             is_following: false,
             progress: Progress::default(),
             limits,
+            is_moving: false,
         };
         core.refresh_members(&mut Advance::default())?;
         Ok(core)
@@ -123,7 +133,7 @@ impl Core {
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
-        self.clock.now_ms()
+        self.place.setup.clock.now_ms()
     }
 
     pub(crate) fn members(&self) -> &[Member] {
@@ -199,7 +209,7 @@ impl Core {
         if news.is_empty() {
             return Ok(advance);
         }
-        let merged = self.primary.merge(&news, self.clock.now_ms())?;
+        let merged = self.primary.merge(&news, self.now_ms())?;
         (advance.committed, advance.is_unfinished) = (true, true);
         if merged.statements {
             self.reread_statements(&mut advance)?;
@@ -287,7 +297,7 @@ impl Core {
             .into_iter()
             .filter(|statement| !self.statements.contains_key(&statement.hash()))
             .collect();
-        if !new.is_empty() && self.primary.learn(&new, self.clock.now_ms())? {
+        if !new.is_empty() && self.primary.learn(&new, self.now_ms())? {
             advance.committed = true;
             self.reread_statements(&mut advance)?;
         }
@@ -298,10 +308,10 @@ impl Core {
         let mut advance = Advance { committed: true, ..Advance::default() };
         let mut statements = Vec::new();
         for claim in claims {
-            let time = self.primary.stamp(self.clock.now_ms());
+            let time = self.primary.stamp(self.now_ms());
             statements.extend(Statement::sign(self.primary.log(), time, claim));
         }
-        self.primary.state(&statements, self.clock.now_ms())?;
+        self.primary.state(&statements, self.now_ms())?;
         self.reread_statements(&mut advance)?;
         Ok(advance)
     }
@@ -347,7 +357,7 @@ impl Core {
             block_len_max: BLOCK_LEN_MAX,
             ..LogOptions::default()
         };
-        self.home.replica(key, options)
+        self.place.home.replica(key, options)
     }
 
     fn open_replica(&mut self, key: LogKey) -> Result<Log, Error> {

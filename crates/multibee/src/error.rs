@@ -131,6 +131,9 @@ pub enum Error {
         /// The key that was given.
         key: LogKey,
     },
+    /// The database is moving to another log already.
+    #[error("the database is being compacted already")]
+    Moving,
     /// No commit of this device ended at that length of its log, or none has yet.
     #[error("{version} is no version of this database")]
     NotAVersion {

@@ -1,5 +1,8 @@
 //! Where a database keeps its logs: a directory, or memory.
 
+mod logs;
+mod primaries;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -7,9 +10,11 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use multibee_log::{FileStorage, KeyPair, Log, LogKey, LogOptions, MemoryStorage, Storage};
+use multibee_log::{Log, LogKey, LogOptions, MemoryStorage, Storage};
 
 use crate::Error;
+use logs::replica_name;
+pub(crate) use primaries::Primaries;
 
 /// Where a database lives.
 #[derive(Clone, Debug)]
@@ -39,6 +44,27 @@ pub trait Places: fmt::Debug + Send + Sync + 'static {
     ///
     /// The storage is at fault.
     fn create(&self, name: &str) -> io::Result<Arc<dyn Storage>>;
+
+    /// The names of all logs that were made.
+    ///
+    /// # Errors
+    ///
+    /// The storage is at fault.
+    fn names(&self) -> io::Result<Vec<String>>;
+
+    /// Gives a log that nobody has open another name, under which there is none, durably.
+    ///
+    /// # Errors
+    ///
+    /// The storage is at fault. The log has the old name or the new one then.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Forgets a log that nobody has open.
+    ///
+    /// # Errors
+    ///
+    /// The storage is at fault.
+    fn remove(&self, name: &str) -> io::Result<()>;
 }
 
 /// A home in storage of one's own. Addresses of devices are remembered as long as it lasts.
@@ -55,8 +81,6 @@ pub struct MemoryHome {
     addresses: Arc<Mutex<BTreeMap<LogKey, String>>>,
 }
 
-const PRIMARY: &str = "primary";
-const REPLICAS: &str = "replicas";
 const ADDRESSES: &str = "addresses.json";
 
 impl Home {
@@ -77,12 +101,8 @@ impl Home {
 
     /// Whether a database is there.
     pub fn exists(&self) -> bool {
-        match self {
-            Self::Dir(dir) => dir.join(PRIMARY).is_dir(),
-            Self::Memory(memory) => lock(&memory.logs).contains_key(PRIMARY),
-            // What can't be read is there, so that nobody makes a new database in its place.
-            Self::Own(own) => !matches!(own.places.open(PRIMARY), Ok(None)),
-        }
+        // What can't be read is there, so that nobody makes a new database in its place.
+        !self.primaries().is_ok_and(|names| names.is_empty())
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -93,60 +113,6 @@ impl Home {
         }
     }
 
-    /// Creates the log of a new database.
-    pub(crate) fn create_primary(&self, keys: KeyPair, options: LogOptions) -> Result<Log, Error> {
-        if self.exists() {
-            return Err(Error::AlreadyExists { path: self.path() });
-        }
-        match self {
-            Self::Dir(dir) => {
-                private_dir(dir)?;
-                let storage = FileStorage::create(dir.join(PRIMARY))?;
-                Ok(Log::create(storage, keys, options)?)
-            }
-            Self::Memory(memory) => Ok(Log::create(memory.storage(PRIMARY), keys, options)?),
-            Self::Own(own) => Ok(Log::create(own.create(PRIMARY)?, keys, options)?),
-        }
-    }
-
-    /// Opens the log of a database by itself, for tools that look beneath it. No process may have
-    /// the database open.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotADatabase`], [`Error::Locked`], or the disk is at fault.
-    pub fn open_primary(&self, options: LogOptions) -> Result<Log, Error> {
-        self.primary(|storage| Log::open(storage, options))
-    }
-
-    /// Opens the log of a database, and makes a [copy](Log::is_copy) the original.
-    pub(crate) fn adopt_primary(&self, options: LogOptions) -> Result<Log, Error> {
-        self.primary(|storage| Log::adopt(storage, options))
-    }
-
-    fn primary(
-        &self,
-        open: impl FnOnce(Arc<dyn Storage>) -> multibee_log::Result<Log>,
-    ) -> Result<Log, Error> {
-        if !self.exists() {
-            return Err(Error::NotADatabase { path: self.path() });
-        }
-        let opened = match self {
-            Self::Dir(dir) => {
-                FileStorage::open(dir.join(PRIMARY)).and_then(|storage| open(Arc::new(storage)))
-            }
-            Self::Memory(memory) => open(Arc::new(memory.storage(PRIMARY))),
-            Self::Own(own) => match own.open(PRIMARY)? {
-                Some(storage) => open(storage),
-                None => return Err(Error::NotADatabase { path: self.path() }),
-            },
-        };
-        opened.map_err(|error| match error {
-            multibee_log::Error::Locked { .. } => Error::Locked { path: self.path() },
-            other => other.into(),
-        })
-    }
-
     /// Opens the replica of another device's log by itself, or makes an empty one, for tools that
     /// look beneath a database. No process may have the database open.
     ///
@@ -154,36 +120,21 @@ impl Home {
     ///
     /// The disk is at fault, or somebody has the log open.
     pub fn replica(&self, key: LogKey, options: LogOptions) -> Result<Log, Error> {
-        let name = key.discovery_key().to_string();
-        match self {
-            Self::Dir(dir) => {
-                let replicas = dir.join(REPLICAS);
-                private_dir(&replicas)?;
-                let path = replicas.join(name);
-                if path.is_dir() {
-                    Ok(Log::open(FileStorage::open(path)?, options)?)
-                } else {
-                    Ok(Log::create_replica(FileStorage::create(path)?, key, options)?)
-                }
-            }
-            Self::Memory(memory) => {
-                let name = format!("{REPLICAS}/{name}");
-                let known = lock(&memory.logs).contains_key(&name);
-                let storage = memory.storage(&name);
-                if known {
-                    Ok(Log::open(storage, options)?)
-                } else {
-                    Ok(Log::create_replica(storage, key, options)?)
-                }
-            }
-            Self::Own(own) => {
-                let name = format!("{REPLICAS}/{name}");
-                match own.open(&name)? {
-                    Some(storage) => Ok(Log::open(storage, options)?),
-                    None => Ok(Log::create_replica(own.create(&name)?, key, options)?),
-                }
-            }
+        let name = replica_name(&key);
+        match self.storage(&name)? {
+            Some(storage) => Ok(Log::open(storage, options)?),
+            None => Ok(Log::create_replica(self.new_storage(&name)?, key, options)?),
         }
+    }
+
+    /// Whether there is a replica of a log.
+    pub(crate) fn has_replica(&self, key: &LogKey) -> Result<bool, Error> {
+        Ok(self.names()?.contains(&replica_name(key)))
+    }
+
+    /// Forgets the replica of a log. Nobody may have it open.
+    pub(crate) fn remove_replica(&self, key: &LogKey) -> Result<(), Error> {
+        self.remove(&replica_name(key))
     }
 
     /// Where each device was reached last: this device's own knowledge, not shared.
@@ -230,28 +181,6 @@ impl Home {
         let text = serde_json::to_vec_pretty(&entries)
             .map_err(|error| Error::file(&path)(io::Error::other(error)))?;
         replace_file(&path, &text).map_err(Error::file(&path))
-    }
-}
-
-impl MemoryHome {
-    fn storage(&self, name: &str) -> MemoryStorage {
-        lock(&self.logs).entry(name.to_owned()).or_default().clone()
-    }
-}
-
-impl OwnHome {
-    fn open(&self, name: &str) -> Result<Option<Arc<dyn Storage>>, Error> {
-        let storage = self.places.open(name).map_err(Error::file(name))?;
-        #[cfg(feature = "broken")]
-        let storage = storage.map(crate::broken::breakable);
-        Ok(storage)
-    }
-
-    fn create(&self, name: &str) -> Result<Arc<dyn Storage>, Error> {
-        let storage = self.places.create(name).map_err(Error::file(name))?;
-        #[cfg(feature = "broken")]
-        let storage = crate::broken::breakable(storage);
-        Ok(storage)
     }
 }
 

@@ -4,23 +4,23 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use multibee_btree::{Bee, BeeOptions, Entry as Block, Metadata, Tree};
-use multibee_log::{BLOCK_LEN_MAX, KeyPair, Log, LogKey, LogOptions};
+use multibee_btree::{Bee, Tree};
+use multibee_log::{KeyPair, Log, LogKey};
 use multibee_merge::{DeviceId, Digest};
 use tokio::sync::broadcast;
 
 use crate::batch::Batch;
-use crate::core::Core;
+use crate::core::{Core, Place};
 use crate::entry::{Device, Entry, Scan, Status};
 use crate::event::Event;
-use crate::format::Meta;
 use crate::home::Home;
+use crate::moving;
 use crate::network::Network;
 use crate::op::{Expectation, Op, Written};
-use crate::primary::Primary;
 use crate::resolver::Resolver;
+use crate::setup::{Current, Setup};
 use crate::view::{Range, RangeSpec, View};
-use crate::{Error, FORMAT, Options};
+use crate::{Error, Options};
 
 /// A database on this device. Clones are handles to the same one; any thread may use them.
 ///
@@ -34,8 +34,7 @@ pub struct Multibee {
 pub(crate) struct WeakMultibee(Weak<Inner>);
 
 struct Inner {
-    bee: Bee,
-    device: DeviceId,
+    current: Arc<Current>,
     resolver: Arc<Resolver>,
     home: Home,
     network: Network,
@@ -48,12 +47,13 @@ impl Multibee {
     ///
     /// [`Error::AlreadyExists`] if there is one already; otherwise the disk is at fault.
     pub fn create(home: Home, options: Options) -> Result<Self, Error> {
+        let setup = Setup::new(&options);
         let keys = match &options.keys {
             Some(keys) => keys.clone(),
             None => KeyPair::generate(),
         };
-        let log = home.create_primary(keys, log_options(&options))?;
-        Self::start(home, log, &options)
+        let log = home.create_primary(keys, setup.log_options())?;
+        Self::start(home, log, setup, &options)
     }
 
     /// Opens a database, merging what earlier runs downloaded and did not merge.
@@ -63,8 +63,9 @@ impl Multibee {
     /// [`Error::NotADatabase`], [`Error::Locked`], [`Error::Copied`] and [`Error::NewerFormat`] say
     /// what to do; otherwise the disk or its content is at fault.
     pub fn open(home: Home, options: Options) -> Result<Self, Error> {
-        let log = home.open_primary(log_options(&options))?;
-        Self::start(home, log, &options)
+        let setup = Setup::new(&options);
+        let log = moving::open(&home, &setup, |storage| Log::open(storage, setup.log_options()))?;
+        Self::start(home, log, setup, &options)
     }
 
     /// Opens a database as [`open`](Self::open) does, even if its directory is a copy of another one.
@@ -78,41 +79,30 @@ impl Multibee {
     ///
     /// As [`open`](Self::open).
     pub fn adopt(home: Home, options: Options) -> Result<Self, Error> {
-        let log = home.adopt_primary(log_options(&options))?;
-        Self::start(home, log, &options)
+        let setup = Setup::new(&options);
+        let log = moving::open(&home, &setup, |storage| Log::adopt(storage, setup.log_options()))?;
+        Self::start(home, log, setup, &options)
     }
 
-    fn start(home: Home, log: Log, options: &Options) -> Result<Self, Error> {
-        if log.is_copy() {
-            return Err(Error::Copied { path: home.path() });
-        }
-        let metadata = Metadata { user_data: Some(FORMAT.into()), ..Metadata::default() };
-        let bee_options = BeeOptions {
-            cache_bytes: options.cache_bytes,
-            metadata: Some(metadata),
-            is_commit_end: Some(is_commit_end),
-            ..BeeOptions::default()
-        };
-        let bee = Bee::open(log, bee_options)?;
-        bee.create_header()?;
-        check_format(&bee)?;
-        let types = options.types.clone();
-        let resolver = Arc::new(Resolver { types, strategies: options.strategies.clone() });
-        let primary = Primary::open(bee.clone(), resolver.clone(), options.clock.now_ms())?;
-        let device = primary.device();
-        let core = Core::open(primary, home.clone(), options.clock.clone(), options.limits())?;
+    fn start(home: Home, log: Log, setup: Setup, options: &Options) -> Result<Self, Error> {
+        let bee = setup.open_bee(log)?;
+        let primary = setup.open_primary(bee.clone())?;
+        let current = Current::new(bee, primary.device());
+        let resolver = setup.resolver.clone();
+        let place = Place { home: home.clone(), setup, current: current.clone() };
+        let core = Core::open(primary, place, options.limits())?;
         let network = Network::new(core, options.chosen_seed())?;
-        Ok(Self { inner: Arc::new(Inner { bee, device, resolver, home, network }) })
+        Ok(Self { inner: Arc::new(Inner { current, resolver, home, network }) })
     }
 
     /// The key of this device's log: what other devices add, and what grants reading.
     pub fn key(&self) -> LogKey {
-        self.inner.bee.log().key()
+        self.bee().log().key()
     }
 
     /// The short id of this device.
     pub fn device(&self) -> DeviceId {
-        self.inner.device
+        self.inner.current.get().1
     }
 
     /// Puts a value: it supersedes everything that this device knows of the key.
@@ -186,7 +176,8 @@ impl Multibee {
     ///
     /// As [`get`](Self::get).
     pub fn view(&self) -> Result<View, Error> {
-        Ok(self.viewed(self.inner.bee.snapshot()?))
+        let (bee, device) = self.inner.current.get();
+        Ok(self.viewed(bee.snapshot()?, device))
     }
 
     /// The data as of an earlier version: a length of this device's log at the end of a commit.
@@ -195,7 +186,8 @@ impl Multibee {
     ///
     /// [`Error::NotAVersion`]; or as [`get`](Self::get).
     pub fn checkout(&self, version: u64) -> Result<View, Error> {
-        Ok(self.viewed(self.inner.bee.checkout(version).map_err(Error::version)?))
+        let (bee, device) = self.inner.current.get();
+        Ok(self.viewed(bee.checkout(version).map_err(Error::version)?, device))
     }
 
     /// Reads everything, and compares it with the digest in the last commit.
@@ -360,19 +352,19 @@ impl Multibee {
     ///
     /// The disk is at fault.
     pub fn sync_to_disk(&self) -> Result<(), Error> {
-        Ok(self.inner.bee.log().sync()?)
+        Ok(self.bee().log().sync()?)
     }
 
-    fn viewed(&self, tree: Tree) -> View {
-        View::new(tree, self.inner.device, self.inner.resolver.clone())
+    fn viewed(&self, tree: Tree, device: DeviceId) -> View {
+        View::new(tree, device, self.inner.resolver.clone())
     }
 
     pub(crate) fn resolver(&self) -> &Resolver {
         &self.inner.resolver
     }
 
-    pub(crate) fn bee(&self) -> &Bee {
-        &self.inner.bee
+    pub(crate) fn bee(&self) -> Bee {
+        self.inner.current.get().0
     }
 
     pub(crate) fn network(&self) -> &Network {
@@ -395,30 +387,4 @@ impl fmt::Debug for Multibee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Multibee").field("key", &self.key()).finish_non_exhaustive()
     }
-}
-
-fn log_options(options: &Options) -> LogOptions {
-    LogOptions {
-        durability: options.durability,
-        block_len_max: BLOCK_LEN_MAX,
-        ..LogOptions::default()
-    }
-}
-
-/// Whether a commit ends with this block: only then is the length behind it a version.
-fn is_commit_end(block: &Block) -> bool {
-    Meta::decode_extra(&block.extra).is_ok_and(|meta| meta.commit.is_some())
-}
-
-fn check_format(bee: &Bee) -> Result<(), Error> {
-    let header = bee.header()?;
-    let user_data = header.and_then(|header| header.metadata).and_then(|data| data.user_data);
-    let found = user_data.unwrap_or_default();
-    if found == FORMAT {
-        return Ok(());
-    }
-    let found = String::from_utf8_lossy(&found).into_owned();
-    // Another number behind our name is a later format of ours.
-    let is_ours = FORMAT.split_once('/').is_some_and(|(name, _)| found.starts_with(name));
-    Err(if is_ours { Error::NewerFormat { found } } else { Error::ForeignFormat { found } })
 }

@@ -386,16 +386,21 @@ impl Primary {
 
     /// All statements in the tree, checked again.
     pub(crate) fn statements(&self) -> Result<Vec<Statement>, Error> {
-        let mut statements = Vec::new();
-        let mut range = self.bee.snapshot()?.range(between(keyspace::statements()));
-        while let Some(block) = range.next()? {
-            let meta = self.meta(&block)?;
-            let statement = Statement::verify(meta.state.unwrap_or_default())
-                .map_err(|error| Error::bad_record(block.seq, &error))?;
-            statements.push(statement);
-        }
-        Ok(statements)
+        statements(&self.bee)
     }
+}
+
+/// All statements in a tree of ours, checked again.
+pub(crate) fn statements(bee: &Bee) -> Result<Vec<Statement>, Error> {
+    let mut statements = Vec::new();
+    let mut range = bee.snapshot()?.range(between(keyspace::statements()));
+    while let Some(block) = range.next()? {
+        let bad = |error: &dyn std::fmt::Display| Error::bad_record(block.seq, &error);
+        let meta = Meta::decode_extra(&block.extra).map_err(|error| bad(&error))?;
+        let statement = Statement::verify(meta.state.unwrap_or_default());
+        statements.push(statement.map_err(|error| bad(&error))?);
+    }
+    Ok(statements)
 }
 
 /// The first 8 bytes of a log's tree hash at a length, if the nodes for it are here.

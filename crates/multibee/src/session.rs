@@ -142,6 +142,7 @@ impl Session {
 
     fn carry_out(&self, state: &mut State, advance: Advance) {
         if advance.events.contains(&Event::DevicesChanged) {
+            Self::follow_moves(state);
             self.part_with_removed(state);
         }
         for (_, peer) in state.peers.devices_mut() {
@@ -313,6 +314,18 @@ impl Session {
                 state.peers.set(id, Contact::Gone { why });
             }
             _ => {}
+        }
+    }
+
+    /// Whoever has moved to another log is the device of that log from now on.
+    fn follow_moves(state: &mut State) {
+        let State { core, peers, .. } = state;
+        for (_, peer) in peers.devices_mut() {
+            if let Some(heir) = core.heir(&peer.key) {
+                peer.key = heir;
+                // What it said last was about the other log.
+                peer.status = None;
+            }
         }
     }
 

@@ -152,12 +152,31 @@ impl Places for Disk {
         lock(&self.unborn).insert(name.to_owned());
         Ok(self.drawer(name, storage))
     }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(lock(&self.logs).keys().cloned().collect())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.change()?;
+        let mut logs = lock(&self.logs);
+        if let Some(storage) = logs.remove(from) {
+            logs.insert(to.to_owned(), storage);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.change()?;
+        lock(&self.logs).remove(name);
+        Ok(())
+    }
 }
 
-impl Drawer {
+impl Disk {
     /// Counts a change. Fails if the disk no longer takes any.
     fn change(&self) -> io::Result<()> {
-        let mut plug = lock(&self.disk.plug);
+        let mut plug = lock(&self.plug);
         match &mut *plug {
             Plug::In => Ok(()),
             Plug::Loose { left, .. } if *left > 0 => {
@@ -178,7 +197,7 @@ impl Storage for Drawer {
     }
 
     fn write_at(&self, part: Part, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.change()?;
+        self.disk.change()?;
         self.storage.write_at(part, offset, bytes)
     }
 
@@ -187,22 +206,22 @@ impl Storage for Drawer {
     }
 
     fn truncate(&self, part: Part, len: u64) -> io::Result<()> {
-        self.change()?;
+        self.disk.change()?;
         self.storage.truncate(part, len)
     }
 
     fn sync(&self, part: Part) -> io::Result<()> {
-        self.change()?;
+        self.disk.change()?;
         self.storage.sync(part)
     }
 
     fn discard(&self, part: Part, offset: u64, len: u64) -> io::Result<()> {
-        self.change()?;
+        self.disk.change()?;
         self.storage.discard(part, offset, len)
     }
 
     fn publish(&self) -> io::Result<()> {
-        self.change()?;
+        self.disk.change()?;
         self.storage.publish()?;
         lock(&self.disk.unborn).remove(&self.name);
         Ok(())

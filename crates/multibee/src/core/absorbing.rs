@@ -130,7 +130,7 @@ impl Core {
         let before = self.primary.clock().clone();
         let members = &self.members;
         let key_of = |device| members.iter().find(|one| one.device == device).map(|one| one.key);
-        let merged = self.primary.absorb(batch, self.clock.now_ms(), key_of)?;
+        let merged = self.primary.absorb(batch, self.now_ms(), key_of)?;
         advance.committed = true;
         if merged.statements {
             self.reread_statements(advance)?;

@@ -229,7 +229,9 @@ mod tests {
         bee.create_header().unwrap();
         let primary = Primary::open(bee, std::sync::Arc::default(), 0).unwrap();
         let limits = crate::catch_up::Limits::default();
-        Core::open(primary, home.clone(), std::sync::Arc::new(SystemClock), limits).unwrap()
+        let setup = Setup::new(&crate::Options::default());
+        let current = Current::new(primary.bee().clone(), primary.device());
+        Core::open(primary, Place { home: home.clone(), setup, current }, limits).unwrap()
     }
 
     /// Hands over everything that the source has and the replica lacks.

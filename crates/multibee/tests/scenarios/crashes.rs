@@ -50,6 +50,23 @@ impl Places for Disks {
         self.disks.lock().unwrap().insert(name.to_owned(), disk.clone());
         Ok(Arc::new(disk))
     }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.disks.lock().unwrap().keys().cloned().collect())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut disks = self.disks.lock().unwrap();
+        if let Some(disk) = disks.remove(from) {
+            disks.insert(to.to_owned(), disk);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disks.lock().unwrap().remove(name);
+        Ok(())
+    }
 }
 
 /// These images as a home: in memory, or as the files of a directory.

@@ -1,0 +1,104 @@
+//! Another log takes over while the database is open.
+
+use multibee_btree::Bee;
+use multibee_log::Log;
+
+use super::{Advance, Core, Following};
+use crate::Error;
+use crate::follow::Follower;
+use crate::home::Home;
+use crate::moving::{Successor, succession};
+use crate::primary::Primary;
+use crate::setup::Setup;
+use crate::statement::Extent;
+
+impl Core {
+    /// Begins a planned move: nobody else may begin one until [`end_move`](Self::end_move). Returns
+    /// the tree that is to be moved.
+    pub(crate) fn begin_move(&mut self) -> Result<(Bee, (Home, Setup)), Error> {
+        if std::mem::replace(&mut self.is_moving, true) {
+            return Err(Error::Moving);
+        }
+        let place = (self.place.home.clone(), self.place.setup.clone());
+        Ok((self.primary.bee().clone(), place))
+    }
+
+    pub(crate) const fn end_move(&mut self) {
+        self.is_moving = false;
+    }
+
+    /// Keys in one commit of what is absorbed.
+    pub(crate) const fn absorb_keys(&self) -> usize {
+        self.limits.absorb_keys
+    }
+
+    /// The last step of a planned move: the own log says that it ends, what the successor lacks is
+    /// absorbed, and from then on that is written.
+    ///
+    /// # Errors
+    ///
+    /// This machine failed. If the own log has said that it ends, the move is finished when the
+    /// database is opened next, and nothing can be written before.
+    pub(crate) fn move_to(&mut self, mut successor: Successor) -> Result<Advance, Error> {
+        let now_ms = self.now_ms();
+        let former = self.primary.bee().clone();
+        // The statement is one block, and the last one.
+        let end = Extent { length: former.log().len() + 1, tag: None };
+        let log = former.log().clone();
+        let statement =
+            succession(&mut self.primary, &log, successor.key(), Some(end), now_ms)?;
+        self.primary.state(&[statement], now_ms)?;
+        log.sync()?;
+        successor.absorb(&former, log.len(), self.limits.absorb_keys, now_ms, |_| {})?;
+        self.take_over(successor)
+    }
+
+    /// Moves at once, away from a log that others know more of, or other things.
+    ///
+    /// # Errors
+    ///
+    /// This machine failed; the log is then as before, and must not be written.
+    pub(crate) fn move_away(&mut self) -> Result<Advance, Error> {
+        let now_ms = self.now_ms();
+        let former = self.primary.bee().clone();
+        let mut successor = Successor::begin(&self.place.home, &self.place.setup, &former)?;
+        let version = former.log().len();
+        successor.absorb(&former, version, self.limits.absorb_keys, now_ms, |_| {})?;
+        successor.succeed(former.log(), None, now_ms)?;
+        self.take_over(successor)
+    }
+
+    fn take_over(&mut self, successor: Successor) -> Result<Advance, Error> {
+        let former = self.primary.bee().clone();
+        let time = self.primary.time().clone();
+        let mut primary = successor.enthrone(&self.place.home, former.log())?;
+        // Stamps go on from where they were.
+        primary.set_time(time);
+        former.log().renounce()?;
+        let mut advance = Advance { committed: true, ..Advance::default() };
+        advance.new_logs.push(primary.log().clone());
+        self.follow_former(&former, &primary)?;
+        self.place.current.set(primary.bee().clone(), primary.device());
+        self.primary = primary;
+        self.reread_statements(&mut advance)?;
+        Ok(advance)
+    }
+
+    /// The old log is followed as any other device's from now on: a copy of it may have gone on.
+    fn follow_former(&mut self, former: &Bee, primary: &Primary) -> Result<(), Error> {
+        let log: Log = former.log().clone();
+        let device = self.primary.device();
+        let opened_at = log.len();
+        debug_assert!(primary.clock().length(device) <= opened_at, "it absorbed that log");
+        let following = Following {
+            follower: Follower::new(former.clone()),
+            stuck: None,
+            said: None,
+            opened_at,
+            covered: opened_at,
+            absorbed: 0,
+        };
+        self.following.insert(log.key(), following);
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! Moving to a fresh log: another log takes over, and the old one is another device's.
+//!
+//! The fresh log absorbs the old one's state, so it holds what is alive and none of what has been
+//! superseded, and nothing in it is news to anybody. Its author is a new device, which the old one's
+//! statement admits in its own place. Three need this: whoever wants a smaller log, a copy or
+//! restored backup, which must not write where others may have read on, and a device that was
+//! removed and returns.
+
+use std::sync::Arc;
+
+use multibee_btree::Bee;
+use multibee_log::{Log, LogKey, Storage};
+use multibee_merge::Clock;
+
+use crate::Error;
+use crate::absorb::{Absorb, AbsorbStep, Origin, Ours};
+use crate::follow::FollowError;
+use crate::home::{Home, Primaries};
+use crate::primary::Primary;
+use crate::setup::Setup;
+use crate::statement::{Claim, Extent, Statement};
+
+/// A log in the making that is to take over.
+#[derive(Debug)]
+pub(crate) struct Successor {
+    pub(crate) primary: Primary,
+    /// The version of the old log that was absorbed last.
+    covered: u64,
+    /// What is here may be more than the old log holds.
+    is_doubtful: bool,
+    /// Keys that were joined.
+    pub(crate) keys: u64,
+}
+
+impl Successor {
+    /// Begins an empty log beside that of `former`.
+    pub(crate) fn begin(home: &Home, setup: &Setup, former: &Bee) -> Result<Self, Error> {
+        let keys = setup.new_keys(former.log());
+        // One that had the same key was not finished, and nobody else has seen it.
+        let log = home.create_successor(keys, setup.log_options())?;
+        Ok(Self { is_doubtful: false, ..Self::over(setup, log)? })
+    }
+
+    /// Goes on with a log that was begun in an earlier run.
+    pub(crate) fn over(setup: &Setup, log: Log) -> Result<Self, Error> {
+        let primary = setup.open_primary(setup.open_bee(log)?)?;
+        Ok(Self { primary, covered: 0, is_doubtful: true, keys: 0 })
+    }
+
+    pub(crate) fn key(&self) -> LogKey {
+        self.primary.log().key()
+    }
+
+    /// Takes over what the old log holds at a version. `told` is called now and then, with the part
+    /// of it that is done.
+    ///
+    /// # Errors
+    ///
+    /// This machine failed.
+    pub(crate) fn absorb(
+        &mut self,
+        former: &Bee,
+        version: u64,
+        keys_at_once: usize,
+        wall_ms: u64,
+        mut told: impl FnMut(f64),
+    ) -> Result<(), Error> {
+        if version <= self.covered.max(1) {
+            return Ok(());
+        }
+        let hints = vec![self.covered];
+        let mut absorb = Absorb::new(former.clone(), Origin::Device, version, hints, None)
+            .in_batches_of(keys_at_once);
+        if self.is_doubtful {
+            absorb = absorb.comparing_all();
+        }
+        loop {
+            let clock = self.clock()?;
+            let ours =
+                Ours { clock: &clock, bee: self.primary.bee(), device: self.primary.device() };
+            match absorb.next(&ours) {
+                Ok(AbsorbStep::Target(_)) => {}
+                Ok(AbsorbStep::Ready(batch)) => {
+                    self.keys += self.primary.absorb(&batch, wall_ms, |_| None)?.keys;
+                    told(absorb.fraction());
+                }
+                Ok(AbsorbStep::Done) => break,
+                Ok(AbsorbStep::Need(_) | AbsorbStep::TooFar) => {
+                    let what = "blocks of the own log are gone: a version that is needed is not whole";
+                    return Err(Error::bad_record(version, &what));
+                }
+                Err(FollowError::Here(error)) => return Err(error),
+                Err(FollowError::Author(bad)) => return Err(Error::bad_record(bad.seq, &bad.what)),
+            }
+        }
+        (self.covered, self.is_doubtful) = (version, false);
+        Ok(())
+    }
+
+    /// What the old log's state has seen, as far as it is here.
+    fn clock(&self) -> Result<Clock, Error> {
+        self.primary.whole_clock()
+    }
+
+    /// Ends it: from now on this is the database's own log.
+    pub(crate) fn enthrone(self, home: &Home, former: &Log) -> Result<Primary, Error> {
+        home.enthrone(self.primary.log(), former)?;
+        Ok(self.primary)
+    }
+}
+
+/// Opens a database's own log. If that is a copy, or was left in the midst of a move, another one has
+/// taken over when this returns.
+///
+/// # Errors
+///
+/// As opening the log. A copy stays as it was if the move fails.
+pub(crate) fn open(
+    home: &Home,
+    setup: &Setup,
+    open: impl Fn(Arc<dyn Storage>) -> multibee_log::Result<Log>,
+) -> Result<Log, Error> {
+    let Primaries { log, unfinished } = home.open_primaries(&open)?;
+    let bee = setup.open_bee(log)?;
+    let log = bee.log().clone();
+    let heirs = heirs(&bee)?;
+    let mut promised = None;
+    for begun in unfinished {
+        let key = begun.key();
+        if heirs.contains(&key) {
+            promised = Some(begun);
+        } else {
+            drop(begun);
+            home.forget_successor(&key)?;
+        }
+    }
+    if promised.is_none() && heirs.is_empty() && !log.is_copy() {
+        return Ok(log);
+    }
+    let is_new = promised.is_none();
+    let mut successor = match promised {
+        Some(begun) => Successor::over(setup, begun)?,
+        None => Successor::begin(home, setup, &bee)?,
+    };
+    let now_ms = setup.clock.now_ms();
+    successor.absorb(&bee, log.len(), crate::catch_up::Limits::default().absorb_keys, now_ms, |_| {})?;
+    if is_new {
+        successor.succeed(&log, None, now_ms)?;
+    }
+    drop(successor.enthrone(home, &log)?);
+    drop((log, bee));
+    // What it took over from is renamed by this.
+    Ok(home.open_primaries(open)?.log)
+}
+
+impl Successor {
+    /// States that this log takes over from `former`, as an own commit of its own: what nobody must
+    /// append to can't say so itself.
+    pub(crate) fn succeed(
+        &mut self,
+        former: &Log,
+        end: Option<Extent>,
+        wall_ms: u64,
+    ) -> Result<(), Error> {
+        let statement = succession(&mut self.primary, former, self.key(), end, wall_ms)?;
+        self.primary.state(&[statement], wall_ms)
+    }
+}
+
+/// The statement that `successor` takes over from `former`, signed by that.
+pub(crate) fn succession(
+    stamping: &mut Primary,
+    former: &Log,
+    successor: LogKey,
+    end: Option<Extent>,
+    wall_ms: u64,
+) -> Result<Statement, Error> {
+    let time = stamping.stamp(wall_ms);
+    let claim = Claim::Succeed { key: successor, end };
+    Statement::sign(former, time, claim).ok_or(Error::Log(multibee_log::Error::NotWritable))
+}
+
+/// Who took over from the log of a tree, as it says itself.
+fn heirs(bee: &Bee) -> Result<Vec<LogKey>, Error> {
+    let me = bee.log().key();
+    let statements = crate::primary::statements(bee)?;
+    let mut heirs = Vec::new();
+    for statement in statements.into_iter().filter(|statement| statement.author == me) {
+        if let Claim::Succeed { key, .. } = statement.claim {
+            heirs.push(key);
+        }
+    }
+    Ok(heirs)
+}
