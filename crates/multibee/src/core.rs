@@ -12,19 +12,20 @@ use multibee_btree::{Bee, BeeOptions};
 use multibee_log::{BLOCK_LEN_MAX, Durability, Log, LogKey, LogOptions};
 use multibee_merge::DeviceId;
 
-use crate::Error;
 use crate::catch_up::{Limits, Surroundings};
 use crate::event::Event;
 use crate::follow::{FollowError, Follower, Hint, MERGE_BLOCKS_MAX, MERGE_BYTES_MAX, Step};
 use crate::home::Home;
-use crate::members::{Member, members};
+use crate::members::{Member, Membership};
 use crate::merging::{Merged, check};
 use crate::news::News;
 use crate::primary::{Primary, tag_at};
 use crate::progress::Progress;
 use crate::setup::{Current, Setup};
-use crate::statement::{Claim, Extent, Statement};
+use crate::statement::{Claim, Extent, Leaving, Statement};
+use crate::{DeviceRole, Error};
 use absorbing::{Absorbing, Unwant};
+use moving::Leaver;
 use source::Source;
 
 /// Bytes of decoded blocks kept for each followed log: its blocks are read once.
@@ -66,6 +67,8 @@ pub(crate) struct Advance {
     pub(crate) unwants: Vec<Unwant>,
     /// Logs that are followed from now on.
     pub(crate) new_logs: Vec<Log>,
+    /// Logs, the own one aside, that have grown otherwise than by what peers gave.
+    pub(crate) grown: Vec<LogKey>,
     /// Logs that are read no longer.
     pub(crate) old_logs: Vec<LogKey>,
     /// What to tell the user.
@@ -92,7 +95,7 @@ pub(crate) struct Core {
     place: Place,
     following: BTreeMap<LogKey, Following>,
     statements: BTreeMap<[u8; 32], Statement>,
-    members: Vec<Member>,
+    membership: Membership,
     sources: BTreeMap<LogKey, Source>,
     absorbing: Option<Absorbing>,
     /// Following was found to be better than absorbing, until the next catch-up.
@@ -101,6 +104,8 @@ pub(crate) struct Core {
     limits: Limits,
     /// Another log is being made, to take over.
     is_moving: bool,
+    /// Logs that nobody needs any more, and somebody may still read.
+    leaving: Vec<Leaver>,
 }
 
 impl Core {
@@ -116,13 +121,14 @@ impl Core {
             place,
             following: BTreeMap::new(),
             statements,
-            members: Vec::new(),
+            membership: Membership::default(),
             sources: BTreeMap::new(),
             absorbing: None,
             is_following: false,
             progress: Progress::default(),
             limits,
             is_moving: false,
+            leaving: Vec::new(),
         };
         core.refresh_members(&mut Advance::default())?;
         Ok(core)
@@ -137,16 +143,16 @@ impl Core {
     }
 
     pub(crate) fn members(&self) -> &[Member] {
-        &self.members
+        &self.membership.devices
     }
 
     pub(crate) fn member(&self, key: &LogKey) -> Option<&Member> {
-        self.members.iter().find(|member| member.key == *key)
+        self.membership.devices.iter().find(|member| member.key == *key)
     }
 
-    /// Whether the device is a member that was not removed.
+    /// Whether the device is a member that was not removed, and whose log is not finished.
     pub(crate) fn is_active(&self, key: &LogKey) -> bool {
-        self.member(key).is_some_and(|member| member.cut.is_none())
+        self.member(key).is_some_and(Member::is_active)
     }
 
     pub(crate) fn statements(&self) -> impl Iterator<Item = &Statement> {
@@ -195,6 +201,7 @@ impl Core {
     /// This machine failed. A log that can't be read further is an event, and holds up no other.
     pub(crate) fn advance(&mut self, around: &Surroundings) -> Result<Advance, Error> {
         let mut advance = Advance::default();
+        self.forget_leavers()?;
         self.choose(around)?;
         advance.is_unfinished = self.step_sources(&mut advance)?;
         if advance.is_unfinished {
@@ -232,7 +239,8 @@ impl Core {
                 break;
             }
             let follower = &mut following.follower;
-            let cut = self.members.iter().find(|one| one.key == *key).and_then(|one| one.cut);
+            let cut =
+                self.membership.devices.iter().find(|one| one.key == *key).and_then(|one| one.cut);
             let head = follower.bee().log().len();
             let head = cut.map_or(head, |cut| head.min(cut.length));
             let step = follower.next(clock.length(follower.device()), head);
@@ -265,15 +273,15 @@ impl Core {
         if key == self.key() {
             return Err(Error::OwnKey { key });
         }
-        match self.members.iter().find(|member| member.device == device) {
+        match self.membership.devices.iter().find(|member| member.device == device) {
             Some(member) if member.key != key => return Err(Error::IdTaken { key }),
-            Some(member) if member.cut.is_some() => return Err(Error::Removed { key }),
+            Some(member) if !member.is_active() => return Err(Error::Removed { key }),
             _ if device == self.primary.device() => return Err(Error::IdTaken { key }),
             // What was taken in of it has no clock of a device.
             _ if self.source_of(device).is_some() => return Err(Error::IdTaken { key }),
             _ => {}
         }
-        self.say([Claim::Add { key, name }].into())
+        self.say([Claim::Add { key, name, role: DeviceRole::Full }].into())
     }
 
     /// Removes a device: what is applied of its log stays, nothing later is taken.
@@ -283,11 +291,11 @@ impl Core {
         }
         match self.member(&key) {
             None => return Err(Error::UnknownDevice { key }),
-            Some(member) if member.cut.is_some() => return Err(Error::Removed { key }),
+            Some(member) if !member.is_active() => return Err(Error::Removed { key }),
             Some(_) => {}
         }
         let applied = self.extent(&key)?;
-        self.say([Claim::Remove { key, applied }].into())
+        self.say([Claim::Remove { key, applied, why: Leaving::Removed }].into())
     }
 
     /// Learns statements that a peer handed over. Bad ones are left out, and said to be so.
@@ -325,17 +333,19 @@ impl Core {
 
     /// Opens the logs of new members, and says how far those of removed ones are applied.
     fn refresh_members(&mut self, advance: &mut Advance) -> Result<(), Error> {
-        self.members = members(self.key(), self.statements.values());
+        self.membership = Membership::of(self.key(), self.statements.values());
         let me = self.key();
-        let keys: Vec<_> = self.members.iter().map(|member| member.key).collect();
+        let keys: Vec<_> = self.membership.devices.iter().map(|member| member.key).collect();
         for key in keys.into_iter().filter(|key| *key != me) {
-            if !self.following.contains_key(&key) {
+            if self.is_done_with(&key) {
+                self.part_with(key, advance)?;
+            } else if !self.following.contains_key(&key) {
                 let log = self.open_replica(key)?;
                 advance.new_logs.push(log);
             }
         }
         let mut claims = Vec::new();
-        for member in self.members.iter().filter(|member| member.cut.is_some()) {
+        for member in self.membership.devices.iter().filter(|member| member.cut.is_some()) {
             if self.is_active(&me) && member.key != me && !self.has_stated(&member.key) {
                 let key = member.key;
                 claims.push(Claim::Applied { key, applied: self.extent(&key)? });

@@ -9,11 +9,11 @@
 use blake2::digest::{FixedOutput as _, KeyInit as _, Update as _, consts::U32};
 use blake2::{Blake2b, Blake2bMac, Digest as _};
 use bytes::Bytes;
-use multibee_log::{Log, LogKey};
+use multibee_log::LogKey;
 use multibee_replica::Role;
 use prost::Message;
 
-use crate::statement::{own_manifest, signer};
+use crate::author::{Author, signer};
 
 /// Proves who its sender is, to somebody who knows its key already.
 #[derive(Clone, PartialEq, Message)]
@@ -47,9 +47,13 @@ pub(crate) fn recognise(
 }
 
 /// Proves that we are who our tag says; `None` without a secret key.
-pub(crate) fn prove(log: &Log, role: Role, handshake_hash: &[u8; 64]) -> Option<Vec<u8>> {
-    let signature = log.sign(&signable(role, handshake_hash))?;
-    let manifest = own_manifest(log).map(|manifest| manifest.encode().into());
+pub(crate) fn prove(
+    author: &impl Author,
+    role: Role,
+    handshake_hash: &[u8; 64],
+) -> Option<Vec<u8>> {
+    let signature = author.sign(&signable(role, handshake_hash))?;
+    let manifest = author.manifest().map(|manifest| manifest.encode().into());
     Some(Proof { manifest, signature: Bytes::copy_from_slice(&signature) }.encode_to_vec())
 }
 

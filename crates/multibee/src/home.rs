@@ -128,13 +128,8 @@ impl Home {
     }
 
     /// Whether there is a replica of a log.
-    pub(crate) fn has_replica(&self, key: &LogKey) -> Result<bool, Error> {
+    fn has_replica(&self, key: &LogKey) -> Result<bool, Error> {
         Ok(self.names()?.contains(&replica_name(key)))
-    }
-
-    /// Forgets the replica of a log. Nobody may have it open.
-    pub(crate) fn remove_replica(&self, key: &LogKey) -> Result<(), Error> {
-        self.remove(&replica_name(key))
     }
 
     /// Where each device was reached last: this device's own knowledge, not shared.

@@ -57,6 +57,7 @@
 mod absorb;
 mod aside;
 mod at_time;
+mod author;
 mod batch;
 mod broken;
 #[cfg(feature = "testing")]
@@ -68,6 +69,7 @@ mod commit;
 mod compact;
 mod conflicts;
 mod core;
+mod device_role;
 mod diff;
 #[cfg(feature = "automerge")]
 mod documents;
@@ -127,7 +129,9 @@ pub use broken::BrokenRule;
 pub use by_hand::ByHand;
 pub use changes::{Changed, Changes, ChangesIter, Origin};
 pub use clock::{SystemClock, WallClock};
+pub use compact::{CompactProgress, Compacted};
 pub use conflicts::{Choice, Conflicts};
+pub use device_role::DeviceRole;
 pub use diff::{Change, Diff};
 pub use entry::{Conflict, Device, Entry, NotMerged, Scan, Status};
 pub use error::Error;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use multibee_log::LogKey;
 use multibee_merge::{DeviceId, Time};
 
-use crate::statement::{Claim, Extent, Statement};
+use crate::DeviceRole;
+use crate::statement::{Claim, Extent, Leaving, Statement};
 
 /// A device that is or was a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,100 +14,261 @@ pub(crate) struct Member {
     pub(crate) key: LogKey,
     pub(crate) device: DeviceId,
     pub(crate) name: Option<String>,
-    /// Set when the device was removed: its log counts up to this length.
+    pub(crate) role: DeviceRole,
+    /// Set when the device was removed, or retired because it stayed away: its log counts up to this
+    /// length.
     pub(crate) cut: Option<Extent>,
+    /// Who threw it out.
+    pub(crate) removed_by: Option<LogKey>,
+    /// Its log is finished, though nobody threw it out: another one goes on for it, it left by itself,
+    /// or it has stayed away too long. Without a cut its log is followed as far as anybody has it.
+    pub(crate) is_retired: bool,
+    /// The log that it goes on for.
+    pub(crate) predecessor: Option<LogKey>,
+    /// The logs that go on for it: more than one if copies of the device did so.
+    pub(crate) successors: Vec<LogKey>,
 }
 
 impl Member {
-    fn new(key: LogKey, name: Option<String>) -> Self {
-        Self { key, device: DeviceId::of_key(key.as_bytes()), name, cut: None }
+    /// Whether the device takes part: neither was it removed, nor is its log finished.
+    pub(crate) const fn is_active(&self) -> bool {
+        self.removed_by.is_none() && !self.is_retired
     }
 }
 
-/// All devices that were ever admitted, by seniority: the founder first, then by the time of
-/// their admission (and by key, where times are equal).
-///
-/// - The founder is the author of the earliest admission. Without any, `me` is alone.
-/// - An admission counts if its author was admitted.
-/// - A removal counts unless its author is removed by somebody senior to it.
-/// - The log of a removed device counts as far as any member says to have applied it.
-///
-/// Devices with equal sets of statements get equal lists, but for a device that is alone.
+/// Who belongs to the database, and who may say so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Membership {
+    /// All devices that were ever admitted, by seniority.
+    pub(crate) devices: Vec<Member>,
+    /// Keys of the recovery secrets that count. They sign statements, and have no log.
+    pub(crate) recovery: Vec<LogKey>,
+}
+
+impl Membership {
+    /// All devices that were ever admitted, by seniority: the founder first, then by the time of
+    /// their admission (and by key, where times are equal); a log that goes on for another one right
+    /// behind that one.
+    ///
+    /// - The founder is the author of the earliest admission. Without any, `me` is alone.
+    /// - An admission counts if its author was admitted.
+    /// - A log is admitted, too, if it goes on for one that was. It inherits name and role.
+    /// - A removal counts unless its author is removed by somebody senior to it. What goes on for a
+    ///   removed log is removed with it.
+    /// - The log of a removed device counts as far as any member says to have applied it.
+    /// - Of several roles in which a device was admitted the one counts that allows most: what was
+    ///   allowed once stays so, or devices would differ in what they have merged.
+    ///
+    /// Devices with equal sets of statements get equal lists, but for a device that is alone.
+    pub(crate) fn of<'a>(me: LogKey, statements: impl IntoIterator<Item = &'a Statement>) -> Self {
+        let mut sorted: Vec<&Statement> = statements.into_iter().collect();
+        sorted.sort_by_cached_key(|statement| (statement.time, statement.author, statement.hash()));
+        let admissions = Admissions::of(me, &sorted);
+        let gone = Gone::of(&admissions, &sorted);
+        let is_recovery = |key: &LogKey| {
+            let mut said = admissions.said(&sorted);
+            said.any(|one| matches!(&one.claim, Claim::Recovery { key: found } if found == key))
+        };
+        let mut membership = Self::default();
+        let mut taken = BTreeSet::new();
+        for key in &admissions.by_seniority {
+            if is_recovery(key) {
+                let counts = !gone.removed.contains_key(key) && !gone.absent.contains(key);
+                membership.recovery.extend(counts.then_some(*key));
+            } else if taken.insert(DeviceId::of_key(key.as_bytes())) {
+                let before = &membership.devices;
+                let member = member(*key, before, &admissions, &gone, &sorted);
+                membership.devices.push(member);
+            }
+        }
+        membership
+    }
+}
+
+/// The devices of [`Membership::of`].
+#[cfg(test)]
 pub(crate) fn members<'a>(
     me: LogKey,
     statements: impl IntoIterator<Item = &'a Statement>,
 ) -> Vec<Member> {
-    let mut sorted: Vec<&Statement> = statements.into_iter().collect();
-    sorted.sort_by_key(|statement| (statement.time, statement.author, statement.hash()));
-    let mut admitted = admissions(me, &sorted);
-    let removed = removals(&admitted, &sorted);
-    for member in &mut admitted {
-        if removed.contains(&member.key) {
-            member.cut = Some(cut(member.key, &sorted));
-        }
-    }
-    admitted
+    Membership::of(me, statements).devices
 }
 
-fn admissions(me: LogKey, sorted: &[&Statement]) -> Vec<Member> {
-    let adds = || {
-        sorted.iter().filter_map(|statement| match &statement.claim {
-            Claim::Add { key, name } => Some((statement, key, name)),
-            _ => None,
-        })
-    };
-    let founder = adds().next().map_or(me, |(statement, ..)| statement.author);
-    let mut admitted = BTreeMap::from([(founder, Time::default())]);
-    loop {
-        let count = admitted.len();
-        for (statement, key, _) in adds() {
-            if admitted.contains_key(&statement.author) && !admitted.contains_key(key) {
-                admitted.insert(*key, statement.time);
+fn member(
+    key: LogKey,
+    seniors: &[Member],
+    admissions: &Admissions,
+    gone: &Gone,
+    sorted: &[&Statement],
+) -> Member {
+    let predecessor = admissions.admitted.get(&key).and_then(|one| one.predecessor);
+    let inherited = seniors.iter().find(|senior| Some(senior.key) == predecessor);
+    let successors: Vec<LogKey> = admissions.heirs.get(&key).cloned().unwrap_or_default();
+    let removed_by = gone.removed.get(&key).copied();
+    let has_left = !successors.is_empty() || gone.left.contains(&key) || gone.absent.contains(&key);
+    let is_cut = removed_by.is_some() || gone.absent.contains(&key);
+    let role = role(&key, admissions, sorted);
+    Member {
+        key,
+        device: DeviceId::of_key(key.as_bytes()),
+        name: name(&key, admissions, gone, sorted).or(inherited.and_then(|one| one.name.clone())),
+        role: role.or(inherited.map(|one| one.role)).unwrap_or_default(),
+        cut: is_cut.then(|| cut(key, admissions, sorted)),
+        removed_by,
+        is_retired: removed_by.is_none() && has_left,
+        predecessor,
+        successors,
+    }
+}
+
+/// How a key was admitted.
+#[derive(Clone, Copy, Debug)]
+struct Admission {
+    time: Time,
+    /// Set if it was admitted because it goes on for this one.
+    predecessor: Option<LogKey>,
+}
+
+/// All keys that were ever admitted, those of recovery secrets included.
+struct Admissions {
+    admitted: BTreeMap<LogKey, Admission>,
+    /// Logs that go on for others, by these.
+    heirs: BTreeMap<LogKey, Vec<LogKey>>,
+    by_seniority: Vec<LogKey>,
+}
+
+impl Admissions {
+    fn of(me: LogKey, sorted: &[&Statement]) -> Self {
+        let first = sorted.iter().find(|statement| admits(&statement.claim).is_some());
+        let founder = first.map_or(me, |statement| statement.author);
+        let alone = Admission { time: Time::default(), predecessor: None };
+        let mut admitted = BTreeMap::from([(founder, alone)]);
+        loop {
+            let count = admitted.len();
+            for statement in sorted {
+                let Some(key) = admits(&statement.claim) else { continue };
+                if admitted.contains_key(&statement.author) && !admitted.contains_key(&key) {
+                    let goes_on = matches!(statement.claim, Claim::Succeed { .. });
+                    let predecessor = goes_on.then_some(statement.author);
+                    admitted.insert(key, Admission { time: statement.time, predecessor });
+                }
+            }
+            if admitted.len() == count {
+                break;
             }
         }
-        if admitted.len() == count {
-            break;
-        }
-    }
-    let mut by_seniority: Vec<_> = admitted.into_iter().collect();
-    by_seniority.sort_by_key(|&(key, time)| (key != founder, time, key));
-    let mut taken = BTreeSet::new();
-    let name = |wanted: &LogKey| {
-        adds().find(|(_, key, _)| *key == wanted).and_then(|(_, _, name)| name.clone())
-    };
-    by_seniority
-        .into_iter()
-        .map(|(key, _)| Member::new(key, name(&key)))
-        .filter(|member| taken.insert(member.device))
-        .collect()
-}
-
-fn removals(by_seniority: &[Member], sorted: &[&Statement]) -> BTreeSet<LogKey> {
-    let rank = |key: &LogKey| by_seniority.iter().position(|member| member.key == *key);
-    let mut removed_by_senior = BTreeSet::new();
-    let mut removed = BTreeSet::new();
-    for (own_rank, author) in by_seniority.iter().enumerate() {
-        if removed_by_senior.contains(&author.key) {
-            continue;
-        }
-        for statement in sorted.iter().filter(|statement| statement.author == author.key) {
-            let Claim::Remove { key, .. } = &statement.claim else { continue };
-            removed.insert(*key);
-            if rank(key).is_some_and(|rank| rank > own_rank) {
-                removed_by_senior.insert(*key);
+        let mut heirs: BTreeMap<LogKey, Vec<LogKey>> = BTreeMap::new();
+        for statement in sorted.iter().filter(|one| admitted.contains_key(&one.author)) {
+            let Claim::Succeed { key, .. } = &statement.claim else { continue };
+            let known = heirs.entry(statement.author).or_default();
+            if *key != statement.author && !known.contains(key) {
+                known.push(*key);
             }
         }
+        let by_seniority = by_seniority(founder, &admitted);
+        Self { admitted, heirs, by_seniority }
     }
-    removed
+
+    fn rank(&self, key: &LogKey) -> Option<usize> {
+        self.by_seniority.iter().position(|one| one == key)
+    }
+
+    /// The statements of those who were admitted.
+    fn said<'a>(&self, sorted: &[&'a Statement]) -> impl Iterator<Item = &'a Statement> {
+        sorted.iter().copied().filter(|one| self.admitted.contains_key(&one.author))
+    }
+
+    /// A key and all that goes on for it, through any number.
+    fn line(&self, key: LogKey) -> BTreeSet<LogKey> {
+        let mut line = BTreeSet::new();
+        let mut next = vec![key];
+        while let Some(key) = next.pop() {
+            if line.insert(key) {
+                next.extend(self.heirs.get(&key).into_iter().flatten());
+            }
+        }
+        line
+    }
 }
 
-/// How far the log of a removed device counts: as far as anybody says to have applied it.
-fn cut(removed: LogKey, sorted: &[&Statement]) -> Extent {
-    sorted
-        .iter()
+/// Whom a claim admits.
+const fn admits(claim: &Claim) -> Option<LogKey> {
+    match claim {
+        Claim::Add { key, .. } | Claim::Succeed { key, .. } | Claim::Recovery { key } => Some(*key),
+        _ => None,
+    }
+}
+
+/// The founder first, then by the time of admission; whoever goes on for another one right behind it.
+fn by_seniority(founder: LogKey, admitted: &BTreeMap<LogKey, Admission>) -> Vec<LogKey> {
+    let mut under: BTreeMap<Option<LogKey>, Vec<(Time, LogKey)>> = BTreeMap::new();
+    for (key, admission) in admitted {
+        under.entry(admission.predecessor).or_default().push((admission.time, *key));
+    }
+    // The last one in the stack is the most senior that is left.
+    let mut stack: Vec<LogKey> = Vec::new();
+    let mut push = |stack: &mut Vec<LogKey>, predecessor| {
+        let mut keys = under.remove(&predecessor).unwrap_or_default();
+        keys.sort_by_key(|&(time, key)| (key != founder, time, key));
+        stack.extend(keys.into_iter().rev().map(|(_, key)| key));
+    };
+    push(&mut stack, None);
+    let mut order = Vec::with_capacity(admitted.len());
+    while let Some(key) = stack.pop() {
+        order.push(key);
+        push(&mut stack, Some(key));
+    }
+    order
+}
+
+/// Who is a member no longer.
+#[derive(Default)]
+struct Gone {
+    /// Who was thrown out, and by whom.
+    removed: BTreeMap<LogKey, LogKey>,
+    /// Who has stayed away too long.
+    absent: BTreeSet<LogKey>,
+    /// Who left by itself.
+    left: BTreeSet<LogKey>,
+}
+
+impl Gone {
+    fn of(admissions: &Admissions, sorted: &[&Statement]) -> Self {
+        let mut gone = Self::default();
+        let mut removed_by_senior = BTreeSet::new();
+        for (own_rank, author) in admissions.by_seniority.iter().enumerate() {
+            if removed_by_senior.contains(author) {
+                continue;
+            }
+            for statement in sorted.iter().filter(|statement| statement.author == *author) {
+                let Claim::Remove { key, why, .. } = &statement.claim else { continue };
+                if key == author {
+                    gone.left.insert(*key);
+                    continue;
+                }
+                if *why == Leaving::Absent {
+                    gone.absent.insert(*key);
+                    continue;
+                }
+                for key in admissions.line(*key) {
+                    gone.removed.entry(key).or_insert(*author);
+                    if admissions.rank(&key).is_some_and(|rank| rank > own_rank) {
+                        removed_by_senior.insert(key);
+                    }
+                }
+            }
+        }
+        gone
+    }
+}
+
+/// How far the log of a removed device counts: as far as any member says to have applied it.
+fn cut(removed: LogKey, admissions: &Admissions, sorted: &[&Statement]) -> Extent {
+    admissions
+        .said(sorted)
         .filter(|statement| statement.author != removed)
         .filter_map(|statement| match &statement.claim {
-            Claim::Remove { key, applied } | Claim::Applied { key, applied } => {
+            Claim::Remove { key, applied, .. } | Claim::Applied { key, applied } => {
                 (*key == removed).then_some(*applied)
             }
             _ => None,
@@ -115,28 +277,86 @@ fn cut(removed: LogKey, sorted: &[&Statement]) -> Extent {
         .unwrap_or_default()
 }
 
+/// The name that a device got last, or was admitted with. Those who were thrown out name nobody.
+fn name(
+    wanted: &LogKey,
+    admissions: &Admissions,
+    gone: &Gone,
+    sorted: &[&Statement],
+) -> Option<String> {
+    let named = |claim: &Claim| match claim {
+        Claim::Name { key, name } => (key == wanted).then(|| name.clone()),
+        _ => None,
+    };
+    let counts = |one: &&Statement| !gone.removed.contains_key(&one.author);
+    let last = admissions.said(sorted).filter(counts).filter_map(|one| named(&one.claim)).last();
+    let added = |claim: &Claim| match claim {
+        Claim::Add { key, name, .. } if key == wanted => name.clone(),
+        _ => None,
+    };
+    last.or_else(|| admissions.said(sorted).find_map(|one| added(&one.claim)))
+}
+
+/// The role in which a device was admitted, if anybody admitted it other than by going on for it.
+fn role(wanted: &LogKey, admissions: &Admissions, sorted: &[&Statement]) -> Option<DeviceRole> {
+    let added = |claim: &Claim| match claim {
+        Claim::Add { key, role, .. } => (key == wanted).then_some(*role),
+        _ => None,
+    };
+    let role = admissions.said(sorted).filter_map(|one| added(&one.claim)).max();
+    let is_founder = admissions.by_seniority.first() == Some(wanted);
+    if is_founder { role.max(Some(DeviceRole::Full)) } else { role }
+}
+
 #[cfg(test)]
 mod tests {
-    use multibee_log::Log;
+    use multibee_log::{KeyPair, Log};
+    use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::subsequence;
 
     use super::*;
+    use crate::author::Author;
     use crate::statement::tests::log;
 
     fn add(author: &Log, time: u64, subject: &Log) -> Statement {
-        let claim = Claim::Add { key: subject.key(), name: None };
+        add_as(author, time, subject, DeviceRole::Full)
+    }
+
+    fn add_as(author: &Log, time: u64, subject: &Log, role: DeviceRole) -> Statement {
+        let claim = Claim::Add { key: subject.key(), name: None, role };
         Statement::sign(author, Time::from_millis(time), claim).unwrap()
     }
 
     fn remove(author: &Log, time: u64, subject: &Log, length: u64) -> Statement {
-        let claim = Claim::Remove { key: subject.key(), applied: Extent { length, tag: None } };
+        let applied = Extent { length, tag: None };
+        let claim = Claim::Remove { key: subject.key(), applied, why: Leaving::Removed };
         Statement::sign(author, Time::from_millis(time), claim).unwrap()
+    }
+
+    fn retire(author: &Log, time: u64, subject: &Log, length: u64) -> Statement {
+        let applied = Extent { length, tag: None };
+        let claim = Claim::Remove { key: subject.key(), applied, why: Leaving::Absent };
+        Statement::sign(author, Time::from_millis(time), claim).unwrap()
+    }
+
+    fn succeed(old: &Log, time: u64, heir: &Log) -> Statement {
+        Statement::succeed(old, heir, None, Time::from_millis(time)).unwrap()
+    }
+
+    fn name(author: &Log, time: u64, subject: &Log, name: &str) -> Statement {
+        let claim = Claim::Name { key: subject.key(), name: name.into() };
+        Statement::sign(author, Time::from_millis(time), claim).unwrap()
+    }
+
+    fn find(me: &Log, statements: &[Statement], wanted: &Log) -> Member {
+        let all = members(me.key(), statements);
+        all.into_iter().find(|member| member.key == wanted.key()).unwrap()
     }
 
     fn active(me: &Log, statements: &[Statement]) -> Vec<LogKey> {
         let all = members(me.key(), statements);
-        all.into_iter().filter(|member| member.cut.is_none()).map(|member| member.key).collect()
+        all.into_iter().filter(Member::is_active).map(|member| member.key).collect()
     }
 
     /// A device without statements is alone.
@@ -181,7 +401,194 @@ mod tests {
         assert_eq!(cut, Some(Extent { length: 9, tag: None }));
     }
 
+    /// A log that goes on for another one has its name, its role and its place; that one is finished,
+    /// and is cut nowhere.
+    #[test]
+    fn an_heir_stands_where_its_predecessor_stood() {
+        let [a, b, c, b2, b3] = [1, 2, 3, 4, 5].map(log);
+        let statements = [
+            add_as(&a, 10, &b, DeviceRole::Mirror),
+            add(&a, 11, &c),
+            name(&a, 12, &b, "cloud"),
+            succeed(&b, 30, &b2),
+            succeed(&b2, 40, &b3),
+            remove(&c, 50, &b3, 1),
+            remove(&b3, 51, &c, 1),
+        ];
+        assert_eq!(active(&a, &statements), [a.key(), b3.key()], "B's heir is senior to C");
+        let heir = find(&a, &statements, &b3);
+        assert_eq!((heir.name.as_deref(), heir.role), (Some("cloud"), DeviceRole::Mirror));
+        assert_eq!(heir.predecessor, Some(b2.key()));
+        let old = find(&a, &statements, &b);
+        assert!(old.is_retired && old.cut.is_none() && old.removed_by.is_none());
+        assert_eq!(old.successors, [b2.key()]);
+    }
+
+    /// Two copies of a device may each go on with a log of its own: both are members.
+    #[test]
+    fn copies_may_both_go_on() {
+        let [a, b, x, y] = [1, 2, 3, 4].map(log);
+        let statements = [add(&a, 10, &b), succeed(&b, 30, &y), succeed(&b, 20, &x)];
+        assert_eq!(active(&a, &statements), [a.key(), x.key(), y.key()]);
+        assert_eq!(find(&a, &statements, &b).successors, [x.key(), y.key()]);
+    }
+
+    /// Who was away too long is no member any more, but may come back with a fresh log; who was
+    /// thrown out may not.
+    #[test]
+    fn an_absentee_may_come_back_with_a_fresh_log() {
+        let [a, b, b2] = [1, 2, 3].map(log);
+        let mut statements = vec![add(&a, 10, &b), retire(&a, 20, &b, 7)];
+        let away = find(&a, &statements, &b);
+        assert!(away.is_retired && !away.is_active() && away.removed_by.is_none());
+        assert_eq!(away.cut, Some(Extent { length: 7, tag: None }));
+        statements.push(succeed(&b, 30, &b2));
+        assert_eq!(active(&a, &statements), [a.key(), b2.key()]);
+        statements.push(remove(&a, 40, &b, 7));
+        assert_eq!(active(&a, &statements), [a.key()]);
+        let out = find(&a, &statements, &b2);
+        assert_eq!((out.removed_by, out.cut), (Some(a.key()), Some(Extent::default())));
+    }
+
+    /// A device may leave by itself. Nothing that it wrote is cut off.
+    #[test]
+    fn a_device_may_leave() {
+        let [a, b] = [1, 2].map(log);
+        let statements = [add(&a, 10, &b), remove(&b, 20, &b, 9)];
+        let gone = find(&a, &statements, &b);
+        assert!(gone.is_retired && gone.cut.is_none() && gone.removed_by.is_none());
+    }
+
+    /// What is said last of a name counts, unless somebody says it who was thrown out.
+    #[test]
+    fn the_last_name_counts() {
+        let [a, b, c] = [1, 2, 3].map(log);
+        let mut statements = vec![
+            add(&a, 10, &b),
+            add(&a, 11, &c),
+            name(&c, 40, &b, "mine"),
+            name(&b, 30, &b, "phone"),
+            name(&log(9), 50, &b, "a stranger's"),
+        ];
+        assert_eq!(find(&a, &statements, &b).name.as_deref(), Some("mine"));
+        statements.push(remove(&a, 60, &c, 0));
+        assert_eq!(find(&a, &statements, &b).name.as_deref(), Some("phone"));
+    }
+
+    /// Of several roles the one counts that allows most; the founder may always write.
+    #[test]
+    fn the_role_that_allows_most_counts() {
+        let [a, b, c] = [1, 2, 3].map(log);
+        let mut statements = vec![
+            add(&a, 10, &b),
+            add_as(&a, 11, &c, DeviceRole::ReadOnly),
+            add_as(&b, 12, &a, DeviceRole::ReadOnly),
+        ];
+        let roles = |set: &[Statement]| -> Vec<_> {
+            members(a.key(), set).into_iter().map(|member| member.role).collect()
+        };
+        let [all, read] = [DeviceRole::Full, DeviceRole::ReadOnly];
+        assert_eq!(roles(&statements), [all, all, read]);
+        statements.push(add_as(&b, 9, &c, DeviceRole::ReadOnly));
+        assert_eq!(find(&b, &statements, &c).role, read);
+        statements.push(add(&b, 13, &c));
+        assert_eq!(find(&a, &statements, &c).role, all);
+    }
+
+    /// A recovery secret admits and removes as a device does, and is none. It counts until it is
+    /// removed, and what it had admitted stays.
+    #[test]
+    fn a_recovery_secret_speaks_and_is_no_device() {
+        let (a, b, c) = (log(1), log(2), log(3));
+        let secret = KeyPair::from_seed([9; 32]);
+        let key = Author::key(&secret);
+        let said = |author: &KeyPair, time, claim| {
+            Statement::sign(author, Time::from_millis(time), claim).unwrap()
+        };
+        let applied = Extent::default();
+        let mut statements = vec![
+            Statement::sign(&a, Time::from_millis(5), Claim::Recovery { key }).unwrap(),
+            add(&a, 10, &b),
+            said(&secret, 20, Claim::Add { key: c.key(), name: None, role: DeviceRole::Full }),
+            said(&secret, 21, Claim::Remove { key: a.key(), applied, why: Leaving::Removed }),
+        ];
+        let found = Membership::of(b.key(), &statements);
+        assert_eq!(found.recovery, [key]);
+        assert_eq!(active(&b, &statements), [b.key(), c.key()]);
+        let claim = Claim::Remove { key, applied, why: Leaving::Removed };
+        statements.push(Statement::sign(&b, Time::from_millis(30), claim).unwrap());
+        assert_eq!(Membership::of(b.key(), &statements).recovery, []);
+        assert_eq!(active(&b, &statements), [b.key(), c.key()]);
+    }
+
+    /// Statements of five logs: any of them may admit, remove and retire any, and go on for others.
+    fn any_statement() -> impl Strategy<Value = Statement> {
+        let one = || (1..6_u8).prop_map(log);
+        (0..6_u8, one(), one(), 1..50_u64).prop_filter_map("nobody succeeds itself", pick)
+    }
+
+    fn pick((kind, author, subject, time): (u8, Log, Log, u64)) -> Option<Statement> {
+        let is_self = author.key() == subject.key();
+        Some(match kind {
+            0 | 1 => add(&author, time, &subject),
+            2 => remove(&author, time, &subject, time),
+            3 if !is_self => succeed(&author, time, &subject),
+            4 => retire(&author, time, &subject, time),
+            5 => name(&author, time, &subject, "x"),
+            _ => return None,
+        })
+    }
+
     proptest! {
+        /// However statements are ordered, repeated, and whoever asks: one set, one membership.
+        #[test]
+        fn only_the_set_counts(set in vec(any_statement(), 1..12), turn: prop::sample::Index) {
+            prop_assume!(set.iter().any(|statement| admits(&statement.claim).is_some()));
+            let mut other = set.clone();
+            other.rotate_left(turn.index(set.len()));
+            other.extend(set.iter().rev().cloned());
+            prop_assert_eq!(
+                Membership::of(log(1).key(), &set),
+                Membership::of(log(2).key(), &other)
+            );
+        }
+
+        /// What goes on for a log that was thrown out is thrown out, through any number; nobody both
+        /// takes part and is cut; and who has an heir is finished.
+        #[test]
+        fn heirs_of_a_removed_log_are_out(set in vec(any_statement(), 1..16)) {
+            let all = members(log(1).key(), &set);
+            let get = |key: &LogKey| all.iter().find(|member| member.key == *key);
+            for member in &all {
+                for heir in member.successors.iter().filter_map(get) {
+                    prop_assert!(member.removed_by.is_none() || heir.removed_by.is_some());
+                    prop_assert!(!member.is_active());
+                }
+                prop_assert!(!(member.is_active() && member.cut.is_some()));
+                prop_assert!(member.removed_by.is_none() || member.cut.is_some());
+            }
+        }
+
+        /// An heir stands in its predecessor's place: whoever comes between them goes on for the
+        /// predecessor, too.
+        #[test]
+        fn seniority_is_inherited(set in vec(any_statement(), 1..16)) {
+            let all = members(log(1).key(), &set);
+            let place = |key: &LogKey| all.iter().position(|member| member.key == *key).unwrap();
+            for (at, heir) in all.iter().enumerate() {
+                let Some(predecessor) = heir.predecessor else { continue };
+                let from = place(&predecessor);
+                prop_assert!(from < at);
+                for between in &all[from + 1..at] {
+                    let mut up = between.predecessor;
+                    while let Some(key) = up.filter(|key| *key != predecessor) {
+                        up = all[place(&key)].predecessor;
+                    }
+                    prop_assert_eq!(up, Some(predecessor));
+                }
+            }
+        }
+
         /// The list depends on the set alone: not on its order, nor on who asks.
         #[test]
         fn order_does_not_matter(picked in subsequence((0..8_usize).collect::<Vec<_>>(), 1..8), seed: u64) {

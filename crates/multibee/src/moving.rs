@@ -47,10 +47,6 @@ impl Successor {
         Ok(Self { primary, covered: 0, is_doubtful: true, keys: 0 })
     }
 
-    pub(crate) fn key(&self) -> LogKey {
-        self.primary.log().key()
-    }
-
     /// Takes over what the old log holds at a version. `told` is called now and then, with the part
     /// of it that is done.
     ///
@@ -162,22 +158,21 @@ impl Successor {
         end: Option<Extent>,
         wall_ms: u64,
     ) -> Result<(), Error> {
-        let statement = succession(&mut self.primary, former, self.key(), end, wall_ms)?;
+        let statement = self.succession(former, end, wall_ms)?;
         self.primary.state(&[statement], wall_ms)
     }
-}
 
-/// The statement that `successor` takes over from `former`, signed by that.
-pub(crate) fn succession(
-    stamping: &mut Primary,
-    former: &Log,
-    successor: LogKey,
-    end: Option<Extent>,
-    wall_ms: u64,
-) -> Result<Statement, Error> {
-    let time = stamping.stamp(wall_ms);
-    let claim = Claim::Succeed { key: successor, end };
-    Statement::sign(former, time, claim).ok_or(Error::Log(multibee_log::Error::NotWritable))
+    /// The statement that this log takes over from `former`, signed by both.
+    pub(crate) fn succession(
+        &mut self,
+        former: &Log,
+        end: Option<Extent>,
+        wall_ms: u64,
+    ) -> Result<Statement, Error> {
+        let time = self.primary.stamp(wall_ms);
+        Statement::succeed(former, self.primary.log(), end, time)
+            .ok_or(Error::Log(multibee_log::Error::NotWritable))
+    }
 }
 
 /// Who took over from the log of a tree, as it says itself.

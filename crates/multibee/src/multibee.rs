@@ -301,7 +301,7 @@ impl Multibee {
                 name: member.name.clone(),
                 address: addresses.get(&member.key).cloned(),
                 is_self,
-                removed: member.cut.is_some(),
+                removed: member.removed_by.is_some(),
                 connected: state.peers.devices().any(|peer| peer.key == member.key),
                 applied,
                 known,

@@ -163,6 +163,9 @@ impl Session {
             for log in advance.new_logs {
                 replicator.add_log(log);
             }
+            for key in advance.grown {
+                replicator.log_changed(&key);
+            }
             for (key, range) in advance.unwants {
                 replicator.unwant(&key, range);
             }

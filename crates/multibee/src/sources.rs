@@ -46,6 +46,7 @@ mod tests {
     use multibee_merge::Time;
 
     use super::*;
+    use crate::DeviceRole;
     use crate::members::members;
     use crate::statement::tests::log;
 
@@ -60,7 +61,7 @@ mod tests {
         let (key, other) = (LogKey::from_bytes([7; 32]), LogKey::from_bytes([8; 32]));
         let name = Some("notes".to_owned());
         let mut all = vec![
-            said(1, 1, Claim::Add { key: log(2).key(), name: None }),
+            said(1, 1, Claim::Add { key: log(2).key(), name: None, role: DeviceRole::Full }),
             said(1, 2, Claim::Source { key, name: name.clone() }),
             said(2, 3, Claim::SourceEnd { key }),
             said(1, 4, Claim::Source { key, name: None }),

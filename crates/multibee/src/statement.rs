@@ -1,13 +1,17 @@
-//! Signed statements about devices: who was added, who was removed, and how far; and about sources.
+//! Signed statements about devices: who was added, who was removed, and how far, which log goes on for
+//! which; and about sources.
 //!
 //! Statements form a set that only grows. Each is signed with its author's log key, so that any
 //! device can pass it on and none can alter it.
 
 use blake2::{Blake2b, Digest as _, digest::consts::U32};
 use bytes::Bytes;
-use multibee_log::{Log, LogKey, Manifest};
+use multibee_log::LogKey;
 use multibee_merge::Time;
 use prost::Message;
+
+use crate::DeviceRole;
+use crate::author::{Author, signer};
 
 /// One statement, its signature checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,17 +27,52 @@ pub(crate) struct Statement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// A device is a member, perhaps under a name.
-    Add { key: LogKey, name: Option<String> },
+    Add { key: LogKey, name: Option<String>, role: DeviceRole },
     /// A device is one no longer; its log counts up to what the author had applied.
-    Remove { key: LogKey, applied: Extent },
+    Remove { key: LogKey, applied: Extent, why: Leaving },
+    /// The author's log is finished, with this end if known, and a fresh log goes on for it.
+    Succeed { key: LogKey, end: Option<Extent>, consent: Consent },
     /// How far the author had applied the log of a removed device.
     Applied { key: LogKey, applied: Extent },
     /// A plain Hyperbee is taken in, perhaps under a name.
     Source { key: LogKey, name: Option<String> },
     /// A plain Hyperbee is taken in no longer.
     SourceEnd { key: LogKey },
+    /// From now on a device has this name.
+    Name { key: LogKey, name: String },
+    /// Whoever holds the recovery secret behind this key may admit and remove devices.
+    Recovery { key: LogKey },
     /// Something that only newer programs understand: kept and passed on.
     Unknown,
+}
+
+/// Why a device is a member no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// It was thrown out, and with it whatever goes on for it.
+    Removed,
+    /// It has stayed away too long to be waited for. When it returns, a fresh log may go on for it.
+    Absent,
+}
+
+/// That a log goes on for another one, signed with its own key: nobody is made an heir unasked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Consent {
+    manifest: Option<Bytes>,
+    signature: [u8; 64],
+}
+
+impl Consent {
+    /// The consent of `heir` to go on for `old`; `None` if this process can't write that log.
+    pub(crate) fn of(heir: &impl Author, old: &LogKey) -> Option<Self> {
+        let manifest = heir.manifest().map(|manifest| manifest.encode().into());
+        Some(Self { manifest, signature: heir.sign(&consented(old))? })
+    }
+
+    fn is_valid(&self, heir: &LogKey, old: &LogKey) -> Result<bool, StatementError> {
+        let public_key = signer(heir, self.manifest.as_deref())?;
+        Ok(multibee_log::verify(&public_key, &consented(old), &self.signature))
+    }
 }
 
 /// How far a log is meant: its length, and which history.
@@ -54,6 +93,8 @@ pub(crate) enum StatementError {
     Manifest,
     #[error("the statement's signature is not its author's")]
     Signature,
+    #[error("the log that is to succeed another one has not consented")]
+    Consent,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -77,7 +118,9 @@ struct Body {
     add: Option<AddRecord>,
     #[prost(message, optional, tag = "5")]
     remove: Option<ExtentRecord>,
-    // 6 is "succeed": a fresh log takes over from the author's.
+    /// A fresh log goes on for the author's.
+    #[prost(message, optional, tag = "6")]
+    succeed: Option<SucceedRecord>,
     #[prost(message, optional, tag = "7")]
     applied: Option<ExtentRecord>,
     #[prost(message, optional, tag = "8")]
@@ -85,6 +128,11 @@ struct Body {
     /// Key of a source that ends.
     #[prost(bytes = "bytes", optional, tag = "9")]
     source_end: Option<Bytes>,
+    #[prost(message, optional, tag = "10")]
+    name: Option<AddRecord>,
+    /// Key of a recovery secret.
+    #[prost(bytes = "bytes", optional, tag = "11")]
+    recovery: Option<Bytes>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -93,6 +141,27 @@ struct AddRecord {
     key: Bytes,
     #[prost(string, optional, tag = "2")]
     name: Option<String>,
+    /// 1 read-only, 2 mirror; otherwise it may do all.
+    #[prost(uint32, optional, tag = "3")]
+    role: Option<u32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SucceedRecord {
+    /// The fresh log.
+    #[prost(bytes = "bytes", required, tag = "1")]
+    key: Bytes,
+    /// Where the author's log ended, if known.
+    #[prost(uint64, optional, tag = "2")]
+    length: Option<u64>,
+    #[prost(fixed64, optional, tag = "3")]
+    tag: Option<u64>,
+    /// Manifest of the fresh log; absent where the log's key is the public key itself.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    manifest: Option<Bytes>,
+    /// The fresh log's own signature.
+    #[prost(bytes = "bytes", required, tag = "5")]
+    consent: Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -103,35 +172,34 @@ struct ExtentRecord {
     length: u64,
     #[prost(fixed64, optional, tag = "3")]
     tag: Option<u64>,
+    /// Of a removal: the device has only stayed away.
+    #[prost(bool, optional, tag = "4")]
+    absent: Option<bool>,
 }
 
 impl Statement {
-    /// Signs a claim with the key of `log`; `None` if this process can't write that log.
-    pub(crate) fn sign(log: &Log, time: Time, claim: Claim) -> Option<Self> {
-        let author = log.key();
-        let mut body = Body {
-            author: Bytes::copy_from_slice(author.as_bytes()),
-            manifest: own_manifest(log).map(|manifest| manifest.encode().into()),
-            time: time.as_u64(),
-            ..Body::default()
-        };
-        match &claim {
-            Claim::Add { key, name } => {
-                body.add = Some(AddRecord { key: key_bytes(key), name: name.clone() });
-            }
-            Claim::Remove { key, applied } => body.remove = Some(extent_record(key, *applied)),
-            Claim::Applied { key, applied } => body.applied = Some(extent_record(key, *applied)),
-            Claim::Source { key, name } => {
-                body.source = Some(AddRecord { key: key_bytes(key), name: name.clone() });
-            }
-            Claim::SourceEnd { key } => body.source_end = Some(key_bytes(key)),
-            Claim::Unknown => {}
-        }
+    /// Signs a claim with the author's key; `None` if its secret is not here.
+    pub(crate) fn sign(author: &impl Author, time: Time, claim: Claim) -> Option<Self> {
+        let mut body = body(&claim);
+        body.author = key_bytes(&author.key());
+        body.manifest = author.manifest().map(|manifest| manifest.encode().into());
+        body.time = time.as_u64();
         let body = Bytes::from(body.encode_to_vec());
-        let signature = log.sign(&signable(&body))?;
+        let signature = author.sign(&signable(&body))?;
         let signature = Bytes::copy_from_slice(&signature);
         let signed = SignedRecord { body, signature }.encode_to_vec().into();
-        Some(Self { author, time, claim, signed })
+        Some(Self { author: author.key(), time, claim, signed })
+    }
+
+    /// Says that `heir` goes on for `old`, which is finished, and had this end if that is known.
+    pub(crate) fn succeed(
+        old: &impl Author,
+        heir: &impl Author,
+        end: Option<Extent>,
+        time: Time,
+    ) -> Option<Self> {
+        let consent = Consent::of(heir, &old.key())?;
+        Self::sign(old, time, Claim::Succeed { key: heir.key(), end, consent })
     }
 
     /// Reads a statement and checks its signature.
@@ -150,6 +218,11 @@ impl Statement {
             return Err(StatementError::Signature);
         }
         let claim = claim(&body)?;
+        if let Claim::Succeed { key, consent, .. } = &claim
+            && !consent.is_valid(key, &author)?
+        {
+            return Err(StatementError::Consent);
+        }
         Ok(Self { author, time: Time::from_u64(body.time), claim, signed })
     }
 
@@ -159,12 +232,49 @@ impl Statement {
     }
 }
 
+/// What a claim is in a body, which lacks all else.
+fn body(claim: &Claim) -> Body {
+    let mut body = Body::default();
+    match claim {
+        Claim::Add { key, name, role } => {
+            let (key, role) = (key_bytes(key), role.number());
+            body.add = Some(AddRecord { key, name: name.clone(), role });
+        }
+        Claim::Remove { key, applied, why } => {
+            let absent = (*why == Leaving::Absent).then_some(true);
+            body.remove = Some(ExtentRecord { absent, ..extent_record(key, *applied) });
+        }
+        Claim::Succeed { key, end, consent } => {
+            body.succeed = Some(SucceedRecord {
+                key: key_bytes(key),
+                length: end.map(|end| end.length),
+                tag: end.and_then(|end| end.tag).map(u64::from_le_bytes),
+                manifest: consent.manifest.clone(),
+                consent: Bytes::copy_from_slice(&consent.signature),
+            });
+        }
+        Claim::Applied { key, applied } => body.applied = Some(extent_record(key, *applied)),
+        Claim::Source { key, name } => body.source = Some(named(key, name.clone())),
+        Claim::SourceEnd { key } => body.source_end = Some(key_bytes(key)),
+        Claim::Name { key, name } => body.name = Some(named(key, Some(name.clone()))),
+        Claim::Recovery { key } => body.recovery = Some(key_bytes(key)),
+        Claim::Unknown => {}
+    }
+    body
+}
+
 fn claim(body: &Body) -> Result<Claim, StatementError> {
     if let Some(add) = &body.add {
-        return Ok(Claim::Add { key: key(&add.key)?, name: add.name.clone() });
+        let role = DeviceRole::of_number(add.role);
+        return Ok(Claim::Add { key: key(&add.key)?, name: add.name.clone(), role });
     }
     if let Some(remove) = &body.remove {
-        return Ok(Claim::Remove { key: key(&remove.key)?, applied: extent(remove) });
+        let is_absent = remove.absent.unwrap_or_default();
+        let why = if is_absent { Leaving::Absent } else { Leaving::Removed };
+        return Ok(Claim::Remove { key: key(&remove.key)?, applied: extent(remove), why });
+    }
+    if let Some(succeed) = &body.succeed {
+        return succession(succeed);
     }
     if let Some(applied) = &body.applied {
         return Ok(Claim::Applied { key: key(&applied.key)?, applied: extent(applied) });
@@ -175,27 +285,32 @@ fn claim(body: &Body) -> Result<Claim, StatementError> {
     if let Some(ended) = &body.source_end {
         return Ok(Claim::SourceEnd { key: key(ended)? });
     }
+    if let Some(named) = &body.name {
+        let name = named.name.clone().unwrap_or_default();
+        return Ok(Claim::Name { key: key(&named.key)?, name });
+    }
+    if let Some(recovery) = &body.recovery {
+        return Ok(Claim::Recovery { key: key(recovery)? });
+    }
     Ok(Claim::Unknown)
 }
 
-/// The public key that signs for a log: named by its manifest, or the log's key itself.
-pub(crate) fn signer(author: &LogKey, manifest: Option<&[u8]>) -> Result<[u8; 32], StatementError> {
-    let Some(manifest) = manifest else { return Ok(*author.as_bytes()) };
-    let manifest = Manifest::decode(manifest).map_err(|_| StatementError::Manifest)?;
-    match manifest.signers() {
-        [signer] if manifest.key() == *author => Ok(signer.public_key),
-        _ => Err(StatementError::Manifest),
-    }
-}
-
-/// The manifest to hand along with a signature, unless the log's key says it all.
-pub(crate) fn own_manifest(log: &Log) -> Option<Manifest> {
-    log.manifest().filter(|manifest| manifest.key() == log.key())
+fn succession(record: &SucceedRecord) -> Result<Claim, StatementError> {
+    let signature = record.consent[..].try_into().map_err(|_| StatementError::Consent)?;
+    let consent = Consent { manifest: record.manifest.clone(), signature };
+    let tag = record.tag.map(u64::to_le_bytes);
+    let end = record.length.map(|length| Extent { length, tag });
+    Ok(Claim::Succeed { key: key(&record.key)?, end, consent })
 }
 
 /// What is signed: a name of the purpose, so that no other signature can pass for a statement.
 fn signable(body: &[u8]) -> Vec<u8> {
     [&Blake2b::<U32>::digest(b"multibee/1 statement")[..], body].concat()
+}
+
+/// What a log signs that goes on for `old`.
+fn consented(old: &LogKey) -> Vec<u8> {
+    [&Blake2b::<U32>::digest(b"multibee/1 consent")[..], old.as_bytes()].concat()
 }
 
 fn key(bytes: &[u8]) -> Result<LogKey, StatementError> {
@@ -206,9 +321,13 @@ fn key_bytes(key: &LogKey) -> Bytes {
     Bytes::copy_from_slice(key.as_bytes())
 }
 
+fn named(key: &LogKey, name: Option<String>) -> AddRecord {
+    AddRecord { key: key_bytes(key), name, role: None }
+}
+
 fn extent_record(key: &LogKey, extent: Extent) -> ExtentRecord {
     let tag = extent.tag.map(u64::from_le_bytes);
-    ExtentRecord { key: key_bytes(key), length: extent.length, tag }
+    ExtentRecord { key: key_bytes(key), length: extent.length, tag, absent: None }
 }
 
 fn extent(record: &ExtentRecord) -> Extent {
@@ -217,7 +336,7 @@ fn extent(record: &ExtentRecord) -> Extent {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use multibee_log::{KeyPair, LogOptions, MemoryStorage};
+    use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
 
     use super::*;
 
@@ -229,9 +348,17 @@ pub(crate) mod tests {
     fn claims() -> Vec<Claim> {
         let key = log(2).key();
         let applied = Extent { length: 9, tag: Some([1; 8]) };
+        let consent = Consent::of(&log(2), &log(1).key()).unwrap();
         vec![
-            Claim::Add { key, name: Some("phone".into()) },
-            Claim::Remove { key, applied },
+            Claim::Add { key, name: Some("phone".into()), role: DeviceRole::Full },
+            Claim::Add { key, name: None, role: DeviceRole::ReadOnly },
+            Claim::Add { key, name: None, role: DeviceRole::Mirror },
+            Claim::Remove { key, applied, why: Leaving::Removed },
+            Claim::Remove { key, applied, why: Leaving::Absent },
+            Claim::Succeed { key, end: Some(applied), consent: consent.clone() },
+            Claim::Succeed { key, end: None, consent },
+            Claim::Name { key, name: "laptop".into() },
+            Claim::Recovery { key },
             Claim::Applied { key, applied: Extent { length: 0, tag: None } },
             Claim::Source { key, name: Some("notes".into()) },
             Claim::SourceEnd { key },
@@ -268,12 +395,33 @@ pub(crate) mod tests {
     fn nobody_signs_for_another() {
         let body = Body {
             author: key_bytes(&log(1).key()),
-            manifest: own_manifest(&log(2)).map(|manifest| manifest.encode().into()),
+            manifest: log(2).manifest().map(|manifest| manifest.encode().into()),
             ..Body::default()
         };
         let body = Bytes::from(body.encode_to_vec());
         let signature = Bytes::copy_from_slice(&log(2).sign(&signable(&body)).unwrap());
         let signed = SignedRecord { body, signature }.encode_to_vec();
         assert!(matches!(Statement::verify(signed.into()), Err(StatementError::Manifest)));
+    }
+
+    /// A log goes on for another one only if both say so: nobody is made an heir unasked, and a
+    /// consent holds for one log.
+    #[test]
+    fn nobody_is_made_an_heir_unasked() {
+        let [old, heir, other] = [1, 2, 3].map(log);
+        let made = Statement::succeed(&old, &heir, None, Time::from_millis(5)).unwrap();
+        assert_eq!(Statement::verify(made.signed.clone()).unwrap(), made);
+        let said = |key, consent| {
+            let claim = Claim::Succeed { key, end: None, consent };
+            Statement::sign(&old, Time::from_millis(5), claim).unwrap()
+        };
+        for forged in [
+            said(heir.key(), Consent::of(&other, &old.key()).unwrap()),
+            said(heir.key(), Consent::of(&heir, &other.key()).unwrap()),
+            said(other.key(), Consent::of(&heir, &old.key()).unwrap()),
+        ] {
+            let read = Statement::verify(forged.signed);
+            assert!(matches!(read, Err(StatementError::Consent | StatementError::Manifest)));
+        }
     }
 }

@@ -128,7 +128,7 @@ impl Core {
     /// Joins a batch, and tells of it.
     pub(super) fn join(&mut self, batch: &Batch, advance: &mut Advance) -> Result<(), Error> {
         let before = self.primary.clock().clone();
-        let members = &self.members;
+        let members = &self.membership.devices;
         let key_of = |device| members.iter().find(|one| one.device == device).map(|one| one.key);
         let merged = self.primary.absorb(batch, self.now_ms(), key_of)?;
         advance.committed = true;

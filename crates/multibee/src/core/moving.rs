@@ -1,18 +1,40 @@
 //! Another log takes over while the database is open.
 
 use multibee_btree::Bee;
-use multibee_log::Log;
+use multibee_log::{Log, LogKey, WeakLog};
 
 use super::{Advance, Core, Following};
 use crate::Error;
 use crate::follow::Follower;
 use crate::home::Home;
-use crate::moving::{Successor, succession};
+use crate::moving::Successor;
 use crate::primary::Primary;
 use crate::setup::Setup;
-use crate::statement::Extent;
+use crate::statement::{Claim, Extent};
+
+/// A log that nobody needs any more.
+#[derive(Debug)]
+pub(super) struct Leaver {
+    key: LogKey,
+    log: WeakLog,
+}
 
 impl Core {
+    /// Who goes on for a device whose log is finished, if that is one.
+    pub(crate) fn heir(&self, key: &LogKey) -> Option<LogKey> {
+        let mut at = *key;
+        // Whoever signs nonsense could lead in a circle.
+        for _ in 0..self.members().len() {
+            let member = self.member(&at)?;
+            match &member.successors[..] {
+                [] => break,
+                [next] => at = *next,
+                _ => return None,
+            }
+        }
+        (at != *key).then_some(at)
+    }
+
     /// Begins a planned move: nobody else may begin one until [`end_move`](Self::end_move). Returns
     /// the tree that is to be moved.
     pub(crate) fn begin_move(&mut self) -> Result<(Bee, (Home, Setup)), Error> {
@@ -45,8 +67,7 @@ impl Core {
         // The statement is one block, and the last one.
         let end = Extent { length: former.log().len() + 1, tag: None };
         let log = former.log().clone();
-        let statement =
-            succession(&mut self.primary, &log, successor.key(), Some(end), now_ms)?;
+        let statement = successor.succession(&log, Some(end), now_ms)?;
         self.primary.state(&[statement], now_ms)?;
         log.sync()?;
         successor.absorb(&former, log.len(), self.limits.absorb_keys, now_ms, |_| {})?;
@@ -77,15 +98,57 @@ impl Core {
         former.log().renounce()?;
         let mut advance = Advance { committed: true, ..Advance::default() };
         advance.new_logs.push(primary.log().clone());
-        self.follow_former(&former, &primary)?;
+        advance.grown.push(former.log().key());
+        self.follow_former(&former, &primary);
         self.place.current.set(primary.bee().clone(), primary.device());
         self.primary = primary;
         self.reread_statements(&mut advance)?;
         Ok(advance)
     }
 
+    /// Whether a log is finished, has been applied to its end, and nobody else lacks any of it.
+    pub(super) fn is_done_with(&self, key: &LogKey) -> bool {
+        let Some(member) = self.member(key).filter(|member| !member.successors.is_empty()) else {
+            return false;
+        };
+        let mut ends = self.statements().filter(|one| one.author == *key);
+        let is_over = ends.all(|statement| match &statement.claim {
+            Claim::Succeed { end: Some(end), .. } => self.applied(member.device) >= end.length,
+            Claim::Succeed { end: None, .. } => false,
+            _ => true,
+        });
+        is_over && !self.is_lacked(key)
+    }
+
+    /// Whether another device may lack something of a log.
+    fn is_lacked(&self, _key: &LogKey) -> bool {
+        let me = self.key();
+        self.members().iter().any(|member| member.key != me && member.is_active())
+    }
+
+    /// Follows a log no longer, and gives back its room once nobody reads it.
+    pub(super) fn part_with(&mut self, key: LogKey, advance: &mut Advance) -> Result<(), Error> {
+        match self.following.remove(&key) {
+            Some(following) => {
+                let log = following.follower.bee().log().downgrade();
+                self.leaving.push(Leaver { key, log });
+                advance.old_logs.push(key);
+                Ok(())
+            }
+            None => self.place.home.forget(&key),
+        }
+    }
+
+    /// Gives back the room of logs that nobody reads any more.
+    pub(super) fn forget_leavers(&mut self) -> Result<(), Error> {
+        let (closed, open) = self.leaving.drain(..).partition(|one| one.log.is_closed());
+        self.leaving = open;
+        let closed: Vec<Leaver> = closed;
+        closed.iter().try_for_each(|leaver| self.place.home.forget(&leaver.key))
+    }
+
     /// The old log is followed as any other device's from now on: a copy of it may have gone on.
-    fn follow_former(&mut self, former: &Bee, primary: &Primary) -> Result<(), Error> {
+    fn follow_former(&mut self, former: &Bee, primary: &Primary) {
         let log: Log = former.log().clone();
         let device = self.primary.device();
         let opened_at = log.len();
@@ -99,6 +162,5 @@ impl Core {
             absorbed: 0,
         };
         self.following.insert(log.key(), following);
-        Ok(())
     }
 }

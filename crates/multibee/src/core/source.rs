@@ -49,7 +49,7 @@ impl Core {
         if key == self.key() || self.member(&key).is_some() {
             return Err(Error::IsDevice { key });
         }
-        let is_taken = self.members.iter().any(|member| member.device == device);
+        let is_taken = self.membership.devices.iter().any(|member| member.device == device);
         let other = self.sources.keys().any(|known| *known != key && device_of(known) == device);
         if is_taken || other {
             return Err(Error::IdTaken { key });
@@ -83,7 +83,7 @@ impl Core {
 
     /// Opens the logs of new sources, and closes those of sources that have ended.
     pub(super) fn refresh_sources(&mut self, advance: &mut Advance) -> Result<(), Error> {
-        for (key, claim) in sources(&self.members, self.statements.values()) {
+        for (key, claim) in sources(&self.membership.devices, self.statements.values()) {
             if let Some(source) = self.sources.get_mut(&key) {
                 if claim.is_ended && !source.is_ended {
                     source.absorb = None;

@@ -54,6 +54,26 @@ impl Home {
         Ok(log.sync()?)
     }
 
+    /// Forgets another log than the database's own, which has taken over from another one. Nobody may
+    /// have it open.
+    pub(crate) fn forget(&self, key: &LogKey) -> Result<(), Error> {
+        self.remove(&replica_name(key))?;
+        let names = self.names()?;
+        if names.contains(&primary_name(key)) {
+            return self.remove(&primary_name(key));
+        }
+        match names.iter().any(|name| name == PRIMARY) {
+            true if self.is_first(key)? => self.remove(PRIMARY),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the first log of the database is this one.
+    fn is_first(&self, key: &LogKey) -> Result<bool, Error> {
+        let Some(storage) = self.storage(PRIMARY)? else { return Ok(false) };
+        Ok(Log::open_read_only(storage, LogOptions::default())?.key() == *key)
+    }
+
     /// Forgets a log that did not come to take over. Nobody may have it open.
     pub(crate) fn forget_successor(&self, key: &LogKey) -> Result<(), Error> {
         self.remove(&primary_name(key))

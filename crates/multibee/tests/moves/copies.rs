@@ -1,0 +1,56 @@
+//! Copies and restored backups of a database's directory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use multibee::{Home, Multibee};
+
+use crate::devices::{TestClock, contents, converge, link, options, text};
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A copy of a directory becomes a device of its own as it is opened: it goes on from the data as it
+/// was, the original goes on as well, and all that either writes is there in the end.
+#[tokio::test]
+async fn a_copy_is_another_device() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let clock = Arc::new(TestClock::new());
+    let original = Multibee::create(Home::dir(at("one")), options(&clock)).unwrap();
+    let other = Multibee::create(Home::dir(at("other")), options(&clock)).unwrap();
+    original.add_replica(other.key()).unwrap();
+    other.add_replica(original.key()).unwrap();
+    original.put("shared", "before").unwrap();
+    let met = link(&original, &other).await;
+    converge(&[&original, &other]).await;
+    met.cut().await;
+    let key = original.key();
+    original.close().await.unwrap();
+    copy(&at("one"), &at("copy"));
+
+    let original = Multibee::open(Home::dir(at("one")), options(&clock)).unwrap();
+    let copied = Multibee::open(Home::dir(at("copy")), options(&clock)).unwrap();
+    assert_eq!((original.key(), original.device()), (key, original.device()));
+    assert_ne!(copied.key(), key);
+    assert_eq!(contents(&copied), contents(&original));
+    original.put("by the original", "1").unwrap();
+    copied.put("by the copy", "1").unwrap();
+    copied.put("shared", "after").unwrap();
+    let copied_key = copied.key();
+    drop(copied);
+    let copied = Multibee::open(Home::dir(at("copy")), options(&clock)).unwrap();
+    assert_eq!(copied.key(), copied_key, "it moves once");
+    drop(other);
+    let _ = text(&copied, "shared");
+}
