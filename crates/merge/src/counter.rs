@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::codec::{Reader, Writer};
 use crate::limits::{MAX_COUNT, MAX_SHARE, MAX_STATE_LEN};
-use crate::{DeviceId, Dot, MergeType, StateError, Time, WriteError};
+use crate::{DeviceId, Dot, MergeType, Renaming, StateError, Time, WriteError};
 
 /// A whole number that several devices count up and down, exactly.
 ///
@@ -85,6 +85,17 @@ impl MergeType for Counter {
         shares.note(dot);
         Ok(shares.encode())
     }
+
+    fn rename(
+        &self,
+        state: &[u8],
+        renaming: &Renaming,
+        base: Option<&[u8]>,
+    ) -> Result<Bytes, StateError> {
+        let mut shares = Shares::decode(state)?;
+        shares.rename(renaming, &read(base)?);
+        Ok(shares.encode())
+    }
 }
 
 impl Shares {
@@ -129,6 +140,29 @@ impl Shares {
         }
         for (device, seq) in other.latest {
             self.note(Dot { device, seq });
+        }
+    }
+
+    /// What was added from where the histories part is a share of the branch.
+    fn rename(&mut self, renaming: &Renaming, base: &Self) {
+        let Renaming { device, from, to, .. } = *renaming;
+        if let Some(latest) = self.latest.get_mut(&device).filter(|latest| **latest >= from) {
+            let seq = std::mem::replace(latest, from.saturating_sub(1));
+            self.note(Dot { device: to, seq });
+        }
+        for (start, share) in std::mem::take(&mut self.shares) {
+            let is_touched = start.device == device && share.last >= from;
+            let moved = Dot { device: if is_touched { to } else { start.device }, ..start };
+            match base.shares.get(&start).filter(|_| is_touched && start.seq < from) {
+                Some(before) => {
+                    self.shares.insert(start, *before);
+                    let total = share.total - before.total;
+                    self.shares.insert(moved, Share { total, ..share });
+                }
+                None => {
+                    self.shares.insert(moved, share);
+                }
+            }
         }
     }
 

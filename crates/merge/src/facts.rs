@@ -7,12 +7,15 @@ use bytes::Bytes;
 use crate::codec::{Reader, Writer};
 use crate::limits::{MAX_FACTS, MAX_WRITTEN_FACTS, MAX_WRITTEN_STATE_LEN};
 use crate::seen::Seen;
-use crate::{Dot, StateError, Time, WriteError};
+use crate::{Dot, Renaming, StateError, Time, WriteError};
 
 /// What a fact says. Written after the one before it, with which it may share a beginning.
 pub(crate) trait Fact: Clone + Ord {
     fn encode(&self, previous: Option<&Self>, out: &mut Writer);
     fn decode(previous: Option<&Self>, reader: &mut Reader<'_>) -> Result<Self, StateError>;
+
+    /// The fact with other names for the writes in it.
+    fn rename(&self, renaming: &Renaming) -> Self;
 }
 
 /// The writes that stated a fact, concurrently, and when.
@@ -90,6 +93,16 @@ impl<F: Fact> Facts<F> {
         }
         self.facts.retain(|_, stamps| !stamps.is_empty());
         self.seen.join(&other.seen);
+    }
+
+    /// Other names for the writes that a renaming concerns.
+    pub(crate) fn rename(&mut self, renaming: &Renaming) {
+        self.seen.rename(renaming);
+        let facts = std::mem::take(&mut self.facts).into_iter().map(|(fact, stamps)| {
+            let stamps = stamps.into_iter().map(|(dot, time)| (renaming.dot(dot), time));
+            (fact.rename(renaming), stamps.collect())
+        });
+        self.facts = facts.collect();
     }
 
     /// The one encoding of this state.

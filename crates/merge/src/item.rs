@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::codec::{Reader, Writer};
 use crate::limits::MAX_ITEM_STEPS;
-use crate::{Dot, StateError, WriteError};
+use crate::{Dot, Renaming, StateError, WriteError};
 
 /// One step of an item's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +53,11 @@ impl ItemId {
             Self(stem.iter().copied().chain([last]).collect())
         };
         Ok((0..count).map(name).collect())
+    }
+
+    /// The name with other names for the writes in it.
+    pub(crate) fn rename(&self, renaming: &Renaming) -> Self {
+        Self(self.0.iter().map(|step| Step { dot: renaming.dot(step.dot), ..*step }).collect())
     }
 
     pub(crate) fn encode(&self, out: &mut Writer) {

@@ -10,7 +10,7 @@ use crate::facts::{Facts, Stamps};
 use crate::item::ItemId;
 use crate::json;
 use crate::map_path::{Atom, MapFact, Segment};
-use crate::{Dot, MergeType, StateError, Time, WriteError};
+use crate::{Dot, MergeType, Renaming, StateError, Time, WriteError};
 
 /// A JSON object that merges field by field, nested, with lists that keep concurrent inserts.
 ///
@@ -67,6 +67,17 @@ impl MergeType for Map {
     fn delete(&self, base: Option<&[u8]>, dot: Dot) -> Result<Bytes, StateError> {
         let mut facts = Facts::<MapFact>::decode_base(base)?;
         facts.forget(dot);
+        Ok(facts.encode())
+    }
+
+    fn rename(
+        &self,
+        state: &[u8],
+        renaming: &Renaming,
+        _base: Option<&[u8]>,
+    ) -> Result<Bytes, StateError> {
+        let mut facts = Facts::<MapFact>::decode(state)?;
+        facts.rename(renaming);
         Ok(facts.encode())
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::StateError;
 use crate::codec::{Reader, Writer};
 use crate::facts::Fact;
 use crate::item::ItemId;
 use crate::json;
 use crate::limits::MAX_DEPTH;
+use crate::{Renaming, StateError};
 
 /// One step down into a map.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +85,14 @@ impl Fact for MapFact {
             _ => return Err(StateError::Malformed { what: "what a path holds" }),
         };
         Ok(Self { path, atom })
+    }
+
+    fn rename(&self, renaming: &Renaming) -> Self {
+        let renamed = |segment: &Segment| match segment {
+            Segment::Field(name) => Segment::Field(name.clone()),
+            Segment::Item(id) => Segment::Item(id.rename(renaming)),
+        };
+        Self { path: self.path.iter().map(renamed).collect(), atom: self.atom.clone() }
     }
 }
 

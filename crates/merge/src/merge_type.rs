@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Dot, StateError, Time, WriteError};
+use crate::{Dot, Renaming, StateError, Time, WriteError};
 
 /// A type of values whose concurrent versions join into one visible value.
 ///
@@ -54,4 +54,22 @@ pub trait MergeType: Send + Sync {
     ///
     /// `base` is unreadable.
     fn delete(&self, base: Option<&[u8]>, dot: Dot) -> Result<Bytes, StateError>;
+
+    /// The state with other names for the writes that a [`Renaming`] concerns. `base` is the state as
+    /// the log had it where its histories part, if it had one.
+    ///
+    /// Renaming goes through joins: a joined state is renamed to the join of the renamed ones. Types
+    /// whose states name no writes keep them as they are, as is done here.
+    ///
+    /// # Errors
+    ///
+    /// One of them is unreadable.
+    fn rename(
+        &self,
+        state: &[u8],
+        _renaming: &Renaming,
+        _base: Option<&[u8]>,
+    ) -> Result<Bytes, StateError> {
+        Ok(Bytes::copy_from_slice(state))
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::codec::{Reader, Writer};
-use crate::{DeviceId, Dot, StateError};
+use crate::{DeviceId, Dot, Renaming, StateError};
 
 /// What is known of one device's writes to the key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +59,28 @@ impl Seen {
             ours.runs.extend(&theirs.runs);
             normalize(&mut ours.runs);
         }
+    }
+
+    /// Other names for the writes that a renaming concerns.
+    pub(crate) fn rename(&mut self, renaming: &Renaming) {
+        let Some(writes) = self.0.get_mut(&renaming.device) else { return };
+        let from = renaming.from;
+        if writes.latest < from {
+            return;
+        }
+        let mut branch = Writes { latest: writes.latest, runs: Vec::new() };
+        // The log's own last write before is not known, and it writes no more: the highest that it
+        // can be joins with any.
+        writes.latest = from.saturating_sub(1);
+        branch.runs.extend(writes.runs.iter().filter(|run| run.1 > from).map(|run| (run.0.max(from), run.1)));
+        writes.runs.retain_mut(|run| {
+            run.1 = run.1.min(from);
+            run.0 < run.1
+        });
+        let known = self.0.entry(renaming.to).or_default();
+        known.latest = known.latest.max(branch.latest);
+        known.runs.extend(branch.runs);
+        normalize(&mut known.runs);
     }
 
     pub(crate) fn encode(&self, out: &mut Writer) {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::codec::{Reader, Writer};
 use crate::facts::{Fact, Facts};
 use crate::json;
-use crate::{Dot, MergeType, StateError, Time, WriteError};
+use crate::{Dot, MergeType, Renaming, StateError, Time, WriteError};
 
 /// A set of JSON values: an add stays unless a remove saw it (an observed-remove set).
 ///
@@ -38,6 +38,10 @@ impl Fact for Element {
             return Err(StateError::Malformed { what: "an element" });
         }
         Ok(Self(text.into()))
+    }
+
+    fn rename(&self, _renaming: &Renaming) -> Self {
+        self.clone()
     }
 }
 
@@ -78,6 +82,17 @@ impl MergeType for Set {
     fn delete(&self, base: Option<&[u8]>, dot: Dot) -> Result<Bytes, StateError> {
         let mut facts = Facts::<Element>::decode_base(base)?;
         facts.forget(dot);
+        Ok(facts.encode())
+    }
+
+    fn rename(
+        &self,
+        state: &[u8],
+        renaming: &Renaming,
+        _base: Option<&[u8]>,
+    ) -> Result<Bytes, StateError> {
+        let mut facts = Facts::<Element>::decode(state)?;
+        facts.rename(renaming);
         Ok(facts.encode())
     }
 }
