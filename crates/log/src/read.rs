@@ -36,6 +36,15 @@ impl Log {
         Ok(roots.map(|roots| roots.tree_hash()))
     }
 
+    /// Returns the hash of a block: that of its leaf in the tree. `None` if it is not held.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn block_hash(&self, seq: u64) -> Result<Option<Hash>> {
+        Ok(self.get(seq)?.map(|block| hash::leaf(&block)))
+    }
+
     /// Returns how many levels above a tree node the first one stands that is held: the `nodes` of
     /// a request for it.
     ///

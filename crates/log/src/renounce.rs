@@ -108,7 +108,8 @@ mod tests {
     /// A handle that keeps nothing open knows when the last other one has gone.
     #[test]
     fn a_closed_log_is_known() {
-        let log = Log::create(MemoryStorage::new(), KeyPair::from_seed([5; 32]), LogOptions::default());
+        let log =
+            Log::create(MemoryStorage::new(), KeyPair::from_seed([5; 32]), LogOptions::default());
         let log = log.unwrap();
         let (weak, handle) = (log.downgrade(), log.clone());
         drop(log);

@@ -21,6 +21,16 @@ impl DeviceId {
         Self(u64::from_le_bytes(first))
     }
 
+    /// The id of one of the histories of a log that was written twice: the first 8 bytes of
+    /// BLAKE2b-256 of the log's key and the hash of the last block of that history's first own
+    /// commit.
+    pub fn of_branch(log_key: &[u8; 32], block_hash: &[u8; 32]) -> Self {
+        let hash = Blake2b::<U32>::new().chain_update(log_key).chain_update(block_hash).finalize();
+        let mut first = [0; 8];
+        first.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        Self(u64::from_le_bytes(first))
+    }
+
     /// The id as it stands in a record.
     pub const fn from_u64(id: u64) -> Self {
         Self(id)

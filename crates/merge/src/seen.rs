@@ -72,7 +72,9 @@ impl Seen {
         // The log's own last write before is not known, and it writes no more: the highest that it
         // can be joins with any.
         writes.latest = from.saturating_sub(1);
-        branch.runs.extend(writes.runs.iter().filter(|run| run.1 > from).map(|run| (run.0.max(from), run.1)));
+        branch.runs.extend(
+            writes.runs.iter().filter(|run| run.1 > from).map(|run| (run.0.max(from), run.1)),
+        );
         writes.runs.retain_mut(|run| {
             run.1 = run.1.min(from);
             run.0 < run.1

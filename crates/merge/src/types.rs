@@ -8,7 +8,9 @@ use bytes::Bytes;
 
 use crate::limits::MAX_SHOWN_LEN;
 use crate::version::PLAIN;
-use crate::{Content, Counter, Dot, Map, MergeStrategy, MergeType, Set, Time, Version, WriteError};
+use crate::{
+    Content, Counter, Dot, Map, MergeStrategy, MergeType, Renaming, Set, Time, Version, WriteError,
+};
 
 /// Least number of users' own types. Those below belong to Multibee.
 pub const FIRST_USER_KIND: u32 = 0x1_0000;
@@ -80,6 +82,28 @@ impl Types {
     /// The type with this number, if it is known.
     pub fn get(&self, kind: u32) -> Option<&dyn MergeType> {
         self.0.get(&kind).map(|known| &**known)
+    }
+
+    /// A version with other names for the writes that a renaming concerns, in its state. Its dot stays.
+    /// `before` are the versions of the key where the histories part. A state that can't be read is
+    /// kept as it is.
+    pub fn rename(&self, version: &Version, renaming: &Renaming, before: &[Version]) -> Version {
+        let renamed = || {
+            let kind = self.get(version.kind)?;
+            let same = before.iter().filter(|before| before.kind == version.kind);
+            let mut base: Option<Bytes> = None;
+            for state in same.filter_map(|before| before.state.as_ref()) {
+                base = Some(match base {
+                    Some(base) => kind.join(&base, state).ok()?,
+                    None => state.clone(),
+                });
+            }
+            kind.rename(version.state.as_ref()?, renaming, base.as_deref()).ok()
+        };
+        match renamed() {
+            Some(state) => Version { state: Some(state), ..version.clone() },
+            None => version.clone(),
+        }
     }
 
     /// What `versions` show: those of one mergeable type are joined, then the strategy chooses

@@ -2,6 +2,7 @@
 
 mod absorbing;
 mod moving;
+mod outdated;
 mod source;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::statement::{Claim, Extent, Leaving, Statement};
 use crate::{DeviceRole, Error};
 use absorbing::{Absorbing, Unwant};
 use moving::Leaver;
+use outdated::Outdated;
 use source::Source;
 
 /// Bytes of decoded blocks kept for each followed log: its blocks are read once.
@@ -79,6 +81,20 @@ pub(crate) struct Advance {
     pub(crate) is_unfinished: bool,
 }
 
+impl Advance {
+    /// What came of another step, too.
+    fn join(&mut self, other: Self) {
+        self.wants.extend(other.wants);
+        self.unwants.extend(other.unwants);
+        self.new_logs.extend(other.new_logs);
+        self.grown.extend(other.grown);
+        self.old_logs.extend(other.old_logs);
+        self.events.extend(other.events);
+        self.committed |= other.committed;
+        self.is_unfinished |= other.is_unfinished;
+    }
+}
+
 /// Where and how a database keeps its own log.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -106,14 +122,12 @@ pub(crate) struct Core {
     is_moving: bool,
     /// Logs that nobody needs any more, and somebody may still read.
     leaving: Vec<Leaver>,
+    /// Others know other things of the own log.
+    outdated: Option<Outdated>,
 }
 
 impl Core {
-    pub(crate) fn open(
-        primary: Primary,
-        place: Place,
-        limits: Limits,
-    ) -> Result<Self, Error> {
+    pub(crate) fn open(primary: Primary, place: Place, limits: Limits) -> Result<Self, Error> {
         let statements = primary.statements()?;
         let statements = statements.into_iter().map(|one| (one.hash(), one)).collect();
         let mut core = Self {
@@ -129,8 +143,10 @@ impl Core {
             limits,
             is_moving: false,
             leaving: Vec::new(),
+            outdated: None,
         };
         core.refresh_members(&mut Advance::default())?;
+        core.resume_outdated(&mut Advance::default())?;
         Ok(core)
     }
 
@@ -202,6 +218,11 @@ impl Core {
     pub(crate) fn advance(&mut self, around: &Surroundings) -> Result<Advance, Error> {
         let mut advance = Advance::default();
         self.forget_leavers()?;
+        self.look_for_own(around, &mut advance)?;
+        if self.outdated.is_some() {
+            advance.is_unfinished = self.step_outdated(&mut advance)?;
+            return Ok(advance);
+        }
         self.choose(around)?;
         advance.is_unfinished = self.step_sources(&mut advance)?;
         if advance.is_unfinished {
@@ -213,6 +234,10 @@ impl Core {
             return Ok(advance);
         }
         let news = self.ready(&mut advance)?;
+        if self.names_other_history(&news, &mut advance)? {
+            advance.is_unfinished = true;
+            return Ok(advance);
+        }
         if news.is_empty() {
             return Ok(advance);
         }
@@ -301,6 +326,10 @@ impl Core {
     /// Learns statements that a peer handed over. Bad ones are left out, and said to be so.
     pub(crate) fn learn(&mut self, statements: Vec<Statement>) -> Result<Advance, Error> {
         let mut advance = Advance::default();
+        if let Some(outdated) = &mut self.outdated {
+            outdated.heard.extend(statements);
+            return Ok(advance);
+        }
         let new: Vec<_> = statements
             .into_iter()
             .filter(|statement| !self.statements.contains_key(&statement.hash()))
@@ -313,6 +342,7 @@ impl Core {
     }
 
     fn say(&mut self, claims: Vec<Claim>) -> Result<Advance, Error> {
+        self.refusal().map_or(Ok(()), Err)?;
         let mut advance = Advance { committed: true, ..Advance::default() };
         let mut statements = Vec::new();
         for claim in claims {

@@ -131,6 +131,17 @@ pub enum Error {
         /// The key that was given.
         key: LogKey,
     },
+    /// Others know more of this device's log than is here, or other things: see
+    /// [`Event::StaleRestore`](crate::Event::StaleRestore).
+    #[error(
+        "others know other things of this device's log than what is here: an older state was put back, \
+         or it is in use twice. Nothing is written until it is known where they part: connect a device \
+         that has its log"
+    )]
+    StaleRestore {
+        /// The log.
+        log: LogKey,
+    },
     /// The database is moving to another log already.
     #[error("the database is being compacted already")]
     Moving,

@@ -45,6 +45,24 @@ pub enum Event {
         /// Milliseconds ahead of our own clock.
         by_ms: u64,
     },
+    /// Other devices know more of this device's log than is here, or other things: an older state of it
+    /// was put back, or it is in use twice. Nothing is written until it is known where the two part;
+    /// then this device goes on in a fresh log, with all that it has.
+    StaleRestore {
+        /// The log.
+        log: LogKey,
+        /// How long it is here.
+        length: u64,
+        /// How long another device knows it to be.
+        known: u64,
+    },
+    /// This device goes on in a fresh log, under another key.
+    Moved {
+        /// The log that is finished.
+        from: LogKey,
+        /// The log that goes on for it.
+        to: LogKey,
+    },
     /// A device that applied the same writes holds other data: a bug, a bad disk, or a hidden fork.
     Diverged {
         /// The device.

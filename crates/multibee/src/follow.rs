@@ -286,7 +286,8 @@ impl Follower {
         Ok(Step::Ready(News { author: self.author, device: self.device, commits, applied }))
     }
 
-    fn forget_plan(&mut self, applied: u64) {
+    /// What was planned has to be found out again.
+    pub(crate) fn forget_plan(&mut self, applied: u64) {
         self.plan.clear();
         self.hint = None;
         self.planned_to = applied;

@@ -128,7 +128,7 @@ impl Home {
     }
 
     /// Whether there is a replica of a log.
-    fn has_replica(&self, key: &LogKey) -> Result<bool, Error> {
+    pub(crate) fn has_replica(&self, key: &LogKey) -> Result<bool, Error> {
         Ok(self.names()?.contains(&replica_name(key)))
     }
 

@@ -10,15 +10,57 @@ use std::sync::Arc;
 
 use multibee_btree::Bee;
 use multibee_log::{Log, LogKey, Storage};
-use multibee_merge::Clock;
+use multibee_merge::{Clock, Renaming, State, Version};
 
 use crate::Error;
-use crate::absorb::{Absorb, AbsorbStep, Origin, Ours};
+use crate::absorb::{Absorb, AbsorbStep, Batch, Origin, Ours};
 use crate::follow::FollowError;
 use crate::home::{Home, Primaries};
 use crate::primary::Primary;
+use crate::record::Held;
+use crate::resolver::Resolver;
 use crate::setup::Setup;
 use crate::statement::{Claim, Extent, Statement};
+use crate::view::View;
+
+/// What gets another author, and the log as it was before.
+#[derive(Debug)]
+pub(crate) struct Renamed {
+    pub(crate) renaming: Renaming,
+    pub(crate) before: View,
+    pub(crate) resolver: Arc<Resolver>,
+}
+
+impl Renamed {
+    fn apply(&self, batch: &mut Batch) -> Result<(), Error> {
+        batch.clock = self.renaming.clock(&batch.clock);
+        batch.ahead = self.renaming.clock(&batch.ahead);
+        for (key, state) in &mut batch.keys {
+            *state = self.state(state, || self.before.held(key))?;
+        }
+        for (stored, state) in &mut batch.shared {
+            *state = self.state(state, || self.before.held_shared(stored))?;
+        }
+        Ok(())
+    }
+
+    fn state(
+        &self,
+        state: &State,
+        before: impl FnOnce() -> Result<Held, Error>,
+    ) -> Result<State, Error> {
+        let is_concerned = |version: &Version| {
+            // What a type's state says of its own can't be told from here.
+            version.state.is_some() || self.renaming.concerns(version.dot)
+        };
+        if !state.versions().iter().any(is_concerned) {
+            return self.renaming.state(state, |version| Ok(version.clone()));
+        }
+        let before = before()?.versions;
+        let types = &self.resolver.types;
+        self.renaming.state(state, |version| Ok(types.rename(version, &self.renaming, &before)))
+    }
+}
 
 /// A log in the making that is to take over.
 #[derive(Debug)]
@@ -30,6 +72,8 @@ pub(crate) struct Successor {
     is_doubtful: bool,
     /// Keys that were joined.
     pub(crate) keys: u64,
+    /// Other names for what was written where nobody else knows of it.
+    renamed: Option<Renamed>,
 }
 
 impl Successor {
@@ -44,7 +88,13 @@ impl Successor {
     /// Goes on with a log that was begun in an earlier run.
     pub(crate) fn over(setup: &Setup, log: Log) -> Result<Self, Error> {
         let primary = setup.open_primary(setup.open_bee(log)?)?;
-        Ok(Self { primary, covered: 0, is_doubtful: true, keys: 0 })
+        Ok(Self { primary, covered: 0, is_doubtful: true, keys: 0, renamed: None })
+    }
+
+    /// Takes over what the old log holds under other names, as far as it was written since the log's
+    /// histories part.
+    pub(crate) fn renaming(self, renamed: Renamed) -> Self {
+        Self { renamed: Some(renamed), ..self }
     }
 
     /// Takes over what the old log holds at a version. `told` is called now and then, with the part
@@ -76,13 +126,17 @@ impl Successor {
                 Ours { clock: &clock, bee: self.primary.bee(), device: self.primary.device() };
             match absorb.next(&ours) {
                 Ok(AbsorbStep::Target(_)) => {}
-                Ok(AbsorbStep::Ready(batch)) => {
+                Ok(AbsorbStep::Ready(mut batch)) => {
+                    if let Some(renamed) = &self.renamed {
+                        renamed.apply(&mut batch)?;
+                    }
                     self.keys += self.primary.absorb(&batch, wall_ms, |_| None)?.keys;
                     told(absorb.fraction());
                 }
                 Ok(AbsorbStep::Done) => break,
                 Ok(AbsorbStep::Need(_) | AbsorbStep::TooFar) => {
-                    let what = "blocks of the own log are gone: a version that is needed is not whole";
+                    let what =
+                        "blocks of the own log are gone: a version that is needed is not whole";
                     return Err(Error::bad_record(version, &what));
                 }
                 Err(FollowError::Here(error)) => return Err(error),
@@ -139,7 +193,13 @@ pub(crate) fn open(
         None => Successor::begin(home, setup, &bee)?,
     };
     let now_ms = setup.clock.now_ms();
-    successor.absorb(&bee, log.len(), crate::catch_up::Limits::default().absorb_keys, now_ms, |_| {})?;
+    successor.absorb(
+        &bee,
+        log.len(),
+        crate::catch_up::Limits::default().absorb_keys,
+        now_ms,
+        |_| {},
+    )?;
     if is_new {
         successor.succeed(&log, None, now_ms)?;
     }

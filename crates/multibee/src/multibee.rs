@@ -137,6 +137,7 @@ impl Multibee {
         let session = self.inner.network.session();
         let (mut written, drift) = {
             let mut state = session.lock();
+            state.core.refusal().map_or(Ok(()), Err)?;
             let now_ms = state.core.now_ms();
             let written = state.core.primary.write(ops, expected, now_ms)?;
             (written, state.core.primary.own_drift(now_ms))

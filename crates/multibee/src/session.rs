@@ -277,6 +277,8 @@ impl Session {
         if !state.core.is_active(key) {
             self.endpoint.with(|r| r.bar_logs(id));
         }
+        let own = state.core.key();
+        self.endpoint.with(|r| r.withhold_log(id, own));
         if let Some(proof) = hello::prove(state.core.primary.log(), *role, handshake_hash) {
             self.send(id, *channel, &PeerMessage::Proof(proof.into()));
         }
@@ -439,8 +441,13 @@ impl Session {
             let logs = core.following().keys().copied().chain([core.key()]);
             let logs = logs.chain(core.source_logs().map(Log::key));
             for key in logs.filter(|key| *key != peer.key || core.is_active(key)) {
-                if peer.offered.insert(key) {
-                    self.endpoint.with(|r| r.offer(id, &key));
+                // What it knows of our own log is heard first: it may be more than we do.
+                let is_due = key != core.key() || peer.status.is_some();
+                if is_due && peer.offered.insert(key) {
+                    self.endpoint.with(|r| {
+                        r.yield_log(id, &key);
+                        r.offer(id, &key);
+                    });
                 }
             }
             self.ask(core, id, peer);

@@ -79,6 +79,8 @@ pub(crate) struct Connection {
     requested: BTreeMap<LogKey, Requested>,
     /// Logs to open as soon as the handshake allows.
     offers: BTreeSet<LogKey>,
+    /// Logs that the remote gets only when the owner says so.
+    withheld: BTreeSet<LogKey>,
     /// The remote gets no logs, whatever it knows.
     is_barred: bool,
     budget: PageBudget,
@@ -154,6 +156,7 @@ impl Connection {
             undecided: Vec::new(),
             requested: BTreeMap::new(),
             offers: BTreeSet::new(),
+            withheld: BTreeSet::new(),
             is_barred: false,
             budget: PageBudget::default(),
             pace: Pace::default(),
@@ -266,6 +269,16 @@ impl Connection {
             self.offers.insert(*key);
             self.is_dirty = true;
         }
+    }
+
+    /// Has the remote wait for a log until it is [granted](Self::grant_log).
+    pub(crate) fn withhold_log(&mut self, key: LogKey) {
+        self.withheld.insert(key);
+    }
+
+    /// Withholds a log no longer. Returns whether it was withheld.
+    pub(crate) fn yield_log(&mut self, key: &LogKey) -> bool {
+        self.withheld.remove(key)
     }
 
     /// Closes the channel of a log.

@@ -86,6 +86,10 @@ impl Core {
                 Ours { clock: &clock, bee: self.primary.bee(), device: self.primary.device() };
             match absorbing.absorb.next(&ours) {
                 Ok(AbsorbStep::Target(theirs)) => {
+                    if let Some(known) = self.contradiction(&theirs)? {
+                        self.become_outdated(known, advance)?;
+                        return Ok(true);
+                    }
                     if let Some(event) = self.objection(peer, &theirs)? {
                         self.give_up(peer, event, advance);
                         return Ok(true);
@@ -181,10 +185,6 @@ impl Core {
     /// Why a state is not to be joined, whatever is in it.
     fn objection(&self, peer: LogKey, theirs: &Clock) -> Result<Option<Event>, Error> {
         let own = self.primary.device();
-        if theirs.length(own) > self.primary.log().len() {
-            let why = "it has more of this device's log than this device: a backup was put back";
-            return Ok(Some(Event::Stuck { device: peer, why: why.into() }));
-        }
         let known = |device: DeviceId, length| {
             let log = if device == own {
                 Some(self.primary.log())

@@ -1,14 +1,14 @@
 //! Another log takes over while the database is open.
 
 use multibee_btree::Bee;
-use multibee_log::{Log, LogKey, WeakLog};
+use multibee_log::{LogKey, WeakLog};
 
 use super::{Advance, Core, Following};
 use crate::Error;
+use crate::event::Event;
 use crate::follow::Follower;
 use crate::home::Home;
 use crate::moving::Successor;
-use crate::primary::Primary;
 use crate::setup::Setup;
 use crate::statement::{Claim, Extent};
 
@@ -71,25 +71,15 @@ impl Core {
         self.primary.state(&[statement], now_ms)?;
         log.sync()?;
         successor.absorb(&former, log.len(), self.limits.absorb_keys, now_ms, |_| {})?;
-        self.take_over(successor)
+        self.take_over(successor, former)
     }
 
-    /// Moves at once, away from a log that others know more of, or other things.
-    ///
-    /// # Errors
-    ///
-    /// This machine failed; the log is then as before, and must not be written.
-    pub(crate) fn move_away(&mut self) -> Result<Advance, Error> {
-        let now_ms = self.now_ms();
-        let former = self.primary.bee().clone();
-        let mut successor = Successor::begin(&self.place.home, &self.place.setup, &former)?;
-        let version = former.log().len();
-        successor.absorb(&former, version, self.limits.absorb_keys, now_ms, |_| {})?;
-        successor.succeed(former.log(), None, now_ms)?;
-        self.take_over(successor)
-    }
-
-    fn take_over(&mut self, successor: Successor) -> Result<Advance, Error> {
+    /// `followed` is the old log as it is followed from now on.
+    pub(super) fn take_over(
+        &mut self,
+        successor: Successor,
+        followed: Bee,
+    ) -> Result<Advance, Error> {
         let former = self.primary.bee().clone();
         let time = self.primary.time().clone();
         let mut primary = successor.enthrone(&self.place.home, former.log())?;
@@ -98,8 +88,10 @@ impl Core {
         former.log().renounce()?;
         let mut advance = Advance { committed: true, ..Advance::default() };
         advance.new_logs.push(primary.log().clone());
-        advance.grown.push(former.log().key());
-        self.follow_former(&former, &primary);
+        let (from, to) = (former.log().key(), primary.log().key());
+        advance.grown.push(from);
+        advance.events.push(Event::Moved { from, to });
+        self.follow_former(followed);
         self.place.current.set(primary.bee().clone(), primary.device());
         self.primary = primary;
         self.reread_statements(&mut advance)?;
@@ -148,19 +140,17 @@ impl Core {
     }
 
     /// The old log is followed as any other device's from now on: a copy of it may have gone on.
-    fn follow_former(&mut self, former: &Bee, primary: &Primary) {
-        let log: Log = former.log().clone();
-        let device = self.primary.device();
-        let opened_at = log.len();
-        debug_assert!(primary.clock().length(device) <= opened_at, "it absorbed that log");
+    fn follow_former(&mut self, followed: Bee) {
+        let key = followed.log().key();
+        let opened_at = followed.log().len();
         let following = Following {
-            follower: Follower::new(former.clone()),
+            follower: Follower::new(followed),
             stuck: None,
             said: None,
             opened_at,
             covered: opened_at,
             absorbed: 0,
         };
-        self.following.insert(log.key(), following);
+        self.following.insert(key, following);
     }
 }

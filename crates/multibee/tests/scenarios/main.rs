@@ -43,5 +43,6 @@ mod s40_third_device;
 mod s41_relay_in_turns;
 mod s42_new_device;
 mod s43_long_dormant;
+mod s70_old_backup;
 mod sources;
 mod stranded;

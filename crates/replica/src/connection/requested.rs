@@ -26,7 +26,7 @@ impl Connection {
 
     /// The owner has brought a log: opens it if the remote waits for it. Whether it did.
     pub(crate) fn grant_log(&mut self, key: &LogKey, shared: &mut Shared) -> bool {
-        if self.requested.remove(key).is_none() {
+        if self.withheld.contains(key) || self.requested.remove(key).is_none() {
             return false;
         }
         self.open_log(*key, key.discovery_key().as_bytes());

@@ -86,7 +86,7 @@ impl Connection {
         let is_new = !self.logs.contains_key(&key) && !self.requested.contains_key(&key);
         if !shows_key || found.is_none() || self.is_barred || !is_new {
             self.mux.reject(remote_id);
-        } else if shared.logs.contains_key(&key) {
+        } else if shared.logs.contains_key(&key) && !self.withheld.contains(&key) {
             self.open_log(key, channel_id);
         } else {
             self.request_log(key, remote_id, shared);

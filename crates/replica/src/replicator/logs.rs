@@ -40,6 +40,28 @@ impl Replicator {
         }
     }
 
+    /// Has a remote wait for a log that is here: if it opens it, that makes an event, as if the log
+    /// were not open. What is open stays so.
+    pub fn withhold_log(&mut self, id: ConnectionId, key: LogKey) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.withhold_log(key);
+        }
+    }
+
+    /// Lets a remote have a log that was [withheld](Self::withhold_log); opens it now if the remote
+    /// waits for it. Does nothing otherwise.
+    pub fn yield_log(&mut self, id: ConnectionId, key: &LogKey) {
+        let is_here = self.shared.logs.contains_key(key);
+        if let Some(connection) = self.connections.get_mut(&id)
+            && connection.yield_log(key)
+            && is_here
+            && connection.grant_log(key, &mut self.shared)
+        {
+            self.wake.insert(id);
+            self.settle(Some(id));
+        }
+    }
+
     /// On how many connections a log is open, or being opened.
     #[must_use]
     pub fn channel_count(&self, key: &LogKey) -> usize {
