@@ -82,7 +82,8 @@ impl Successor {
                 }
                 Ok(AbsorbStep::Done) => break,
                 Ok(AbsorbStep::Need(_) | AbsorbStep::TooFar) => {
-                    let what = "blocks of the own log are gone: a version that is needed is not whole";
+                    let what =
+                        "blocks of the own log are gone: a version that is needed is not whole";
                     return Err(Error::bad_record(version, &what));
                 }
                 Err(FollowError::Here(error)) => return Err(error),
@@ -139,7 +140,13 @@ pub(crate) fn open(
         None => Successor::begin(home, setup, &bee)?,
     };
     let now_ms = setup.clock.now_ms();
-    successor.absorb(&bee, log.len(), crate::catch_up::Limits::default().absorb_keys, now_ms, |_| {})?;
+    successor.absorb(
+        &bee,
+        log.len(),
+        crate::catch_up::Limits::default().absorb_keys,
+        now_ms,
+        |_| {},
+    )?;
     if is_new {
         successor.succeed(&log, None, now_ms)?;
     }

@@ -56,9 +56,7 @@ impl Home {
             Self::Memory(memory) => {
                 Ok(Arc::new(lock(&memory.logs).entry(name.to_owned()).or_default().clone()))
             }
-            Self::Own(own) => {
-                own.places.create(name).map(breakable).map_err(Error::file(name))
-            }
+            Self::Own(own) => own.places.create(name).map(breakable).map_err(Error::file(name)),
         }
     }
 
@@ -88,7 +86,9 @@ impl Home {
                 let folder = new.parent().unwrap_or(dir);
                 private_dir(folder)?;
                 let renamed = fs::rename(&old, &new).and_then(|()| sync_dir(folder));
-                renamed.and_then(|()| sync_dir(old.parent().unwrap_or(dir))).map_err(Error::file(old))
+                renamed
+                    .and_then(|()| sync_dir(old.parent().unwrap_or(dir)))
+                    .map_err(Error::file(old))
             }
             Self::Memory(memory) => {
                 let mut logs = lock(&memory.logs);

@@ -133,7 +133,8 @@ impl Home {
 
     pub(super) fn primaries(&self) -> Result<Vec<String>, Error> {
         let is_primary = |name: &String| {
-            name == PRIMARY || name.strip_prefix(PRIMARIES).is_some_and(|rest| rest.starts_with('/'))
+            name == PRIMARY
+                || name.strip_prefix(PRIMARIES).is_some_and(|rest| rest.starts_with('/'))
         };
         Ok(self.names()?.into_iter().filter(is_primary).collect())
     }

@@ -6,6 +6,7 @@
 
 mod crashes;
 mod devices;
+mod introductions;
 mod large_versions;
 mod listing;
 mod members;
