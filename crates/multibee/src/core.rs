@@ -14,6 +14,7 @@ use multibee_log::{BLOCK_LEN_MAX, Durability, Log, LogKey, LogOptions};
 use multibee_merge::DeviceId;
 
 use crate::catch_up::{Limits, Surroundings};
+use crate::chain::names;
 use crate::event::Event;
 use crate::follow::{FollowError, Follower, Hint, MERGE_BLOCKS_MAX, MERGE_BYTES_MAX, Step};
 use crate::home::Home;
@@ -169,6 +170,21 @@ impl Core {
     /// Whether the device is a member that was not removed, and whose log is not finished.
     pub(crate) fn is_active(&self, key: &LogKey) -> bool {
         self.member(key).is_some_and(Member::is_active)
+    }
+
+    /// Whether the device was thrown out.
+    pub(crate) fn is_removed(&self, key: &LogKey) -> bool {
+        self.member(key).is_some_and(|member| member.removed_by.is_some())
+    }
+
+    /// Keys of recovery secrets that count.
+    pub(crate) fn recovery(&self) -> &[LogKey] {
+        &self.membership.recovery
+    }
+
+    /// The keys by which others may know this device, newest first.
+    pub(crate) fn names(&self) -> Vec<LogKey> {
+        names(self.key(), self.recovery(), self.statements())
     }
 
     pub(crate) fn statements(&self) -> impl Iterator<Item = &Statement> {

@@ -63,6 +63,7 @@ mod broken;
 #[cfg(feature = "testing")]
 mod by_hand;
 mod catch_up;
+mod chain;
 mod changes;
 mod clock;
 mod commit;
@@ -84,6 +85,7 @@ mod format;
 mod hello;
 mod history;
 mod home;
+mod introductions;
 mod key_history;
 mod keyspace;
 mod look;

@@ -50,7 +50,8 @@ impl Membership {
     /// their admission (and by key, where times are equal); a log that goes on for another one right
     /// behind that one.
     ///
-    /// - The founder is the author of the earliest admission. Without any, `me` is alone.
+    /// - The founder is the author of the earliest admission, if it is no recovery secret of somebody
+    ///   else. Without any, `me` is alone.
     /// - An admission counts if its author was admitted.
     /// - A log is admitted, too, if it goes on for one that was. It inherits name and role.
     /// - A removal counts unless its author is removed by somebody senior to it. What goes on for a
@@ -67,7 +68,7 @@ impl Membership {
         let gone = Gone::of(&admissions, &sorted);
         let is_recovery = |key: &LogKey| {
             let mut said = admissions.said(&sorted);
-            said.any(|one| matches!(&one.claim, Claim::Recovery { key: found } if found == key))
+            said.any(|one| matches!(&one.claim, Claim::Recovery { key: found, .. } if found == key))
         };
         let mut membership = Self::default();
         let mut taken = BTreeSet::new();
@@ -139,7 +140,11 @@ struct Admissions {
 
 impl Admissions {
     fn of(me: LogKey, sorted: &[&Statement]) -> Self {
-        let first = sorted.iter().find(|statement| admits(&statement.claim).is_some());
+        // A secret has consented to be one, so nobody can put another device out of its place by this.
+        let secrets: BTreeSet<LogKey> = sorted.iter().filter_map(|one| secret_of(one)).collect();
+        let founds =
+            |one: &&&Statement| admits(&one.claim).is_some() && !secrets.contains(&one.author);
+        let first = sorted.iter().find(founds);
         let founder = first.map_or(me, |statement| statement.author);
         let alone = Admission { time: Time::default(), predecessor: None };
         let mut admitted = BTreeMap::from([(founder, alone)]);
@@ -194,7 +199,17 @@ impl Admissions {
 /// Whom a claim admits.
 const fn admits(claim: &Claim) -> Option<LogKey> {
     match claim {
-        Claim::Add { key, .. } | Claim::Succeed { key, .. } | Claim::Recovery { key } => Some(*key),
+        Claim::Add { key, .. } | Claim::Succeed { key, .. } | Claim::Recovery { key, .. } => {
+            Some(*key)
+        }
+        _ => None,
+    }
+}
+
+/// The recovery secret that a statement names, unless it names itself.
+fn secret_of(statement: &Statement) -> Option<LogKey> {
+    match &statement.claim {
+        Claim::Recovery { key, .. } if *key != statement.author => Some(*key),
         _ => None,
     }
 }
@@ -507,13 +522,16 @@ mod tests {
         };
         let applied = Extent::default();
         let mut statements = vec![
-            Statement::sign(&a, Time::from_millis(5), Claim::Recovery { key }).unwrap(),
+            // A device that was admitted by the secret alone has this, with a clock that is behind.
+            Statement::recovery(&secret, &secret, Time::from_millis(1)).unwrap(),
+            Statement::recovery(&a, &secret, Time::from_millis(5)).unwrap(),
             add(&a, 10, &b),
             said(&secret, 20, Claim::Add { key: c.key(), name: None, role: DeviceRole::Full }),
             said(&secret, 21, Claim::Remove { key: a.key(), applied, why: Leaving::Removed }),
         ];
         let found = Membership::of(b.key(), &statements);
         assert_eq!(found.recovery, [key]);
+        assert_eq!(found.devices[0].key, a.key(), "no secret founds somebody else's database");
         assert_eq!(active(&b, &statements), [b.key(), c.key()]);
         let claim = Claim::Remove { key, applied, why: Leaving::Removed };
         statements.push(Statement::sign(&b, Time::from_millis(30), claim).unwrap());

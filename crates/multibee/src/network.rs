@@ -238,7 +238,7 @@ impl Multibee {
                 let mut state = session.lock();
                 match state.peers.contact(connection.id) {
                     Some(Contact::Device(peer)) => return Ok(peer.key),
-                    Some(Contact::Stranger { why } | Contact::Gone { why }) => {
+                    Some(Contact::Stranger { why, .. } | Contact::Gone { why }) => {
                         let why = why.clone();
                         if matches!(state.peers.contact(connection.id), Some(Contact::Gone { .. }))
                         {

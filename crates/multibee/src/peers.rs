@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
+use bytes::Bytes;
 use multibee_log::{Log, LogKey};
 use multibee_merge::Clock;
-use multibee_replica::{ChannelId, ConnectionId, Role};
+use multibee_replica::{ChannelId, ConnectionId};
 
 use crate::catch_up::Reachable;
 use crate::core::Core;
+use crate::hello::Side;
 use crate::look::Looks;
 use crate::peer_message::Status;
 
@@ -18,16 +20,24 @@ const GONE_MAX: usize = 1024;
 /// How far a connection has come.
 #[derive(Debug)]
 pub(crate) enum Contact {
-    /// The transport stands; nobody has said who they are.
-    Anonymous { handshake_hash: [u8; 64], role: Role },
-    /// It knows the key of a device of this database, and says to be that device.
-    Recognised { handshake_hash: [u8; 64], role: Role, channel: ChannelId, key: LogKey },
+    /// The transport stands; nobody has said who they are. `side` is ours.
+    Anonymous { side: Side },
+    /// It knows the key of a device of this database, and says to be that device, or to go on for it.
+    Recognised { side: Side, channel: ChannelId, known: LogKey },
     /// A device of this database, proven.
     Device(Box<Peer>),
     /// Not a device of this database, or none that takes us for one. It may read what it can name.
-    Stranger { why: String },
+    Stranger { why: String, shown: Option<Shown> },
     /// The connection has ended.
     Gone { why: String },
+}
+
+/// What a stranger has shown of itself: it may be known later on.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) tags: Bytes,
+    /// Who sent them.
+    pub(crate) side: Side,
 }
 
 /// A device of this database at the other end of a connection.
@@ -35,7 +45,12 @@ pub(crate) enum Contact {
 pub(crate) struct Peer {
     pub(crate) key: LogKey,
     pub(crate) channel: ChannelId,
-    /// Removed devices learn their fate, and get nothing else.
+    /// Our side of the connection.
+    pub(crate) side: Side,
+    /// The key that we have proven on it to have.
+    pub(crate) known_as: Option<LogKey>,
+    /// Removed devices learn their fate, and get nothing else; so do finished logs, until the device
+    /// proves which one goes on for it.
     pub(crate) removed: bool,
     /// Hashes of the statements that it has from us, or we from it.
     pub(crate) told: BTreeSet<[u8; 32]>,
@@ -95,11 +110,13 @@ impl Peer {
         })
     }
 
-    pub(crate) const fn new(key: LogKey, channel: ChannelId, removed: bool) -> Self {
+    pub(crate) const fn new(key: LogKey, channel: ChannelId, side: Side) -> Self {
         Self {
             key,
             channel,
-            removed,
+            side,
+            known_as: None,
+            removed: false,
             told: BTreeSet::new(),
             our_status: None,
             status: None,
@@ -236,6 +253,14 @@ impl Peers {
         reachable.collect()
     }
 
+    /// What strangers have shown of themselves.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = (ConnectionId, &Shown)> {
+        self.contacts.iter().filter_map(|(&id, contact)| match contact {
+            Contact::Stranger { shown: Some(shown), .. } => Some((id, shown)),
+            _ => None,
+        })
+    }
+
     /// Connections on which nobody has proven to be a device of this database.
     pub(crate) fn others(&self) -> impl Iterator<Item = ConnectionId> {
         self.contacts.iter().filter_map(|(&id, contact)| match contact {
@@ -290,7 +315,7 @@ mod tests {
     use std::time::Instant;
 
     use multibee_merge::{Applied, DeviceId, Digest};
-    use multibee_replica::{Replicator, ReplicatorOptions};
+    use multibee_replica::{Replicator, ReplicatorOptions, Role};
 
     use super::*;
 
@@ -309,7 +334,8 @@ mod tests {
             let id = replicator.connect(Role::Initiator, Instant::now());
             replicator.open_channel(id, "own", b"", b"")
         };
-        let mut peer = Peer::new(key, channels(), false);
+        let side = Side { role: Role::Initiator, handshake_hash: [0; 64] };
+        let mut peer = Peer::new(key, channels(), side);
         assert!(peer.is_to_be_asked(key, 2, 9, 0));
         assert!(!peer.is_to_be_asked(key, 2, 20, 0), "the first is not answered");
         assert!(peer.answered(&key, true) && !peer.answered(&key, true));
@@ -334,7 +360,7 @@ mod tests {
         let gone = || Contact::Gone { why: "it left".into() };
         let mut connect = || replicator.connect(Role::Initiator, Instant::now());
         let (here, first) = (connect(), connect());
-        peers.set(here, Contact::Stranger { why: String::new() });
+        peers.set(here, Contact::Stranger { why: String::new(), shown: None });
         peers.set(first, gone());
         for _ in 1..GONE_MAX {
             let id = connect();

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use multibee_log::{Log, LogKey};
-use multibee_replica::{ChannelId, ConnectionId, Endpoint, Event as NetEvent, Fault, Role};
+use multibee_replica::{ChannelId, ConnectionId, Endpoint, Event as NetEvent, Fault};
 use tokio::sync::{broadcast, watch};
 
 use crate::Error;
@@ -17,7 +17,7 @@ use crate::catch_up::Surroundings;
 use crate::core::{Advance, Core};
 use crate::event::Event;
 use crate::follow::Hint;
-use crate::hello;
+use crate::hello::Side;
 use crate::look::Looks;
 use crate::peer_message::{PROTOCOL, PeerMessage, RANGES_MAX, Status};
 use crate::peers::{Contact, Peer, Peers, Standing, compare};
@@ -142,8 +142,8 @@ impl Session {
 
     fn carry_out(&self, state: &mut State, advance: Advance) {
         if advance.events.contains(&Event::DevicesChanged) {
-            Self::follow_moves(state);
             self.part_with_removed(state);
+            self.look_again(state);
         }
         for (_, peer) in state.peers.devices_mut() {
             advance.old_logs.iter().for_each(|key| {
@@ -184,17 +184,17 @@ impl Session {
     fn handle(&self, state: &mut State, event: NetEvent) {
         match event {
             NetEvent::Connected { id, handshake_hash, role, .. } => {
-                self.connected(state, id, handshake_hash, role);
+                self.connected(state, id, Side { role, handshake_hash });
             }
             NetEvent::ChannelRequested { id, protocol, handshake, .. } => {
-                self.requested(state, id, &protocol, &handshake);
+                self.requested(state, id, &protocol, handshake);
             }
             NetEvent::ChannelOpened { id, channel, handshake } => {
                 self.opened(state, id, channel, &handshake);
             }
             NetEvent::ChannelRejected { id, .. } => {
-                let why = "it does not take this device for one of its database";
-                state.peers.set(id, Contact::Stranger { why: why.into() });
+                let why = "it does not take this device for one of its database".into();
+                state.peers.set(id, Contact::Stranger { why, shown: None });
             }
             NetEvent::ChannelMessage { id, ty, payload, .. } => {
                 self.message(state, id, ty, payload);
@@ -214,134 +214,6 @@ impl Session {
             NetEvent::Closed { id, reason } => self.closed(state, id, &reason.to_string()),
             NetEvent::LogFailed { error, .. } => self.fail(state, &error.into()),
             _ => {}
-        }
-    }
-
-    /// The side that dialled says first who it is, to those who know it.
-    fn connected(&self, state: &mut State, id: ConnectionId, handshake_hash: [u8; 64], role: Role) {
-        if role == Role::Initiator {
-            let tag = hello::tag(&state.core.key(), role, &handshake_hash);
-            self.endpoint.with(|r| r.open_channel(id, PROTOCOL, b"", &tag));
-            state.peers.reached(id);
-        }
-        state.peers.set(id, Contact::Anonymous { handshake_hash, role });
-    }
-
-    /// The side that was dialled answers members only: a stranger learns nothing.
-    fn requested(&self, state: &mut State, id: ConnectionId, protocol: &str, theirs: &[u8]) {
-        let contact = state.peers.contact(id);
-        if let Some(&Contact::Anonymous { handshake_hash, role: role @ Role::Responder }) = contact
-        {
-            if let Some(key) = recognise(&state.core, theirs, role.opposite(), &handshake_hash) {
-                let tag = hello::tag(&state.core.key(), role, &handshake_hash);
-                let channel = self.endpoint.with(|r| r.open_channel(id, PROTOCOL, b"", &tag));
-                self.recognised(
-                    state,
-                    id,
-                    Contact::Recognised { handshake_hash, role, channel, key },
-                );
-                return;
-            }
-            let why = "it is no device of this database".into();
-            state.peers.set(id, Contact::Stranger { why });
-        }
-        self.endpoint.with(|r| r.reject_channel(id, protocol, b""));
-    }
-
-    /// The side that dialled learns whom it reached.
-    fn opened(&self, state: &mut State, id: ConnectionId, channel: ChannelId, theirs: &[u8]) {
-        let contact = state.peers.contact(id);
-        let Some(&Contact::Anonymous { handshake_hash, role: role @ Role::Initiator }) = contact
-        else {
-            return;
-        };
-        match recognise(&state.core, theirs, role.opposite(), &handshake_hash) {
-            Some(key) => {
-                self.recognised(
-                    state,
-                    id,
-                    Contact::Recognised { handshake_hash, role, channel, key },
-                );
-            }
-            None => {
-                let why = "the device that answered is none of this database: add it first".into();
-                state.peers.set(id, Contact::Stranger { why });
-                self.endpoint.with(|r| r.close(id));
-            }
-        }
-    }
-
-    /// Proves who we are to somebody who knows our key already.
-    fn recognised(&self, state: &mut State, id: ConnectionId, contact: Contact) {
-        let Contact::Recognised { handshake_hash, role, channel, key } = &contact else { return };
-        if !state.core.is_active(key) {
-            self.endpoint.with(|r| r.bar_logs(id));
-        }
-        let own = state.core.key();
-        self.endpoint.with(|r| r.withhold_log(id, own));
-        if let Some(proof) = hello::prove(state.core.primary.log(), *role, handshake_hash) {
-            self.send(id, *channel, &PeerMessage::Proof(proof.into()));
-        }
-        state.peers.set(id, contact);
-    }
-
-    /// From here on the peer is a device of this database, if it proves what it said.
-    fn take_proof(&self, state: &mut State, id: ConnectionId, payload: Bytes) {
-        let Some(&Contact::Recognised { handshake_hash, role, channel, key }) =
-            state.peers.contact(id)
-        else {
-            return;
-        };
-        if !hello::is_proven(&key, payload, role.opposite(), &handshake_hash) {
-            let why = "it does not prove to be the device that it says it is".to_owned();
-            let _ = self.events.send(Event::PeerFault { why: format!("{key}: {why}") });
-            state.peers.set(id, Contact::Stranger { why });
-            self.endpoint.with(|r| r.close(id));
-            return;
-        }
-        let removed = !state.core.is_active(&key);
-        state.peers.set(id, Contact::Device(Box::new(Peer::new(key, channel, removed))));
-        let _ = self.events.send(Event::Connected { peer: key });
-    }
-
-    fn closed(&self, state: &mut State, id: ConnectionId, why: &str) {
-        let was = state.peers.set(id, Contact::Gone { why: why.to_owned() });
-        match was {
-            Some(Contact::Device(peer)) => {
-                // What it was to hand out is to be had of others now, or not at all: ask again.
-                for (_, other) in state.peers.devices_mut() {
-                    other.asked.retain(|_, asked| !asked.is_answered);
-                }
-                let _ = self.events.send(Event::Disconnected { peer: peer.key });
-            }
-            // Why it was no device says more than that it then hung up.
-            Some(Contact::Stranger { why }) => {
-                state.peers.set(id, Contact::Gone { why });
-            }
-            _ => {}
-        }
-    }
-
-    /// Whoever has moved to another log is the device of that log from now on.
-    fn follow_moves(state: &mut State) {
-        let State { core, peers, .. } = state;
-        for (_, peer) in peers.devices_mut() {
-            if let Some(heir) = core.heir(&peer.key) {
-                peer.key = heir;
-                // What it said last was about the other log.
-                peer.status = None;
-            }
-        }
-    }
-
-    /// Removed devices get no logs any more, only the news of their removal.
-    fn part_with_removed(&self, state: &mut State) {
-        let State { core, peers, .. } = state;
-        for (id, peer) in peers.devices_mut() {
-            if !peer.removed && !core.is_active(&peer.key) {
-                peer.removed = true;
-                self.endpoint.with(|r| r.bar_logs(id));
-            }
         }
     }
 
@@ -430,6 +302,7 @@ impl Session {
                 let signed = new.iter().map(|statement| statement.signed.clone()).collect();
                 self.send(id, peer.channel, &PeerMessage::Statements(signed));
             }
+            self.prove_again(core, id, peer);
             if peer.removed {
                 continue;
             }
@@ -442,7 +315,7 @@ impl Session {
             let logs = logs.chain(core.source_logs().map(Log::key));
             for key in logs.filter(|key| *key != peer.key || core.is_active(key)) {
                 // What it knows of our own log is heard first: it may be more than we do.
-                let is_due = key != core.key() || peer.status.is_some();
+                let is_due = key != core.key() || peer.status.is_some() || core.refusal().is_some();
                 if is_due && peer.offered.insert(key) {
                     self.endpoint.with(|r| {
                         r.yield_log(id, &key);
@@ -493,16 +366,10 @@ impl Session {
         }
     }
 
-    fn send(&self, id: ConnectionId, channel: ChannelId, message: &PeerMessage) {
+    pub(crate) fn send(&self, id: ConnectionId, channel: ChannelId, message: &PeerMessage) {
         let (ty, payload) = message.encode();
         self.endpoint.with(|r| r.send(id, channel, ty, payload));
     }
-}
-
-/// Which device of this database a tag belongs to, removed ones included.
-fn recognise(core: &Core, tag: &[u8], role: Role, handshake_hash: &[u8; 64]) -> Option<LogKey> {
-    let others = core.members().iter().map(|member| member.key).filter(|key| *key != core.key());
-    hello::recognise(tag, others, role, handshake_hash)
 }
 
 /// How far this device is.

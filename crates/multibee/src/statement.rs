@@ -41,7 +41,7 @@ pub(crate) enum Claim {
     /// From now on a device has this name.
     Name { key: LogKey, name: String },
     /// Whoever holds the recovery secret behind this key may admit and remove devices.
-    Recovery { key: LogKey },
+    Recovery { key: LogKey, consent: Consent },
     /// Something that only newer programs understand: kept and passed on.
     Unknown,
 }
@@ -55,7 +55,7 @@ pub(crate) enum Leaving {
     Absent,
 }
 
-/// That a log goes on for another one, signed with its own key: nobody is made an heir unasked.
+/// That a key is what somebody else says it is, signed with that key: nobody is made an heir unasked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Consent {
     manifest: Option<Bytes>,
@@ -63,15 +63,43 @@ pub(crate) struct Consent {
 }
 
 impl Consent {
-    /// The consent of `heir` to go on for `old`; `None` if this process can't write that log.
-    pub(crate) fn of(heir: &impl Author, old: &LogKey) -> Option<Self> {
-        let manifest = heir.manifest().map(|manifest| manifest.encode().into());
-        Some(Self { manifest, signature: heir.sign(&consented(old))? })
+    /// That `subject` is what `author` says; `None` if its secret is not here.
+    fn of(subject: &impl Author, purpose: Purpose, author: &LogKey) -> Option<Self> {
+        let manifest = subject.manifest().map(|manifest| manifest.encode().into());
+        Some(Self { manifest, signature: subject.sign(&purpose.signable(author))? })
     }
 
-    fn is_valid(&self, heir: &LogKey, old: &LogKey) -> Result<bool, StatementError> {
-        let public_key = signer(heir, self.manifest.as_deref())?;
-        Ok(multibee_log::verify(&public_key, &consented(old), &self.signature))
+    fn check(
+        &self,
+        subject: &LogKey,
+        purpose: Purpose,
+        author: &LogKey,
+    ) -> Result<(), StatementError> {
+        let public_key = signer(subject, self.manifest.as_deref())?;
+        if multibee_log::verify(&public_key, &purpose.signable(author), &self.signature) {
+            Ok(())
+        } else {
+            Err(StatementError::Consent)
+        }
+    }
+}
+
+/// What a key consents to be.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    /// What goes on for the author's log.
+    Successor,
+    /// A recovery secret of the author's database.
+    Recovery,
+}
+
+impl Purpose {
+    fn signable(self, author: &LogKey) -> Vec<u8> {
+        let purpose: &[u8] = match self {
+            Self::Successor => b"multibee/1 successor",
+            Self::Recovery => b"multibee/1 recovery",
+        };
+        [&Blake2b::<U32>::digest(purpose)[..], author.as_bytes()].concat()
     }
 }
 
@@ -93,7 +121,7 @@ pub(crate) enum StatementError {
     Manifest,
     #[error("the statement's signature is not its author's")]
     Signature,
-    #[error("the log that is to succeed another one has not consented")]
+    #[error("the key that a statement names has not consented")]
     Consent,
 }
 
@@ -120,7 +148,7 @@ struct Body {
     remove: Option<ExtentRecord>,
     /// A fresh log goes on for the author's.
     #[prost(message, optional, tag = "6")]
-    succeed: Option<SucceedRecord>,
+    succeed: Option<ConsentRecord>,
     #[prost(message, optional, tag = "7")]
     applied: Option<ExtentRecord>,
     #[prost(message, optional, tag = "8")]
@@ -130,9 +158,8 @@ struct Body {
     source_end: Option<Bytes>,
     #[prost(message, optional, tag = "10")]
     name: Option<AddRecord>,
-    /// Key of a recovery secret.
-    #[prost(bytes = "bytes", optional, tag = "11")]
-    recovery: Option<Bytes>,
+    #[prost(message, optional, tag = "11")]
+    recovery: Option<ConsentRecord>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -147,19 +174,19 @@ struct AddRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct SucceedRecord {
-    /// The fresh log.
+struct ConsentRecord {
+    /// The fresh log, or that of the recovery secret.
     #[prost(bytes = "bytes", required, tag = "1")]
     key: Bytes,
-    /// Where the author's log ended, if known.
+    /// Where the author's log ended, if it did and that is known.
     #[prost(uint64, optional, tag = "2")]
     length: Option<u64>,
     #[prost(fixed64, optional, tag = "3")]
     tag: Option<u64>,
-    /// Manifest of the fresh log; absent where the log's key is the public key itself.
+    /// Manifest of that log; absent where the log's key is the public key itself.
     #[prost(bytes = "bytes", optional, tag = "4")]
     manifest: Option<Bytes>,
-    /// The fresh log's own signature.
+    /// That key's own signature.
     #[prost(bytes = "bytes", required, tag = "5")]
     consent: Bytes,
 }
@@ -198,8 +225,14 @@ impl Statement {
         end: Option<Extent>,
         time: Time,
     ) -> Option<Self> {
-        let consent = Consent::of(heir, &old.key())?;
+        let consent = Consent::of(heir, Purpose::Successor, &old.key())?;
         Self::sign(old, time, Claim::Succeed { key: heir.key(), end, consent })
+    }
+
+    /// Says that whoever holds a recovery secret may admit and remove devices.
+    pub(crate) fn recovery(author: &impl Author, secret: &impl Author, time: Time) -> Option<Self> {
+        let consent = Consent::of(secret, Purpose::Recovery, &author.key())?;
+        Self::sign(author, time, Claim::Recovery { key: secret.key(), consent })
     }
 
     /// Reads a statement and checks its signature.
@@ -218,10 +251,12 @@ impl Statement {
             return Err(StatementError::Signature);
         }
         let claim = claim(&body)?;
-        if let Claim::Succeed { key, consent, .. } = &claim
-            && !consent.is_valid(key, &author)?
-        {
-            return Err(StatementError::Consent);
+        match &claim {
+            Claim::Succeed { key, consent, .. } => {
+                consent.check(key, Purpose::Successor, &author)?;
+            }
+            Claim::Recovery { key, consent } => consent.check(key, Purpose::Recovery, &author)?,
+            _ => {}
         }
         Ok(Self { author, time: Time::from_u64(body.time), claim, signed })
     }
@@ -245,19 +280,15 @@ fn body(claim: &Claim) -> Body {
             body.remove = Some(ExtentRecord { absent, ..extent_record(key, *applied) });
         }
         Claim::Succeed { key, end, consent } => {
-            body.succeed = Some(SucceedRecord {
-                key: key_bytes(key),
-                length: end.map(|end| end.length),
-                tag: end.and_then(|end| end.tag).map(u64::from_le_bytes),
-                manifest: consent.manifest.clone(),
-                consent: Bytes::copy_from_slice(&consent.signature),
-            });
+            body.succeed = Some(consent_record(key, *end, consent));
         }
         Claim::Applied { key, applied } => body.applied = Some(extent_record(key, *applied)),
         Claim::Source { key, name } => body.source = Some(named(key, name.clone())),
         Claim::SourceEnd { key } => body.source_end = Some(key_bytes(key)),
         Claim::Name { key, name } => body.name = Some(named(key, Some(name.clone()))),
-        Claim::Recovery { key } => body.recovery = Some(key_bytes(key)),
+        Claim::Recovery { key, consent } => {
+            body.recovery = Some(consent_record(key, None, consent));
+        }
         Claim::Unknown => {}
     }
     body
@@ -274,7 +305,9 @@ fn claim(body: &Body) -> Result<Claim, StatementError> {
         return Ok(Claim::Remove { key: key(&remove.key)?, applied: extent(remove), why });
     }
     if let Some(succeed) = &body.succeed {
-        return succession(succeed);
+        let tag = succeed.tag.map(u64::to_le_bytes);
+        let end = succeed.length.map(|length| Extent { length, tag });
+        return Ok(Claim::Succeed { key: key(&succeed.key)?, end, consent: consent(succeed)? });
     }
     if let Some(applied) = &body.applied {
         return Ok(Claim::Applied { key: key(&applied.key)?, applied: extent(applied) });
@@ -290,27 +323,29 @@ fn claim(body: &Body) -> Result<Claim, StatementError> {
         return Ok(Claim::Name { key: key(&named.key)?, name });
     }
     if let Some(recovery) = &body.recovery {
-        return Ok(Claim::Recovery { key: key(recovery)? });
+        return Ok(Claim::Recovery { key: key(&recovery.key)?, consent: consent(recovery)? });
     }
     Ok(Claim::Unknown)
 }
 
-fn succession(record: &SucceedRecord) -> Result<Claim, StatementError> {
+fn consent(record: &ConsentRecord) -> Result<Consent, StatementError> {
     let signature = record.consent[..].try_into().map_err(|_| StatementError::Consent)?;
-    let consent = Consent { manifest: record.manifest.clone(), signature };
-    let tag = record.tag.map(u64::to_le_bytes);
-    let end = record.length.map(|length| Extent { length, tag });
-    Ok(Claim::Succeed { key: key(&record.key)?, end, consent })
+    Ok(Consent { manifest: record.manifest.clone(), signature })
+}
+
+fn consent_record(key: &LogKey, end: Option<Extent>, consent: &Consent) -> ConsentRecord {
+    ConsentRecord {
+        key: key_bytes(key),
+        length: end.map(|end| end.length),
+        tag: end.and_then(|end| end.tag).map(u64::from_le_bytes),
+        manifest: consent.manifest.clone(),
+        consent: Bytes::copy_from_slice(&consent.signature),
+    }
 }
 
 /// What is signed: a name of the purpose, so that no other signature can pass for a statement.
 fn signable(body: &[u8]) -> Vec<u8> {
     [&Blake2b::<U32>::digest(b"multibee/1 statement")[..], body].concat()
-}
-
-/// What a log signs that goes on for `old`.
-fn consented(old: &LogKey) -> Vec<u8> {
-    [&Blake2b::<U32>::digest(b"multibee/1 consent")[..], old.as_bytes()].concat()
 }
 
 fn key(bytes: &[u8]) -> Result<LogKey, StatementError> {
@@ -348,7 +383,9 @@ pub(crate) mod tests {
     fn claims() -> Vec<Claim> {
         let key = log(2).key();
         let applied = Extent { length: 9, tag: Some([1; 8]) };
-        let consent = Consent::of(&log(2), &log(1).key()).unwrap();
+        let (me, subject) = (log(1).key(), log(2));
+        let consent = Consent::of(&subject, Purpose::Successor, &me).unwrap();
+        let recovery = Consent::of(&subject, Purpose::Recovery, &me).unwrap();
         vec![
             Claim::Add { key, name: Some("phone".into()), role: DeviceRole::Full },
             Claim::Add { key, name: None, role: DeviceRole::ReadOnly },
@@ -358,7 +395,7 @@ pub(crate) mod tests {
             Claim::Succeed { key, end: Some(applied), consent: consent.clone() },
             Claim::Succeed { key, end: None, consent },
             Claim::Name { key, name: "laptop".into() },
-            Claim::Recovery { key },
+            Claim::Recovery { key, consent: recovery },
             Claim::Applied { key, applied: Extent { length: 0, tag: None } },
             Claim::Source { key, name: Some("notes".into()) },
             Claim::SourceEnd { key },
@@ -415,10 +452,12 @@ pub(crate) mod tests {
             let claim = Claim::Succeed { key, end: None, consent };
             Statement::sign(&old, Time::from_millis(5), claim).unwrap()
         };
+        let consent = |of: &Log, purpose, to: &Log| Consent::of(of, purpose, &to.key()).unwrap();
         for forged in [
-            said(heir.key(), Consent::of(&other, &old.key()).unwrap()),
-            said(heir.key(), Consent::of(&heir, &other.key()).unwrap()),
-            said(other.key(), Consent::of(&heir, &old.key()).unwrap()),
+            said(heir.key(), consent(&other, Purpose::Successor, &old)),
+            said(heir.key(), consent(&heir, Purpose::Successor, &other)),
+            said(heir.key(), consent(&heir, Purpose::Recovery, &old)),
+            said(other.key(), consent(&heir, Purpose::Successor, &old)),
         ] {
             let read = Statement::verify(forged.signed);
             assert!(matches!(read, Err(StatementError::Consent | StatementError::Manifest)));

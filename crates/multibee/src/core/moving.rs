@@ -20,21 +20,6 @@ pub(super) struct Leaver {
 }
 
 impl Core {
-    /// Who goes on for a device whose log is finished, if that is one.
-    pub(crate) fn heir(&self, key: &LogKey) -> Option<LogKey> {
-        let mut at = *key;
-        // Whoever signs nonsense could lead in a circle.
-        for _ in 0..self.members().len() {
-            let member = self.member(&at)?;
-            match &member.successors[..] {
-                [] => break,
-                [next] => at = *next,
-                _ => return None,
-            }
-        }
-        (at != *key).then_some(at)
-    }
-
     /// Begins a planned move: nobody else may begin one until [`end_move`](Self::end_move). Returns
     /// the tree that is to be moved.
     pub(crate) fn begin_move(&mut self) -> Result<(Bee, (Home, Setup)), Error> {

@@ -209,9 +209,11 @@ mod tests {
 
     use super::*;
     use crate::catch_up::Surroundings;
+    use crate::core::Place;
     use crate::home::Home;
     use crate::primary::Primary;
-    use crate::{RangeSpec, SystemClock, View};
+    use crate::setup::{Current, Setup};
+    use crate::{RangeSpec, View};
 
     fn plain() -> Bee {
         let keys = KeyPair::from_seed([9; 32]);

@@ -4,8 +4,11 @@
 //! when a minute has passed without the state that they wait for.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod compaction;
+mod copies;
 mod crashes;
 mod devices;
+mod introductions;
 mod large_versions;
 mod listing;
 mod members;

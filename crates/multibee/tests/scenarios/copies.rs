@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use multibee::{Home, Multibee};
 
-use crate::devices::{TestClock, contents, converge, link, options, text};
+use crate::devices::{TestClock, contents, converge, link, options, text, until};
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -51,6 +51,17 @@ async fn a_copy_is_another_device() {
     drop(copied);
     let copied = Multibee::open(Home::dir(at("copy")), options(&clock)).unwrap();
     assert_eq!(copied.key(), copied_key, "it moves once");
-    drop(other);
-    let _ = text(&copied, "shared");
+
+    // The others have known the original only; whoever learns that a copy goes on for it, goes on
+    // in a fresh log, too.
+    let _met = link(&copied, &other).await;
+    converge(&[&copied, &other]).await;
+    let _also = link(&original, &other).await;
+    until(&original, "it has moved", || original.key() != key).await;
+    converge(&[&copied, &other, &original]).await;
+    for db in [&copied, &other, &original] {
+        assert_eq!(text(db, "by the original"), Some("1".into()));
+        assert_eq!(text(db, "by the copy"), Some("1".into()));
+        assert_eq!(text(db, "shared"), Some("after".into()));
+    }
 }

@@ -1,0 +1,130 @@
+//! Who is recognised by whom: strangers that are admitted later, and devices that moved to another log.
+
+use std::time::Instant;
+
+use multibee::{ByHand, Multibee, Role};
+use multibee_replica::{ConnectionId, Handshake, Link};
+
+use crate::devices::{Group, Kind, text, until};
+use crate::scenario;
+
+/// Two devices whose network is driven by the test.
+struct Pair {
+    hands: [ByHand; 2],
+    ends: [ConnectionId; 2],
+}
+
+impl Pair {
+    /// The first one dials the second one.
+    fn dial(mut hands: [ByHand; 2]) -> Self {
+        let handshake = || Handshake { hash: [7; 64], remote_static: [0; 32] };
+        let mut connect = |hand: usize, role| {
+            hands[hand].connect_link(Link::framed(role, handshake()), Instant::now())
+        };
+        let ends = [connect(0, Role::Initiator), connect(1, Role::Responder)];
+        let mut pair = Self { hands, ends };
+        pair.settle();
+        pair
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let mut moved = self.hands.iter_mut().map(ByHand::take_in).sum::<usize>();
+            for (from, to) in [(0, 1), (1, 0)] {
+                while let Some(frame) = self.hands[from].transmit(self.ends[from]) {
+                    moved += 1;
+                    self.hands[to].receive(self.ends[to], &frame, Instant::now());
+                }
+            }
+            if moved == 0 {
+                return;
+            }
+        }
+    }
+}
+
+fn sees(db: &Multibee, other: &Multibee) -> bool {
+    db.devices().unwrap().iter().any(|device| device.key == other.key() && device.connected)
+}
+
+/// A device that dialled before it was admitted is hung up on when it is, so that it dials again; then
+/// it is known.
+async fn admitted_later(kind: Kind) {
+    let group = Group::strangers(kind, 3);
+    let (a, b) = (group.db(0), group.db(1));
+    b.add_replica(a.key()).unwrap();
+    let mut pair = Pair::dial([ByHand::take(b).unwrap(), ByHand::take(a).unwrap()]);
+    assert!(!sees(a, b) && !sees(b, a));
+    a.add_replica(group.db(2).key()).unwrap();
+    pair.settle();
+    assert!(!pair.hands[1].is_closed(pair.ends[1]), "it is still nobody that A knows");
+    a.add_replica(b.key()).unwrap();
+    pair.settle();
+    assert!(pair.hands[1].is_closed(pair.ends[1]));
+    let pair = Pair::dial(pair.hands);
+    assert!(sees(a, b) && sees(b, a), "{:?}", pair.ends);
+}
+
+scenario!(who_is_admitted_while_connected_is_dialled_anew, admitted_later);
+
+/// A device that moves to another log stays connected, as the device of that log.
+async fn moving_while_connected(kind: Kind) {
+    let group = Group::new(kind, 2);
+    let (a, b) = (group.db(0), group.db(1));
+    a.put("before", "1").unwrap();
+    let _link = group.link(0, 1).await;
+    group.converge().await;
+    let old = a.key();
+    a.compact(|_| {}).unwrap();
+    assert_ne!(a.key(), old);
+    until(b, "B knows A by its new log", || sees(b, a)).await;
+    a.put("after", "1").unwrap();
+    b.put("reply", "1").unwrap();
+    until(b, "B follows the new log", || text(b, "after").is_some()).await;
+    until(a, "A follows B", || text(a, "reply").is_some()).await;
+    assert!(!b.devices().unwrap().iter().any(|device| device.key == old && device.connected));
+}
+
+scenario!(who_moves_while_connected_stays_so, moving_while_connected);
+
+/// A device that moved while nobody was there is recognised by the key that it had, whichever side
+/// dials, however often it moved.
+async fn moving_alone(kind: Kind) {
+    for (dialling, answering) in [(0, 1), (1, 0)] {
+        let group = Group::new(kind, 2);
+        let link = group.link(0, 1).await;
+        group.converge().await;
+        link.cut().await;
+        for count in 0..3 {
+            group.db(0).put("count", count.to_string()).unwrap();
+            group.db(0).compact(|_| {}).unwrap();
+        }
+        group.db(0).put("after", "1").unwrap();
+        group.db(1).put("reply", "1").unwrap();
+        let _link = group.link(dialling, answering).await;
+        let (a, b) = (group.db(0), group.db(1));
+        assert!(sees(b, a) && sees(a, b));
+        until(b, "B has it all", || text(b, "after").is_some()).await;
+        until(a, "A follows B", || text(a, "reply").is_some()).await;
+        until(b, "B has what the old logs hold", || text(b, "count") == Some("2".into())).await;
+    }
+}
+
+scenario!(who_has_moved_is_recognised_by_an_earlier_key, moving_alone);
+
+/// A device does not take itself for another one.
+async fn oneself(kind: Kind) {
+    let group = Group::new(kind, 2);
+    let db = group.db(0);
+    for _ in 0..2 {
+        let (left, right) = tokio::io::duplex(1 << 16);
+        let dialled = db.attach(left, Role::Initiator);
+        let answered = db.attach(right, Role::Responder);
+        let said = db.wait_introduced(dialled).await.unwrap_err().to_string();
+        let heard = db.wait_introduced(answered).await.unwrap_err().to_string();
+        assert!(said.contains("itself") || heard.contains("itself"), "{said}; {heard}");
+        db.compact(|_| {}).unwrap();
+    }
+}
+
+scenario!(nobody_talks_to_itself, oneself);
