@@ -1,11 +1,13 @@
 //! Where two versions of the data differ.
 
 use bytes::Bytes;
+use multibee_btree::{Change as BlockChange, RangeOptions};
 
 use crate::Error;
 use crate::entry::Entry;
 use crate::keyspace::{self, Place};
 use crate::record::Held;
+use crate::sides::Sides;
 use crate::view::{RangeSpec, View, entry, halves};
 
 /// A key under which two views show something else. Made by [`View::diff`].
@@ -96,25 +98,48 @@ pub(crate) struct Difference {
     pub(crate) right: Option<Held>,
 }
 
+/// One part of what is compared.
+#[derive(Clone, Debug)]
+enum Part {
+    /// Two versions of one log: what both share is passed over.
+    Shared(multibee_btree::Diff),
+    /// A move to a fresh log lies between the two.
+    Apart(Sides),
+}
+
+impl Part {
+    fn next(&mut self) -> Result<Option<BlockChange>, Error> {
+        match self {
+            Self::Shared(diff) => Ok(diff.next()?),
+            Self::Apart(sides) => sides.next(),
+        }
+    }
+}
+
 /// The keys under which two views show something else.
 #[derive(Clone, Debug)]
 pub(crate) struct Differences {
-    view: View,
+    left: View,
+    right: View,
     /// What is left to compare, the next part last.
-    parts: Vec<multibee_btree::Diff>,
+    parts: Vec<Part>,
     remaining: u64,
 }
 
 impl Differences {
     pub(crate) fn new(left: &View, right: &View, spec: &RangeSpec) -> Result<Self, Error> {
-        let [below, above] = halves(spec);
-        let part = |half| match left.tree().diff(right.tree(), half) {
+        let part = |half: RangeOptions| match left.tree().diff(right.tree(), half.clone()) {
+            Err(multibee_btree::Error::OtherTree) if left.is_of_same_database(right) => {
+                let [left, right] = [left, right].map(|view| view.tree().range(half.clone()));
+                Ok(Part::Apart(Sides::new(left, right)))
+            }
             Err(multibee_btree::Error::OtherTree) => Err(Error::OtherDatabase),
-            part => Ok(part?),
+            part => Ok(Part::Shared(part?)),
         };
+        let [below, above] = halves(spec);
         let parts = vec![part(above)?, part(below)?];
         let remaining = spec.limit.unwrap_or(u64::MAX);
-        Ok(Self { view: left.clone(), parts, remaining })
+        Ok(Self { left: left.clone(), right: right.clone(), parts, remaining })
     }
 
     /// Ends it: something went wrong.
@@ -129,8 +154,8 @@ impl Differences {
                 continue;
             };
             let Place::User(key) = keyspace::place(change.key()) else { continue };
-            let left = change.left.map(|block| self.view.live(&block)).transpose()?;
-            let right = change.right.map(|block| self.view.live(&block)).transpose()?;
+            let left = change.left.map(|block| self.left.live(&block)).transpose()?;
+            let right = change.right.map(|block| self.right.live(&block)).transpose()?;
             if left.as_ref().zip(right.as_ref()).is_some_and(|(left, right)| left.shows_as(right)) {
                 continue;
             }

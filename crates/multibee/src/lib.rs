@@ -112,6 +112,7 @@ mod resolver;
 mod rules;
 mod session;
 mod setup;
+mod sides;
 mod source;
 mod sources;
 mod staging;

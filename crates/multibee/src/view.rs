@@ -213,6 +213,16 @@ impl View {
         Ok(())
     }
 
+    /// Whether both are the same length of the same log.
+    pub(crate) fn is_same_version(&self, other: &Self) -> bool {
+        self.device == other.device && self.version() == other.version()
+    }
+
+    /// Whether both were read from one open database, before and after a move to another log perhaps.
+    pub(crate) fn is_of_same_database(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.resolver, &other.resolver)
+    }
+
     pub(crate) fn held(&self, key: &[u8]) -> Result<Held, Error> {
         if let Some(block) = self.tree.get(&keyspace::user(key))? {
             return self.live(&block);

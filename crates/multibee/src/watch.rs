@@ -9,7 +9,7 @@ use crate::changes::{Changed, Changes};
 use crate::entry::Entry;
 use crate::multibee::WeakMultibee;
 use crate::namespace::without;
-use crate::view::RangeSpec;
+use crate::view::{RangeSpec, View};
 use crate::{Error, Multibee};
 
 /// Tells of changes in a range of keys: own writes as well as what was merged. Made by
@@ -26,7 +26,7 @@ pub struct Watch {
     changes: Receiver<u64>,
     spec: RangeSpec,
     /// What has changed up to this version was told.
-    version: u64,
+    told: View,
     /// Bytes at the front of each key that are not shown.
     prefix_len: usize,
 }
@@ -66,9 +66,9 @@ impl Multibee {
     /// As [`view`](Self::view).
     pub fn watch(&self, spec: RangeSpec) -> Result<Watch, Error> {
         let changes = self.changes();
-        let version = self.view()?.version();
+        let told = self.view()?;
         let spec = RangeSpec { reverse: false, limit: None, ..spec };
-        Ok(Watch { database: self.downgrade(), changes, spec, version, prefix_len: 0 })
+        Ok(Watch { database: self.downgrade(), changes, spec, told, prefix_len: 0 })
     }
 
     /// Tells of changes in a range of keys since a version: the first ones are those up to now.
@@ -77,8 +77,8 @@ impl Multibee {
     ///
     /// [`Error::NotAVersion`]; or as [`view`](Self::view).
     pub fn watch_since(&self, version: u64, spec: RangeSpec) -> Result<Watch, Error> {
-        let version = self.checkout(version)?.version();
-        Ok(Watch { version, ..self.watch(spec)? })
+        let told = self.checkout(version)?;
+        Ok(Watch { told, ..self.watch(spec)? })
     }
 
     /// Reads one key, and tells of all that becomes of it.
@@ -105,9 +105,9 @@ impl Multibee {
         let key = Bytes::copy_from_slice(key.as_ref());
         let changes = self.changes();
         let view = self.view()?;
-        let (version, entry) = (view.version(), view.get(&key)?);
+        let entry = view.get(&key)?;
         let spec = RangeSpec { gte: Some(key.clone()), lte: Some(key), ..RangeSpec::default() };
-        let watch = Watch { database: self.downgrade(), changes, spec, version, prefix_len: 0 };
+        let watch = Watch { database: self.downgrade(), changes, spec, told: view, prefix_len: 0 };
         Ok(KeyWatch { watch, entry })
     }
 }
@@ -120,8 +120,8 @@ impl Watch {
 
     /// The version up to which changes were told: those of the last call, or that at which the
     /// watch began. Give it to [`Multibee::watch_since`] to go on from there another time.
-    pub const fn version(&self) -> u64 {
-        self.version
+    pub fn version(&self) -> u64 {
+        self.told.version()
     }
 
     /// Waits for the next changes. `None` once the database is closed.
@@ -162,13 +162,12 @@ impl Watch {
 
     fn look_at(&mut self, database: &Multibee) -> Result<Option<Changes>, Error> {
         let now = database.view()?;
-        if now.version() == self.version {
+        if now.is_same_version(&self.told) {
             return Ok(None);
         }
-        let before = database.checkout(self.version)?;
-        let changes = now.changes_since(&before, self.spec.clone())?;
+        let changes = now.changes_since(&self.told, self.spec.clone())?;
         let is_empty = changes.is_empty()?;
-        self.version = now.version();
+        self.told = now;
         Ok((!is_empty).then(|| changes.without_prefix(self.prefix_len)))
     }
 }
@@ -216,7 +215,7 @@ impl KeyWatch {
         let read = changes.iter().next().transpose();
         if read.is_err() {
             // It was not told.
-            self.watch.version = changes.from_version();
+            self.watch.told = changes.before().clone();
         }
         let changed = read?;
         if let Some(changed) = &changed {
@@ -228,6 +227,6 @@ impl KeyWatch {
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("Watch").field("version", &self.version()).finish_non_exhaustive()
     }
 }

@@ -92,7 +92,7 @@ impl<K: Codec, V: Codec> Watch<K, V> {
     }
 
     /// The version up to which changes were told, as [`Watch::version`](crate::Watch::version).
-    pub const fn version(&self) -> u64 {
+    pub fn version(&self) -> u64 {
         self.raw.version()
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use multibee::{Multibee, Options};
+use multibee::{Multibee, Options, RangeSpec};
 
 use crate::devices::{Group, Kind, contents, converge, options, text};
 
@@ -104,6 +104,34 @@ async fn others_follow_on_disk() {
     others_follow(Kind::Disk).await;
 }
 
+/// Whoever watches is told what has changed, and nothing else, also if a compaction lies between; a
+/// view from before can be compared with one from after it.
+#[tokio::test]
+async fn watches_go_on() {
+    let group = Group::new(Kind::Memory, 1);
+    let db = group.db(0);
+    for key in ["a", "b", "c"] {
+        db.put(key, "1").unwrap();
+    }
+    let before = db.view().unwrap();
+    let mut watch = db.watch(RangeSpec::default()).unwrap();
+    let mut asleep = db.watch(RangeSpec::prefix(b"z")).unwrap();
+    db.put("a", "2").unwrap();
+    db.del("b").unwrap();
+    db.compact(|_| {}).unwrap();
+    db.put("d", "1").unwrap();
+    let keys = |changes: multibee::Changes| {
+        changes.iter().map(|change| change.unwrap().key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(watch.next().await.unwrap().unwrap()), ["a", "b", "d"]);
+    db.compact(|_| {}).unwrap();
+    assert!(watch.look().unwrap().is_none() && asleep.look().unwrap().is_none());
+    db.put("a", "3").unwrap();
+    assert_eq!(keys(watch.look().unwrap().unwrap()), ["a"]);
+    let diff = db.view().unwrap().diff(&before, RangeSpec::default()).unwrap();
+    assert_eq!(diff.map(|change| change.unwrap().key).collect::<Vec<_>>(), ["a", "b", "d"]);
+}
+
 /// Room of what was superseded is given back: the disk holds little more than a fresh load of the
 /// same data.
 #[test]
@@ -129,7 +157,7 @@ fn room_is_given_back() {
     let view = written.view().unwrap();
     written.compact(|_| {}).unwrap();
     // Whoever reads what was before goes on reading.
-    assert_eq!(view.range(multibee::RangeSpec::default()).count(), 1000);
+    assert_eq!(view.range(RangeSpec::default()).count(), 1000);
     drop((view, fresh, written));
     let clock = std::sync::Arc::new(crate::devices::TestClock::new());
     for name in ["fresh", "written"] {
