@@ -1,6 +1,7 @@
 //! A device's whole state behind one lock: its primary, the logs it follows, who belongs to it.
 
 mod absorbing;
+mod membership;
 mod moving;
 mod outdated;
 mod source;
@@ -24,7 +25,7 @@ use crate::news::News;
 use crate::primary::{Primary, tag_at};
 use crate::progress::Progress;
 use crate::setup::{Current, Setup};
-use crate::statement::{Claim, Extent, Leaving, Statement};
+use crate::statement::{Claim, Extent, Statement};
 use crate::{DeviceRole, Error};
 use absorbing::{Absorbing, Unwant};
 use moving::Leaver;
@@ -308,37 +309,6 @@ impl Core {
         Ok(ready)
     }
 
-    /// Admits a device: writes the statement, and follows its log from now on.
-    pub(crate) fn add(&mut self, key: LogKey, name: Option<String>) -> Result<Advance, Error> {
-        let device = DeviceId::of_key(key.as_bytes());
-        if key == self.key() {
-            return Err(Error::OwnKey { key });
-        }
-        match self.membership.devices.iter().find(|member| member.device == device) {
-            Some(member) if member.key != key => return Err(Error::IdTaken { key }),
-            Some(member) if !member.is_active() => return Err(Error::Removed { key }),
-            _ if device == self.primary.device() => return Err(Error::IdTaken { key }),
-            // What was taken in of it has no clock of a device.
-            _ if self.source_of(device).is_some() => return Err(Error::IdTaken { key }),
-            _ => {}
-        }
-        self.say([Claim::Add { key, name, role: DeviceRole::Full }].into())
-    }
-
-    /// Removes a device: what is applied of its log stays, nothing later is taken.
-    pub(crate) fn remove(&mut self, key: LogKey) -> Result<Advance, Error> {
-        if key == self.key() {
-            return Err(Error::OwnKey { key });
-        }
-        match self.member(&key) {
-            None => return Err(Error::UnknownDevice { key }),
-            Some(member) if !member.is_active() => return Err(Error::Removed { key }),
-            Some(_) => {}
-        }
-        let applied = self.extent(&key)?;
-        self.say([Claim::Remove { key, applied, why: Leaving::Removed }].into())
-    }
-
     /// Learns statements that a peer handed over. Bad ones are left out, and said to be so.
     pub(crate) fn learn(&mut self, statements: Vec<Statement>) -> Result<Advance, Error> {
         let mut advance = Advance::default();
@@ -374,7 +344,14 @@ impl Core {
         let statements = self.primary.statements()?;
         self.statements = statements.into_iter().map(|one| (one.hash(), one)).collect();
         advance.events.push(Event::DevicesChanged);
-        self.refresh_members(advance)
+        let removed_by =
+            |core: &Self| core.member(&core.key()).and_then(|member| member.removed_by);
+        let before = removed_by(self);
+        self.refresh_members(advance)?;
+        if let (None, Some(by)) = (before, removed_by(self)) {
+            advance.events.push(Event::Removed { by });
+        }
+        Ok(())
     }
 
     /// Opens the logs of new members, and says how far those of removed ones are applied.
@@ -389,6 +366,14 @@ impl Core {
                 let log = self.open_replica(key)?;
                 advance.new_logs.push(log);
             }
+        }
+        for (key, following) in &mut self.following {
+            let member = self.membership.devices.iter().find(|member| member.key == *key);
+            let is_read_only = member.is_some_and(|member| member.role == DeviceRole::ReadOnly);
+            if following.follower.is_read_only && !is_read_only {
+                following.stuck = None;
+            }
+            following.follower.is_read_only = is_read_only;
         }
         let mut claims = Vec::new();
         for member in self.membership.devices.iter().filter(|member| member.cut.is_some()) {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use multibee_log::LogKey;
 use multibee_merge::{Clock, DeviceId, Digest, Dot, Time, Version};
 
+use crate::devices::Device;
 use crate::source::Source;
 use crate::sync_status::SyncStatus;
 
@@ -52,32 +53,6 @@ pub struct NotMerged {
     pub kind: u32,
     /// Why it can't be read.
     pub reason: String,
-}
-
-/// A device of the database, this one included.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
-    /// The key of its log: give it to others to be added.
-    pub key: LogKey,
-    /// Its short id, as in [`Entry::device`].
-    pub id: DeviceId,
-    /// Its name, if it was added with one.
-    pub name: Option<String>,
-    /// Where it was reached last, or is to be reached.
-    pub address: Option<String>,
-    /// Whether it is this device.
-    pub is_self: bool,
-    /// Whether it was removed.
-    pub removed: bool,
-    /// Whether it is connected now.
-    pub connected: bool,
-    /// Blocks of its log that are applied here.
-    pub applied: u64,
-    /// Blocks of its log up to which there may be news, as far as is known here: equal to
-    /// `applied` when nothing is left to merge.
-    pub known: u64,
-    /// Why its log can't be followed further, if it can't.
-    pub stuck: Option<String>,
 }
 
 /// How a database is doing.

@@ -107,11 +107,25 @@ pub enum Error {
         /// The key that was given.
         key: LogKey,
     },
-    /// The device was removed: that is final for its key.
+    /// The device was removed, or its log is finished: that is final for its key. If it is this
+    /// device's own, nothing is written any more: nobody would take it. See
+    /// [`Multibee::unmerged`](crate::Multibee::unmerged).
     #[error("{key} was removed from this database: a device that returns needs a new key")]
     Removed {
         /// The key that was given.
         key: LogKey,
+    },
+    /// This device was admitted for reading only.
+    #[error("{key} is a device that may read only")]
+    ReadOnly {
+        /// This device's key.
+        key: LogKey,
+    },
+    /// The name of a device is too long.
+    #[error("a name has {len} bytes: at most {max}", max = crate::MAX_NAME_LEN)]
+    NameTooLong {
+        /// Bytes of the name.
+        len: usize,
     },
     /// The key is that of a device, and a source is a plain Hyperbee.
     #[error("{key} is a device of this database, no plain Hyperbee")]

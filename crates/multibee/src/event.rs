@@ -37,6 +37,12 @@ pub enum Event {
     },
     /// Devices were added or removed.
     DevicesChanged,
+    /// This device was removed from the database: what it writes nobody takes, and nothing more is told
+    /// to it. [`Multibee::unmerged`](crate::Multibee::unmerged) has what the others did not take.
+    Removed {
+        /// Who removed it: a device, or a recovery secret.
+        by: LogKey,
+    },
     /// A device's clock is further ahead than we follow. If it is this device's own: its clock was
     /// once, and its writes go on from there. Told once in each run.
     ClockAhead {

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use multibee_btree::{Bee, Error as TreeError};
 use multibee_log::LogKey;
-use multibee_merge::{Applied, Clock, DeviceId};
+use multibee_merge::{Applied, Clock, DeviceId, Time};
 
 use crate::Error;
 use crate::commit::{self, Base};
@@ -59,6 +59,8 @@ pub(crate) struct Follower {
     /// A walk from a head back to what is applied, newest first, and where it stands.
     walk: Option<Walk>,
     hint: Option<Hint>,
+    /// Nothing but statements is taken of it.
+    pub(crate) is_read_only: bool,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,7 @@ impl Follower {
             planned_to: 0,
             walk: None,
             hint: None,
+            is_read_only: false,
         }
     }
 
@@ -171,6 +174,13 @@ impl Follower {
             }
         }
         if self.plan.is_empty() { Ok(Step::Idle) } else { self.take_ready(applied) }
+    }
+
+    /// When the own commit that was applied last was made, if it is here and says so: milliseconds
+    /// since 1970.
+    pub(crate) fn committed_ms(&self, applied: u64) -> Option<u64> {
+        let commit = self.commit_at(applied.checked_sub(1)?).ok()??;
+        commit.at.map(|at| Time::from_u64(at).millis())
     }
 
     /// The own commits from block `since` on, up to `applied`, oldest first; `None` if not all of
@@ -260,6 +270,13 @@ impl Follower {
                 break;
             }
             match self.read_commit(&range, end)? {
+                // Stopping is not skipping: should it be allowed to write, nothing is lost.
+                Reading::Whole(commit) if self.is_read_only && commit.is_change() => {
+                    if commits.is_empty() {
+                        return Err(self.bad(range.start, "a device that may only read wrote this"));
+                    }
+                    break;
+                }
                 Reading::Whole(commit) => {
                     bytes += commit.byte_count();
                     commits.push(commit);

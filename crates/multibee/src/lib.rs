@@ -71,6 +71,7 @@ mod compact;
 mod conflicts;
 mod core;
 mod device_role;
+mod devices;
 mod diff;
 #[cfg(feature = "automerge")]
 mod documents;
@@ -121,6 +122,7 @@ mod sync_status;
 mod typed;
 mod union;
 mod union_range;
+mod unmerged;
 mod view;
 mod watch;
 mod write;
@@ -135,8 +137,9 @@ pub use clock::{SystemClock, WallClock};
 pub use compact::{CompactProgress, Compacted};
 pub use conflicts::{Choice, Conflicts};
 pub use device_role::DeviceRole;
+pub use devices::{AddOptions, Device};
 pub use diff::{Change, Diff};
-pub use entry::{Conflict, Device, Entry, NotMerged, Scan, Status};
+pub use entry::{Conflict, Entry, NotMerged, Scan, Status};
 pub use error::Error;
 pub use event::Event;
 pub use history::{Commit, History, HistoryOptions};
@@ -162,6 +165,7 @@ pub use source::Source;
 pub use sync_status::{DeviceProgress, SyncActivity, SyncStatus};
 pub use union::{Union, UnionEntry};
 pub use union_range::UnionRange;
+pub use unmerged::Unmerged;
 pub use view::{Range, RangeSpec, View};
 pub use watch::{KeyWatch, Watch};
 
@@ -171,6 +175,8 @@ pub const FORMAT: &str = format::FORMAT;
 pub const MAX_KEY_LEN: usize = 64 << 10;
 /// Longest value, in bytes.
 pub const MAX_VALUE_LEN: usize = 1 << 20;
+/// Longest name of a device, in bytes.
+pub const MAX_NAME_LEN: usize = 256;
 /// Most operations in one batch: an operation takes up to four blocks, and whoever merges the
 /// batch needs room for it in one commit beside other news.
 pub const MAX_BATCH_OPS: usize = 10_000;

@@ -109,7 +109,7 @@ pub(crate) fn check(news: &News) -> Result<(), BadNews> {
 }
 
 /// Whether a block of an own commit changes what all devices share, statements left aside.
-fn is_change(block: &Block) -> bool {
+pub(crate) fn is_change(block: &Block) -> bool {
     match keyspace::place(&block.key) {
         Place::User(_) | Place::Shared(_) => true,
         Place::Tombstone(_) => record::is_news(block),

@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 
 use crate::batch::Batch;
 use crate::core::{Core, Place};
-use crate::entry::{Device, Entry, Scan, Status};
+use crate::entry::{Entry, Scan, Status};
 use crate::event::Event;
 use crate::home::Home;
 use crate::moving;
@@ -137,6 +137,7 @@ impl Multibee {
         let session = self.inner.network.session();
         let (mut written, drift) = {
             let mut state = session.lock();
+            state.core.may_write()?;
             state.core.refusal().map_or(Ok(()), Err)?;
             let now_ms = state.core.now_ms();
             let written = state.core.primary.write(ops, expected, now_ms)?;
@@ -214,104 +215,6 @@ impl Multibee {
         self.inner.network.session().lock().core.primary.digest()
     }
 
-    /// Admits a device to the database, for good: its writes are merged from now on.
-    ///
-    /// It has to admit this device, too, before the two connect. Adding it again is no error.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OwnKey`], [`Error::Removed`] and [`Error::IdTaken`] blame the caller.
-    #[doc(alias = "addHyperbee")]
-    pub fn add_replica(&self, key: LogKey) -> Result<(), Error> {
-        self.add_named(key, None)
-    }
-
-    /// As [`add_replica`](Self::add_replica), with a name for people to read.
-    ///
-    /// # Errors
-    ///
-    /// As [`add_replica`](Self::add_replica).
-    pub fn add_named(&self, key: LogKey, name: Option<String>) -> Result<(), Error> {
-        let session = self.inner.network.session();
-        let mut state = session.lock();
-        if state.core.is_active(&key) && key != self.key() {
-            return Ok(());
-        }
-        let advance = state.core.add(key, name)?;
-        session.settle(&mut state, Ok(advance));
-        drop(state);
-        self.inner.network.own_log_changed();
-        Ok(())
-    }
-
-    /// Removes a device, for good: what is applied of its log stays, what comes later is not
-    /// taken, and nothing is offered to it any more but the news of its removal.
-    ///
-    /// What the device has already it keeps; and whoever knows the key of a log, as it does, can
-    /// still read that log from any device that serves it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OwnKey`], [`Error::UnknownDevice`] and [`Error::Removed`] blame the caller.
-    #[doc(alias = "removeHyperbee")]
-    pub fn remove_replica(&self, key: &LogKey) -> Result<(), Error> {
-        let session = self.inner.network.session();
-        let mut state = session.lock();
-        let advance = state.core.remove(*key)?;
-        session.settle(&mut state, Ok(advance));
-        drop(state);
-        self.inner.network.own_log_changed();
-        Ok(())
-    }
-
-    /// Remembers where a device is reached; `None` forgets. Other devices are not told.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownDevice`] blames the caller, others the disk.
-    pub fn set_address(&self, key: &LogKey, address: Option<String>) -> Result<(), Error> {
-        if self.inner.network.session().lock().core.member(key).is_none() {
-            return Err(Error::UnknownDevice { key: *key });
-        }
-        let mut addresses = self.inner.home.addresses()?;
-        match address {
-            Some(address) => addresses.insert(*key, address),
-            None => addresses.remove(key),
-        };
-        self.inner.home.set_addresses(&addresses)
-    }
-
-    /// All devices that were ever admitted, by seniority, this one included.
-    ///
-    /// # Errors
-    ///
-    /// The file with addresses can't be read.
-    pub fn devices(&self) -> Result<Vec<Device>, Error> {
-        let addresses = self.inner.home.addresses()?;
-        let state = self.inner.network.session().lock();
-        let core = &state.core;
-        let own = core.primary.log().len();
-        let devices = core.members().iter().map(|member| {
-            let is_self = member.key == core.key();
-            let following = core.following().get(&member.key);
-            let applied = if is_self { own } else { core.applied(member.device) };
-            let known = following.map_or(own, |one| one.follower.known(applied));
-            Device {
-                key: member.key,
-                id: member.device,
-                name: member.name.clone(),
-                address: addresses.get(&member.key).cloned(),
-                is_self,
-                removed: member.removed_by.is_some(),
-                connected: state.peers.devices().any(|peer| peer.key == member.key),
-                applied,
-                known,
-                stuck: following.and_then(|one| one.stuck.clone()),
-            }
-        });
-        Ok(devices.collect())
-    }
-
     /// How the database is doing.
     ///
     /// # Errors
@@ -366,6 +269,10 @@ impl Multibee {
 
     pub(crate) fn bee(&self) -> Bee {
         self.inner.current.get().0
+    }
+
+    pub(crate) fn home(&self) -> &Home {
+        &self.inner.home
     }
 
     pub(crate) fn network(&self) -> &Network {

@@ -4,6 +4,8 @@ use multibee_btree::Entry as Block;
 use multibee_log::LogKey;
 use multibee_merge::{Applied, Clock, DeviceId};
 
+use crate::merging::is_change;
+
 /// One own commit of another device.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnCommit {
@@ -14,6 +16,11 @@ pub(crate) struct OwnCommit {
 }
 
 impl OwnCommit {
+    /// Whether it changes data or rules: whether it says more than statements do.
+    pub(crate) fn is_change(&self) -> bool {
+        self.blocks.iter().any(is_change)
+    }
+
     /// Bytes of keys, values and records.
     pub(crate) fn byte_count(&self) -> u64 {
         let value = |block: &Block| block.value.as_ref().map_or(0, bytes::Bytes::len);

@@ -231,7 +231,10 @@ impl Peers {
         is_cut_off: impl Fn(ConnectionId, &LogKey, Option<&Range<u64>>) -> bool,
     ) -> Vec<Reachable> {
         let devices = self.contacts.iter().filter_map(|(&id, contact)| match contact {
-            Contact::Device(peer) if !peer.removed => Some((id, peer, peer.status.clone()?)),
+            // What somebody wrote who may only read would come with its state.
+            Contact::Device(peer) if !peer.removed && core.may_be_absorbed(&peer.key) => {
+                Some((id, peer, peer.status.clone()?))
+            }
             _ => None,
         });
         let reachable = devices.map(|(id, peer, status)| {

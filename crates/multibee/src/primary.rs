@@ -116,6 +116,12 @@ impl Primary {
         Ok(clock)
     }
 
+    /// When the last commit was made: milliseconds since 1970.
+    pub(crate) fn committed_ms(&self) -> Option<u64> {
+        let last = self.committed.last();
+        (last != Time::default()).then(|| last.millis())
+    }
+
     /// Learns the time of a write that is about to be merged.
     ///
     /// Returns by how many milliseconds its writer's clock is ahead, if it is too far.

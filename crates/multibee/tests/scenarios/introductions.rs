@@ -1,47 +1,10 @@
 //! Who is recognised by whom: strangers that are admitted later, and devices that moved to another log.
 
-use std::time::Instant;
+use multibee::{Multibee, Role};
 
-use multibee::{ByHand, Multibee, Role};
-use multibee_replica::{ConnectionId, Handshake, Link};
-
+use crate::by_hand::Hands;
 use crate::devices::{Group, Kind, text, until};
 use crate::scenario;
-
-/// Two devices whose network is driven by the test.
-struct Pair {
-    hands: [ByHand; 2],
-    ends: [ConnectionId; 2],
-}
-
-impl Pair {
-    /// The first one dials the second one.
-    fn dial(mut hands: [ByHand; 2]) -> Self {
-        let handshake = || Handshake { hash: [7; 64], remote_static: [0; 32] };
-        let mut connect = |hand: usize, role| {
-            hands[hand].connect_link(Link::framed(role, handshake()), Instant::now())
-        };
-        let ends = [connect(0, Role::Initiator), connect(1, Role::Responder)];
-        let mut pair = Self { hands, ends };
-        pair.settle();
-        pair
-    }
-
-    fn settle(&mut self) {
-        loop {
-            let mut moved = self.hands.iter_mut().map(ByHand::take_in).sum::<usize>();
-            for (from, to) in [(0, 1), (1, 0)] {
-                while let Some(frame) = self.hands[from].transmit(self.ends[from]) {
-                    moved += 1;
-                    self.hands[to].receive(self.ends[to], &frame, Instant::now());
-                }
-            }
-            if moved == 0 {
-                return;
-            }
-        }
-    }
-}
 
 fn sees(db: &Multibee, other: &Multibee) -> bool {
     db.devices().unwrap().iter().any(|device| device.key == other.key() && device.connected)
@@ -53,16 +16,19 @@ async fn admitted_later(kind: Kind) {
     let group = Group::strangers(kind, 3);
     let (a, b) = (group.db(0), group.db(1));
     b.add_replica(a.key()).unwrap();
-    let mut pair = Pair::dial([ByHand::take(b).unwrap(), ByHand::take(a).unwrap()]);
+    let mut hands = Hands::take(&group);
+    let wire = hands.dial(1, 0);
+    hands.settle(&[wire]);
     assert!(!sees(a, b) && !sees(b, a));
     a.add_replica(group.db(2).key()).unwrap();
-    pair.settle();
-    assert!(!pair.hands[1].is_closed(pair.ends[1]), "it is still nobody that A knows");
+    hands.settle(&[wire]);
+    assert!(!hands.is_closed(wire, 0), "it is still nobody that A knows");
     a.add_replica(b.key()).unwrap();
-    pair.settle();
-    assert!(pair.hands[1].is_closed(pair.ends[1]));
-    let pair = Pair::dial(pair.hands);
-    assert!(sees(a, b) && sees(b, a), "{:?}", pair.ends);
+    hands.settle(&[wire]);
+    assert!(hands.is_closed(wire, 0));
+    let again = hands.dial(1, 0);
+    hands.settle(&[again]);
+    assert!(sees(a, b) && sees(b, a));
 }
 
 scenario!(who_is_admitted_while_connected_is_dialled_anew, admitted_later);

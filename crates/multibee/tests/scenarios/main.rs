@@ -4,6 +4,7 @@
 //! when a minute has passed without the state that they wait for.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod by_hand;
 mod compaction;
 mod copies;
 mod crashes;
@@ -12,6 +13,7 @@ mod introductions;
 mod large_versions;
 mod listing;
 mod members;
+mod roles;
 mod union;
 
 mod s01_catch_up;
@@ -46,6 +48,9 @@ mod s40_third_device;
 mod s41_relay_in_turns;
 mod s42_new_device;
 mod s43_long_dormant;
+mod s50_removal_survives_restart;
+mod s51_remove_and_add;
+mod s52_removal_during_merge;
 mod s70_old_backup;
 mod sources;
 mod stranded;

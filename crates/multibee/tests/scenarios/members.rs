@@ -24,7 +24,7 @@ async fn removal(kind: Kind) {
         let db = group.db(number);
         until(db, "the removal is known", || is_removed(db, group.db(1))).await;
     }
-    group.db(1).put("after", "1").unwrap();
+    assert!(matches!(group.db(1).put("after", "1"), Err(Error::Removed { .. })));
     group.db(0).put("news", "1").unwrap();
     until(group.db(2), "C follows A", || text(group.db(2), "news").is_some()).await;
     for link in links {

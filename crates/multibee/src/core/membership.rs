@@ -1,0 +1,121 @@
+//! Admitting, naming, retiring and removing devices.
+
+use std::collections::BTreeSet;
+
+use multibee_log::LogKey;
+use multibee_merge::DeviceId;
+
+use super::{Advance, Core};
+use crate::devices::AddOptions;
+use crate::statement::{Claim, Leaving};
+use crate::{DeviceRole, Error, MAX_NAME_LEN};
+
+impl Core {
+    /// Admits a device: writes the statement, and follows its log from now on. To one that is admitted
+    /// already nothing happens, unless it may do more from now on.
+    pub(crate) fn add(&mut self, key: LogKey, options: AddOptions) -> Result<Advance, Error> {
+        let AddOptions { name, role } = options;
+        name.as_deref().map_or(Ok(()), check_name)?;
+        self.may_state()?;
+        if key == self.key() {
+            return Err(Error::OwnKey { key });
+        }
+        let device = DeviceId::of_key(key.as_bytes());
+        match self.members().iter().find(|member| member.device == device) {
+            Some(member) if member.key != key => return Err(Error::IdTaken { key }),
+            Some(member) if !member.is_active() => return Err(Error::Removed { key }),
+            Some(member) if role <= member.role => return Ok(Advance::default()),
+            // What was taken in of it has no clock of a device.
+            _ if self.source_of(device).is_some() => return Err(Error::IdTaken { key }),
+            _ => {}
+        }
+        self.say([Claim::Add { key, name, role }].into())
+    }
+
+    /// Removes a device: what is applied of its log stays, nothing later is taken.
+    ///
+    /// A log that it goes on for is removed, too, unless that is another active device's as well:
+    /// whoever has the device has the keys of both.
+    pub(crate) fn remove(&mut self, key: LogKey) -> Result<Advance, Error> {
+        self.may_state()?;
+        let member = self.member(&key).ok_or(Error::UnknownDevice { key })?;
+        if member.removed_by.is_some() {
+            return Err(Error::Removed { key });
+        }
+        let mut first = member;
+        while let Some(before) = first.predecessor.and_then(|key| self.member(&key))
+            && self.line(before.key).iter().all(|one| *one == key || !self.is_active(one))
+        {
+            first = before;
+        }
+        let key = first.key;
+        if self.line(key).contains(&self.key()) {
+            return Err(Error::OwnKey { key });
+        }
+        let applied = self.extent(&key)?;
+        self.say([Claim::Remove { key, applied, why: Leaving::Removed }].into())
+    }
+
+    /// Waits for a device no longer, which has stayed away: its log is finished with what is applied
+    /// of it, and another one may go on for it.
+    pub(crate) fn retire(&mut self, key: LogKey) -> Result<Advance, Error> {
+        self.may_state()?;
+        if key == self.key() {
+            return Err(Error::OwnKey { key });
+        }
+        let member = self.member(&key).ok_or(Error::UnknownDevice { key })?;
+        if !member.is_active() {
+            return Err(Error::Removed { key });
+        }
+        let applied = self.extent(&key)?;
+        self.say([Claim::Remove { key, applied, why: Leaving::Absent }].into())
+    }
+
+    /// Gives a device another name.
+    pub(crate) fn rename(&mut self, key: LogKey, name: String) -> Result<Advance, Error> {
+        check_name(&name)?;
+        self.may_state()?;
+        let member = self.member(&key).ok_or(Error::UnknownDevice { key })?;
+        if member.name.as_ref() == Some(&name) {
+            return Ok(Advance::default());
+        }
+        self.say([Claim::Name { key, name }].into())
+    }
+
+    /// Whether this device may write: it was not removed, and not admitted for reading only.
+    pub(crate) fn may_write(&self) -> Result<(), Error> {
+        self.may_state()?;
+        let key = self.key();
+        let is_read_only = |role| role == DeviceRole::ReadOnly;
+        let role = self.member(&key).map_or(DeviceRole::Full, |member| member.role);
+        if is_read_only(role) { Err(Error::ReadOnly { key }) } else { Ok(()) }
+    }
+
+    /// Whether a device's state is one that all may hold: its own writes in it count.
+    pub(crate) fn may_be_absorbed(&self, key: &LogKey) -> bool {
+        self.member(key).is_some_and(|member| member.role != DeviceRole::ReadOnly)
+    }
+
+    /// Nobody hears a device that was removed.
+    fn may_state(&self) -> Result<(), Error> {
+        let key = self.key();
+        if self.is_removed(&key) { Err(Error::Removed { key }) } else { Ok(()) }
+    }
+
+    /// A device and all that goes on for it.
+    fn line(&self, key: LogKey) -> BTreeSet<LogKey> {
+        let mut line = BTreeSet::new();
+        let mut next = vec![key];
+        while let Some(key) = next.pop() {
+            if line.insert(key) {
+                next.extend(self.member(&key).into_iter().flat_map(|member| &member.successors));
+            }
+        }
+        line
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let len = name.len();
+    if len > MAX_NAME_LEN { Err(Error::NameTooLong { len }) } else { Ok(()) }
+}
