@@ -86,6 +86,10 @@ impl MergeType for Counter {
         Ok(shares.encode())
     }
 
+    fn renames_from_before(&self) -> bool {
+        true
+    }
+
     fn rename(
         &self,
         state: &[u8],

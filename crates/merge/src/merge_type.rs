@@ -55,6 +55,11 @@ pub trait MergeType: Send + Sync {
     /// `base` is unreadable.
     fn delete(&self, base: Option<&[u8]>, dot: Dot) -> Result<Bytes, StateError>;
 
+    /// Whether [`rename`](Self::rename) needs to know the state where a log's histories part.
+    fn renames_from_before(&self) -> bool {
+        false
+    }
+
     /// The state with other names for the writes that a [`Renaming`] concerns. `base` is the state as
     /// the log had it where its histories part, if it had one.
     ///

@@ -84,6 +84,11 @@ impl Types {
         self.0.get(&kind).map(|known| &**known)
     }
 
+    /// Whether renaming versions of this type needs to know what they were where histories part.
+    pub fn renames_from_before(&self, kind: u32) -> bool {
+        self.get(kind).is_some_and(MergeType::renames_from_before)
+    }
+
     /// A version with other names for the writes that a renaming concerns, in its state. Its dot stays.
     /// `before` are the versions of the key where the histories part. A state that can't be read is
     /// kept as it is.

@@ -15,13 +15,15 @@ pub(crate) struct Base {
 
 /// The clock's part of a commit record.
 ///
-/// An entry goes into the difference when it is new or changed. (Entries never vanish: clocks
-/// only grow.) Where the difference names as many devices as the clock, the clock is written whole.
+/// An entry goes into the difference when it is new or changed. A clock that is behind the base, as
+/// one is after a renaming, is written whole. Where the difference names as many devices as the clock, the clock is written whole.
 pub(crate) fn encode_clock(
     clock: &Clock,
     base: Option<&Base>,
 ) -> (Vec<format::Applied>, Option<u64>) {
-    let Some(base) = base else { return (format::encode_clock(clock), None) };
+    let Some(base) = base.filter(|base| clock.covers_all(&base.clock)) else {
+        return (format::encode_clock(clock), None);
+    };
     let changed: Clock =
         clock.iter().filter(|(device, at)| base.clock.get(*device) != Some(*at)).collect();
     if changed.count() >= clock.count() && !clock.is_empty() {

@@ -1,6 +1,7 @@
 //! A device's whole state behind one lock: its primary, the logs it follows, who belongs to it.
 
 mod absorbing;
+mod branches;
 mod membership;
 mod moving;
 mod outdated;
@@ -48,6 +49,9 @@ pub(crate) struct Following {
     covered: u64,
     /// The version of its author's state that was absorbed last.
     absorbed: u64,
+    /// What comes next names another history of a third log than is known here: its author's state is
+    /// absorbed, once it does so no more.
+    waits: bool,
 }
 
 impl Following {
@@ -234,10 +238,14 @@ impl Core {
     /// This machine failed. A log that can't be read further is an event, and holds up no other.
     pub(crate) fn advance(&mut self, around: &Surroundings) -> Result<Advance, Error> {
         let mut advance = Advance::default();
-        self.forget_leavers()?;
+        self.forget_leavers(&mut advance)?;
         self.look_for_own(around, &mut advance)?;
         if self.outdated.is_some() {
             advance.is_unfinished = self.step_outdated(&mut advance)?;
+            return Ok(advance);
+        }
+        if self.name_branches(&mut advance)? {
+            advance.is_unfinished = true;
             return Ok(advance);
         }
         self.choose(around)?;
@@ -251,6 +259,7 @@ impl Core {
             return Ok(advance);
         }
         let news = self.ready(&mut advance)?;
+        let news = self.without_misplaced(news)?;
         if self.names_other_history(&news, &mut advance)? {
             advance.is_unfinished = true;
             return Ok(advance);
@@ -272,6 +281,7 @@ impl Core {
         let mut ready: Vec<News> = Vec::new();
         let (mut blocks, mut bytes) = (0, 0);
         let clock = self.primary.clock().clone();
+        let named = self.limits_of_named()?;
         for (key, following) in &mut self.following {
             if following.stuck.is_some() {
                 continue;
@@ -285,6 +295,7 @@ impl Core {
                 self.membership.devices.iter().find(|one| one.key == *key).and_then(|one| one.cut);
             let head = follower.bee().log().len();
             let head = cut.map_or(head, |cut| head.min(cut.length));
+            let head = named.get(key).map_or(head, |to| head.min(*to));
             let step = follower.next(clock.length(follower.device()), head);
             match step.and_then(checked) {
                 Ok(Step::Idle) => {}
@@ -362,7 +373,7 @@ impl Core {
         for key in keys.into_iter().filter(|key| *key != me) {
             if self.is_done_with(&key) {
                 self.part_with(key, advance)?;
-            } else if !self.following.contains_key(&key) {
+            } else if !self.following.contains_key(&key) && !self.is_leaving(&key) {
                 let log = self.open_replica(key)?;
                 advance.new_logs.push(log);
             }
@@ -409,7 +420,7 @@ impl Core {
         let opened_at = log.len();
         let (stuck, said) = (None, None);
         let following =
-            Following { follower, stuck, said, opened_at, covered: opened_at, absorbed: 0 };
+            Following { follower, stuck, said, opened_at, covered: opened_at, absorbed: 0, waits: false };
         self.following.insert(key, following);
         Ok(log)
     }

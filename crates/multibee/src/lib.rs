@@ -108,6 +108,7 @@ mod progress;
 mod question;
 mod reads;
 mod record;
+mod renaming;
 mod reshow;
 mod resolver;
 mod rules;

@@ -20,7 +20,7 @@ use crate::primary::Primary;
 use crate::record::Held;
 use crate::resolver::Resolver;
 use crate::setup::Setup;
-use crate::statement::{Claim, Extent, Statement};
+use crate::statement::{Branch, Claim, Extent, Statement};
 use crate::view::View;
 
 /// What gets another author, and the log as it was before.
@@ -201,7 +201,7 @@ pub(crate) fn open(
         |_| {},
     )?;
     if is_new {
-        successor.succeed(&log, None, now_ms)?;
+        successor.succeed(&log, None, None, now_ms)?;
     }
     drop(successor.enthrone(home, &log)?);
     drop((log, bee));
@@ -210,16 +210,23 @@ pub(crate) fn open(
 }
 
 impl Successor {
-    /// States that this log takes over from `former`, as an own commit of its own: what nobody must
+    /// States that this log takes over from `former`, and which history of that it goes on from if there
+    /// are several, as an own commit of its own: what nobody must
     /// append to can't say so itself.
     pub(crate) fn succeed(
         &mut self,
         former: &Log,
         end: Option<Extent>,
+        branch: Option<Branch>,
         wall_ms: u64,
     ) -> Result<(), Error> {
-        let statement = self.succession(former, end, wall_ms)?;
-        self.primary.state(&[statement], wall_ms)
+        let mut statements = vec![self.succession(former, end, wall_ms)?];
+        if let Some(branch) = branch {
+            let time = self.primary.stamp(wall_ms);
+            let claim = Claim::Branch { key: former.key(), branch };
+            statements.extend(Statement::sign(former, time, claim));
+        }
+        self.primary.state(&statements, wall_ms)
     }
 
     /// The statement that this log takes over from `former`, signed by both.

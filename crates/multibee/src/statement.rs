@@ -7,7 +7,7 @@
 use blake2::{Blake2b, Digest as _, digest::consts::U32};
 use bytes::Bytes;
 use multibee_log::LogKey;
-use multibee_merge::Time;
+use multibee_merge::{DeviceId, Time};
 use prost::Message;
 
 use crate::DeviceRole;
@@ -42,8 +42,29 @@ pub(crate) enum Claim {
     Name { key: LogKey, name: String },
     /// Whoever holds the recovery secret behind this key may admit and remove devices.
     Recovery { key: LogKey, consent: Consent },
+    /// A log was written twice: what it has in one of its histories from a block on is another
+    /// device's. The history is the one that has this block.
+    Branch { key: LogKey, branch: Branch },
     /// Something that only newer programs understand: kept and passed on.
     Unknown,
+}
+
+/// One of the histories of a log that was written twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Branch {
+    /// End of the last own commit that is the same in another history.
+    pub(crate) from: u64,
+    /// Last block of the first own commit behind that.
+    pub(crate) last: u64,
+    /// That block's hash.
+    pub(crate) hash: [u8; 32],
+}
+
+impl Branch {
+    /// The id under which the writes behind `from` are known.
+    pub(crate) fn device(&self, log: &LogKey) -> DeviceId {
+        DeviceId::of_branch(log.as_bytes(), &self.hash)
+    }
 }
 
 /// Why a device is a member no longer.
@@ -160,6 +181,20 @@ struct Body {
     name: Option<AddRecord>,
     #[prost(message, optional, tag = "11")]
     recovery: Option<ConsentRecord>,
+    #[prost(message, optional, tag = "12")]
+    branch: Option<BranchRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct BranchRecord {
+    #[prost(bytes = "bytes", required, tag = "1")]
+    key: Bytes,
+    #[prost(uint64, required, tag = "2")]
+    from: u64,
+    #[prost(uint64, required, tag = "3")]
+    last: u64,
+    #[prost(bytes = "bytes", required, tag = "4")]
+    hash: Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -289,6 +324,14 @@ fn body(claim: &Claim) -> Body {
         Claim::Recovery { key, consent } => {
             body.recovery = Some(consent_record(key, None, consent));
         }
+        Claim::Branch { key, branch } => {
+            body.branch = Some(BranchRecord {
+                key: key_bytes(key),
+                from: branch.from,
+                last: branch.last,
+                hash: Bytes::copy_from_slice(&branch.hash),
+            });
+        }
         Claim::Unknown => {}
     }
     body
@@ -324,6 +367,12 @@ fn claim(body: &Body) -> Result<Claim, StatementError> {
     }
     if let Some(recovery) = &body.recovery {
         return Ok(Claim::Recovery { key: key(&recovery.key)?, consent: consent(recovery)? });
+    }
+    if let Some(record) = &body.branch {
+        let hash = record.hash[..].try_into();
+        let hash = hash.map_err(|_| StatementError::KeyLength { len: record.hash.len() })?;
+        let branch = Branch { from: record.from, last: record.last, hash };
+        return Ok(Claim::Branch { key: key(&record.key)?, branch });
     }
     Ok(Claim::Unknown)
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use multibee_log::LogKey;
 use multibee_merge::{Clock, DeviceId, Digest};
 
-use super::{Advance, Core, events};
+use super::{Advance, Core, Following, events};
 use crate::Error;
 use crate::absorb::{Absorb, AbsorbStep, Batch, Origin, Ours, forked};
 use crate::catch_up::{Choice, Reachable, Situation, Surroundings, Whose, choose};
@@ -90,6 +90,11 @@ impl Core {
                         self.become_outdated(known, advance)?;
                         return Ok(true);
                     }
+                    if self.is_misplaced(None, &theirs)? {
+                        // Another version of it may be in order.
+                        self.absorbed_in_vain(peer, absorbing.absorb.version());
+                        return Ok(true);
+                    }
                     if let Some(event) = self.objection(peer, &theirs)? {
                         self.give_up(peer, event, advance);
                         return Ok(true);
@@ -167,7 +172,15 @@ impl Core {
     /// A version was absorbed: once is enough.
     fn absorbed(&mut self, peer: LogKey, version: u64) {
         if let Some(following) = self.following.get_mut(&peer) {
+            following.waits = false;
             following.covered = following.covered.max(version);
+            following.absorbed = following.absorbed.max(version);
+        }
+    }
+
+    /// A version can't be absorbed as it is: it is not tried again.
+    fn absorbed_in_vain(&mut self, peer: LogKey, version: u64) {
+        if let Some(following) = self.following.get_mut(&peer) {
             following.absorbed = following.absorbed.max(version);
         }
     }
@@ -221,7 +234,9 @@ impl Core {
             return Whose::Ours;
         }
         let mut logs = self.following.iter();
-        let key = logs.find(|(_, one)| one.follower.device() == device).map(|(key, _)| *key);
+        // What can't be taken from its log is to be had by absorbing.
+        let is_his = |one: &Following| one.follower.device() == device && !one.waits;
+        let key = logs.find(|(_, one)| is_his(one)).map(|(key, _)| *key);
         key.map_or(Whose::Nobody, Whose::Device)
     }
 

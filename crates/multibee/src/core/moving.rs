@@ -56,14 +56,14 @@ impl Core {
         self.primary.state(&[statement], now_ms)?;
         log.sync()?;
         successor.absorb(&former, log.len(), self.limits.absorb_keys, now_ms, |_| {})?;
-        self.take_over(successor, former)
+        self.take_over(successor, Some(former))
     }
 
-    /// `followed` is the old log as it is followed from now on.
+    /// `followed` is the old log as it is followed from now on; without it, it is fetched anew.
     pub(super) fn take_over(
         &mut self,
         successor: Successor,
-        followed: Bee,
+        followed: Option<Bee>,
     ) -> Result<Advance, Error> {
         let former = self.primary.bee().clone();
         let time = self.primary.time().clone();
@@ -76,7 +76,9 @@ impl Core {
         let (from, to) = (former.log().key(), primary.log().key());
         advance.grown.push(from);
         advance.events.push(Event::Moved { from, to });
-        self.follow_former(followed);
+        if let Some(followed) = followed {
+            self.follow_former(followed);
+        }
         self.place.current.set(primary.bee().clone(), primary.device());
         self.primary = primary;
         self.reread_statements(&mut advance)?;
@@ -117,11 +119,20 @@ impl Core {
     }
 
     /// Gives back the room of logs that nobody reads any more.
-    pub(super) fn forget_leavers(&mut self) -> Result<(), Error> {
+    pub(super) fn forget_leavers(&mut self, advance: &mut Advance) -> Result<(), Error> {
         let (closed, open) = self.leaving.drain(..).partition(|one| one.log.is_closed());
         self.leaving = open;
         let closed: Vec<Leaver> = closed;
-        closed.iter().try_for_each(|leaver| self.place.home.forget(&leaver.key))
+        for leaver in &closed {
+            self.place.home.forget(&leaver.key)?;
+        }
+        // Some of them are followed anew.
+        if closed.is_empty() { Ok(()) } else { self.refresh_members(advance) }
+    }
+
+    /// Whether somebody may still read what is here of a log that is to be forgotten.
+    pub(super) fn is_leaving(&self, key: &LogKey) -> bool {
+        self.leaving.iter().any(|leaver| leaver.key == *key)
     }
 
     /// The old log is followed as any other device's from now on: a copy of it may have gone on.
@@ -135,6 +146,7 @@ impl Core {
             opened_at,
             covered: opened_at,
             absorbed: 0,
+            waits: false,
         };
         self.following.insert(key, following);
     }

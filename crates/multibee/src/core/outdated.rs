@@ -8,8 +8,8 @@
 use std::ops::Range;
 
 use multibee_btree::{Bee, BeeOptions};
-use multibee_log::{Log, LogKey};
-use multibee_merge::{Clock, DeviceId, Renaming};
+use multibee_log::{BLOCK_LEN_MAX, Log, LogKey, LogOptions, MemoryStorage};
+use multibee_merge::{Clock, Renaming};
 
 use super::{Advance, Core, FOLLOWED_CACHE_BYTES};
 use crate::Error;
@@ -18,11 +18,14 @@ use crate::event::Event;
 use crate::moving::{Renamed, Successor};
 use crate::news::News;
 use crate::primary::tag_at;
-use crate::statement::Statement;
+use crate::statement::{Branch, Statement};
 use crate::view::View;
 
 /// Blocks that are compared at once, at most.
 const COMPARED_AT_ONCE: usize = 32;
+
+/// The value in the own log that says that others know other things of it.
+const OUTDATED: &str = "multibee/outdated";
 
 /// What others have of the own log.
 #[derive(Debug)]
@@ -63,7 +66,13 @@ impl Core {
         let is_finished = self.member(&self.key()).is_some_and(|me| !me.successors.is_empty());
         match known.or(is_finished.then_some(1)) {
             Some(known) if self.outdated.is_none() => self.become_outdated(known, advance),
-            _ => Ok(()),
+            known => {
+                if let Some(outdated) = &mut self.outdated {
+                    // Who knew it may know it by another name now.
+                    outdated.known = known.unwrap_or(1);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -85,9 +94,12 @@ impl Core {
         news: &[News],
         advance: &mut Advance,
     ) -> Result<bool, Error> {
-        let mut known = None;
+        let (mut known, mut last) = (None, None);
         for commit in news.iter().flat_map(|part| &part.commits) {
-            known = known.max(self.contradiction(&commit.clock)?);
+            // Most know what the one before did.
+            if last.replace(&commit.clock) != Some(&commit.clock) {
+                known = known.max(self.contradiction(&commit.clock)?);
+            }
         }
         let Some(known) = known else { return Ok(false) };
         for part in news {
@@ -106,11 +118,11 @@ impl Core {
         advance: &mut Advance,
     ) -> Result<(), Error> {
         let key = self.key();
-        let log = self.open_log(key)?;
-        let options = BeeOptions { cache_bytes: FOLLOWED_CACHE_BYTES, ..BeeOptions::default() };
-        let theirs = Bee::open(log.clone(), options)?;
+        let theirs = nothing_yet(key)?;
+        let log = theirs.log().clone();
         let left = self.primary.own_ranges(0)?;
-        let known = known.max(theirs.log().len());
+        // By another run, too.
+        self.primary.log().set_user_data(OUTDATED, b"1")?;
         self.outdated =
             Some(Outdated { theirs, known, left, first_apart: None, heard: Vec::new() });
         self.absorbing = None;
@@ -128,6 +140,16 @@ impl Core {
         let own = self.primary.log().clone();
         let Some(outdated) = &mut self.outdated else { return Ok(false) };
         let theirs = outdated.theirs.log().clone();
+        if theirs.conflict().is_some() {
+            // Peers have several histories of it, and some of them may be gone: those who are left
+            // tell anew.
+            outdated.theirs = nothing_yet(key)?;
+            outdated.left = self.primary.own_ranges(0)?;
+            outdated.first_apart = None;
+            advance.old_logs.push(key);
+            advance.new_logs.push(outdated.theirs.log().clone());
+            return Ok(false);
+        }
         if theirs.len() < outdated.known {
             return Ok(false);
         }
@@ -162,12 +184,17 @@ impl Core {
         let (home, setup) = (&self.place.home, &self.place.setup);
         let mut successor = Successor::begin(home, setup, &former)?;
         if let Some(commit) = &outdated.first_apart {
-            let from = outdated.left.last().map_or(0, |common| common.end);
-            successor = successor.renaming(self.renamed(&former, from, commit)?);
+            successor = successor.renaming(self.renamed(&former, outdated.from(), commit)?);
         }
         successor.absorb(&former, former.log().len(), self.limits.absorb_keys, now_ms, |_| {})?;
-        successor.succeed(former.log(), None, now_ms)?;
-        let moved = self.take_over(successor, outdated.theirs)?;
+        let branch = match &outdated.first_apart {
+            Some(first) => Some(branch(&former, outdated.from(), first)?),
+            None => None,
+        };
+        successor.succeed(former.log(), None, branch, now_ms)?;
+        // From now on it is fetched as any other device's.
+        advance.old_logs.push(former.log().key());
+        let moved = self.take_over(successor, None)?;
         advance.join(moved);
         if !outdated.heard.is_empty() {
             advance.join(self.learn(outdated.heard)?);
@@ -178,9 +205,7 @@ impl Core {
     /// What was written from where the histories part: in the own commit `first`, and after.
     fn renamed(&self, former: &Bee, from: u64, first: &Range<u64>) -> Result<Renamed, Error> {
         let log = former.log();
-        let hash = log.block_hash(first.end - 1)?;
-        let hash = hash.ok_or_else(|| Error::bad_record(first.end - 1, &"it is not there"))?;
-        let to = DeviceId::of_branch(log.key().as_bytes(), hash.as_bytes());
+        let to = branch(former, from, first)?.device(&log.key());
         let renaming =
             Renaming { device: self.primary.device(), from, tag: tag_at(log, from)?, to };
         let resolver = self.primary.resolver().clone();
@@ -191,10 +216,32 @@ impl Core {
 
     /// Whether the database was closed before that was known; then it goes on finding out.
     pub(super) fn resume_outdated(&mut self, advance: &mut Advance) -> Result<(), Error> {
-        let key: LogKey = self.key();
-        if !self.place.home.has_replica(&key)? {
+        if self.primary.log().user_data(OUTDATED).is_none() {
             return Ok(());
         }
         self.become_outdated(1, advance)
     }
+}
+
+impl Outdated {
+    /// Where the histories part.
+    fn from(&self) -> u64 {
+        self.left.last().map_or(0, |common| common.end)
+    }
+}
+
+/// An empty copy of the own log, in memory: little of it is needed, and not for long.
+fn nothing_yet(key: LogKey) -> Result<Bee, Error> {
+    let options = LogOptions { block_len_max: BLOCK_LEN_MAX, ..LogOptions::default() };
+    let log = Log::create_replica(MemoryStorage::new(), key, options)?;
+    let options = BeeOptions { cache_bytes: FOLLOWED_CACHE_BYTES, ..BeeOptions::default() };
+    Ok(Bee::open(log, options)?)
+}
+
+/// The history of a log that is here, from where it parts from another one: in the own commit `first`.
+fn branch(bee: &Bee, from: u64, first: &Range<u64>) -> Result<Branch, Error> {
+    let last = first.end - 1;
+    let hash = bee.log().block_hash(last)?;
+    let hash = hash.ok_or_else(|| Error::bad_record(last, &"it is not there"))?;
+    Ok(Branch { from, last, hash: *hash.as_bytes() })
 }

@@ -52,5 +52,6 @@ mod s50_removal_survives_restart;
 mod s51_remove_and_add;
 mod s52_removal_during_merge;
 mod s70_old_backup;
+mod s71_fork;
 mod sources;
 mod stranded;

@@ -1,0 +1,231 @@
+//! Logs that were written twice: their histories are named, and no longer taken for each other.
+//!
+//! Whoever has such a log's writes knows them as that log's, until it hears that the history that it
+//! has from some block on is to be known as another device's. Then all that it holds of it gets that
+//! other name, in one commit, and the log is followed anew from there: in whatever history is not
+//! named. What others wrote without knowing it may still mean another history by the log's name. The
+//! tag in its clock tells; it is not taken as it is, and its author's state is absorbed instead, when
+//! that has got over it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use multibee_btree::{Bee, Error as TreeError};
+use multibee_log::LogKey;
+use multibee_merge::{Clock, DeviceId, Renaming, Version};
+
+use super::{Advance, Core};
+use crate::Error;
+use crate::format::Meta;
+use crate::keyspace::{self, Place};
+use crate::news::News;
+use crate::primary::tag_at;
+use crate::record;
+use crate::statement::{Branch, Claim};
+
+impl Core {
+    /// The named histories of a log, those that part first first.
+    fn branches(&self, key: &LogKey) -> Vec<Branch> {
+        let known = |author: &LogKey| self.member(author).is_some();
+        let mut branches: Vec<Branch> = self
+            .statements()
+            .filter(|statement| known(&statement.author))
+            .filter_map(|statement| match &statement.claim {
+                Claim::Branch { key: log, branch } if log == key => Some(*branch),
+                _ => None,
+            })
+            .collect();
+        branches.sort_unstable();
+        branches.dedup();
+        branches
+    }
+
+    /// Gives what is held of one named history its name. Returns whether anything was done.
+    pub(super) fn name_branches(&mut self, advance: &mut Advance) -> Result<bool, Error> {
+        for key in self.named_logs() {
+            for branch in self.branches(&key) {
+                if self.name_branch(key, branch, advance)? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn name_branch(
+        &mut self,
+        key: LogKey,
+        branch: Branch,
+        advance: &mut Advance,
+    ) -> Result<bool, Error> {
+        let Some(following) = self.following.get(&key) else { return Ok(false) };
+        let device = following.follower.device();
+        let bee = following.follower.bee().clone();
+        match is_on(&bee, branch)? {
+            Some(true) => {}
+            Some(false) => return Ok(false),
+            None => {
+                self.want_once(key, &[branch.last], advance);
+                return Ok(false);
+            }
+        }
+        if self.applied(device) <= branch.from {
+            // It came from somebody who has not heard of it, or the rest of this was cut short.
+            self.part_with(key, advance)?;
+            return Ok(true);
+        }
+        let tag = tag_at(bee.log(), branch.from)?;
+        let renaming = Renaming { device, from: branch.from, tag, to: branch.device(&key) };
+        let (before, missing) = self.before(&bee, &renaming)?;
+        if !missing.is_empty() {
+            self.want_once(key, &missing, advance);
+            return Ok(false);
+        }
+        let now_ms = self.now_ms();
+        self.primary.rename(&renaming, &before, now_ms)?;
+        advance.committed = true;
+        // Another history of it is followed from here on.
+        self.part_with(key, advance)?;
+        Ok(true)
+    }
+
+    /// How far logs may be followed as they are here, if not as far as they go: not into a history that
+    /// is named, or may be.
+    pub(super) fn limits_of_named(&self) -> Result<BTreeMap<LogKey, u64>, Error> {
+        let mut limits = BTreeMap::new();
+        for key in self.named_logs() {
+            let Some(following) = self.following.get(&key) else { continue };
+            for branch in self.branches(&key) {
+                if is_on(following.follower.bee(), branch)? != Some(false) {
+                    let to = limits.entry(key).or_insert(branch.from);
+                    *to = branch.from.min(*to);
+                }
+            }
+        }
+        Ok(limits)
+    }
+
+    fn named_logs(&self) -> BTreeSet<LogKey> {
+        let named = self.statements().filter_map(|statement| match &statement.claim {
+            Claim::Branch { key, .. } => Some(*key),
+            _ => None,
+        });
+        named.collect()
+    }
+
+    /// What the log's author had written to keys, last before its histories part, as far as that is
+    /// needed to tell its part before from that behind; or the blocks that it takes to tell.
+    fn before(
+        &self,
+        bee: &Bee,
+        renaming: &Renaming,
+    ) -> Result<(Vec<(Bytes, Vec<Version>)>, Vec<u64>), Error> {
+        let mut wanted = self.primary.renamed_from_before(renaming)?;
+        let mut found = Vec::new();
+        let mut at = renaming.from.checked_sub(1);
+        while let Some(last) = at.filter(|_| !wanted.is_empty()) {
+            let commit = match bee.get_by_seq(last) {
+                Err(TreeError::Missing(missing)) => return Ok((found, missing)),
+                block => {
+                    let meta = block?.and_then(|block| Meta::decode_extra(&block.extra).ok());
+                    meta.and_then(|meta| meta.commit)
+                }
+            };
+            let Some(first) = commit.as_ref().and_then(|commit| commit.own_first) else { break };
+            for seq in (first..=last).rev() {
+                let block = match bee.get_by_seq(seq) {
+                    Err(TreeError::Missing(missing)) => return Ok((found, missing)),
+                    block => block?,
+                };
+                let Some(block) = block else { continue };
+                let Place::User(key) = keyspace::place(&block.key) else { continue };
+                if wanted.remove(&key) {
+                    let state = record::written(&block, renaming.device, &Clock::new());
+                    found.push((key, state.versions().to_vec()));
+                }
+            }
+            at = commit.and_then(|commit| commit.prev_own).filter(|before| *before < first);
+        }
+        Ok((found, Vec::new()))
+    }
+
+    fn want_once(&mut self, key: LogKey, seqs: &[u64], advance: &mut Advance) {
+        let ranges: Vec<_> = seqs.iter().map(|&seq| seq..seq + 1).collect();
+        if let Some(following) = self.following.get_mut(&key)
+            && following.is_new_want(&ranges)
+        {
+            advance.wants.push((key, ranges));
+        }
+    }
+
+    /// Leaves out what names another history of a log than is known here. It comes again if its
+    /// author's state is not absorbed before.
+    pub(super) fn without_misplaced(&mut self, news: Vec<News>) -> Result<Vec<News>, Error> {
+        let mut kept = Vec::new();
+        for part in news {
+            let mut is_misplaced = false;
+            let mut last = None;
+            for commit in &part.commits {
+                // Most know what the one before did.
+                if last.replace(&commit.clock) != Some(&commit.clock) {
+                    is_misplaced |= self.is_misplaced(Some(part.device), &commit.clock)?;
+                }
+            }
+            if !is_misplaced {
+                kept.push(part);
+                continue;
+            }
+            let applied = self.applied(part.device);
+            if let Some(following) = self.following.get_mut(&part.author) {
+                following.follower.forget_plan(applied);
+                following.waits = true;
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Whether a clock names a history of a log that is not the one known here by its name.
+    pub(super) fn is_misplaced(
+        &self,
+        author: Option<DeviceId>,
+        clock: &Clock,
+    ) -> Result<bool, Error> {
+        for (key, following) in &self.following {
+            let device = following.follower.device();
+            let Some(at) = clock.get(device).filter(|_| Some(device) != author) else { continue };
+            let Some(theirs) = at.tag else { continue };
+            let ours = tag_at(following.follower.bee().log(), at.length)?;
+            let is_other = ours.is_some_and(|ours| ours != theirs);
+            let is_unknown = ours.is_none()
+                && self.branches(key).iter().any(|branch| branch.from < at.length);
+            if is_other || is_unknown {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether a log is here in this history; `None` if that is not known yet.
+fn is_on(bee: &Bee, branch: Branch) -> Result<Option<bool>, Error> {
+    if bee.log().len() <= branch.last {
+        return Ok(Some(false));
+    }
+    let hash = bee.log().block_hash(branch.last)?;
+    Ok(hash.map(|hash| *hash.as_bytes() == branch.hash))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The id of a history depends on the log and on where the history is its own.
+    #[test]
+    fn histories_have_ids_of_their_own() {
+        let branch = |hash| Branch { from: 7, last: 9, hash: [hash; 32] };
+        let (one, other) = (LogKey::from_bytes([1; 32]), LogKey::from_bytes([2; 32]));
+        assert_ne!(branch(1).device(&one), branch(2).device(&one));
+        assert_ne!(branch(1).device(&one), branch(1).device(&other));
+        assert_ne!(branch(1).device(&one), crate::merging::device_of(&one));
+    }
+}
