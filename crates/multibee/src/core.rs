@@ -281,7 +281,7 @@ impl Core {
         let mut ready: Vec<News> = Vec::new();
         let (mut blocks, mut bytes) = (0, 0);
         let clock = self.primary.clock().clone();
-        let named = self.limits_of_named()?;
+        let named = self.limits_of_named();
         for (key, following) in &mut self.following {
             if following.stuck.is_some() {
                 continue;

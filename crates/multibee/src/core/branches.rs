@@ -2,10 +2,10 @@
 //!
 //! Whoever has such a log's writes knows them as that log's, until it hears that the history that it
 //! has from some block on is to be known as another device's. Then all that it holds of it gets that
-//! other name, in one commit, and the log is followed anew from there: in whatever history is not
-//! named. What others wrote without knowing it may still mean another history by the log's name. The
-//! tag in its clock tells; it is not taken as it is, and its author's state is absorbed instead, when
-//! that has got over it.
+//! other name, in one commit. If it has another history than the one that was named, it names that one,
+//! too: the log itself ends, for everybody, where its histories part. What others wrote without knowing
+//! it means one of them by the log's name; it is not taken as it is, and its author's state is absorbed
+//! instead, when that has got over it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ use crate::statement::{Branch, Claim};
 
 impl Core {
     /// The named histories of a log, those that part first first.
-    fn branches(&self, key: &LogKey) -> Vec<Branch> {
+    pub(super) fn branches(&self, key: &LogKey) -> Vec<Branch> {
         let known = |author: &LogKey| self.member(author).is_some();
         let mut branches: Vec<Branch> = self
             .statements()
@@ -60,18 +60,32 @@ impl Core {
     ) -> Result<bool, Error> {
         let Some(following) = self.following.get(&key) else { return Ok(false) };
         let device = following.follower.device();
+        let applied = self.applied(device);
+        if applied <= branch.from {
+            return Ok(false);
+        }
         let bee = following.follower.bee().clone();
-        match is_on(&bee, branch)? {
-            Some(true) => {}
-            Some(false) => return Ok(false),
-            None => {
-                self.want_once(key, &[branch.last], advance);
+        let ours = following.follower.applied_ranges(branch.from, applied);
+        let ours = match ours.and_then(|ours| ours.into_iter().next()) {
+            Some(first) => Branch::at(&bee, branch.from, &first)?,
+            // It was absorbed, or its blocks were let go: only somebody else can name it.
+            None if !self.is_as_known(&key)? => return Ok(false),
+            None => match is_on(&bee, branch)? {
+                Some(true) => branch,
+                Some(false) => return Ok(false),
+                None => {
+                    self.want_once(key, &[branch.last], advance);
+                    return Ok(false);
+                }
+            },
+        };
+        if ours != branch {
+            if self.branches(&key).contains(&ours) {
                 return Ok(false);
             }
-        }
-        if self.applied(device) <= branch.from {
-            // It came from somebody who has not heard of it, or the rest of this was cut short.
-            self.part_with(key, advance)?;
+            // What is here is another history from there on, and needs a name as well.
+            let said = self.say([Claim::Branch { key, branch: ours }].into())?;
+            advance.join(said);
             return Ok(true);
         }
         let tag = tag_at(bee.log(), branch.from)?;
@@ -84,25 +98,14 @@ impl Core {
         let now_ms = self.now_ms();
         self.primary.rename(&renaming, &before, now_ms)?;
         advance.committed = true;
-        // Another history of it is followed from here on.
-        self.part_with(key, advance)?;
         Ok(true)
     }
 
-    /// How far logs may be followed as they are here, if not as far as they go: not into a history that
-    /// is named, or may be.
-    pub(super) fn limits_of_named(&self) -> Result<BTreeMap<LogKey, u64>, Error> {
-        let mut limits = BTreeMap::new();
-        for key in self.named_logs() {
-            let Some(following) = self.following.get(&key) else { continue };
-            for branch in self.branches(&key) {
-                if is_on(following.follower.bee(), branch)? != Some(false) {
-                    let to = limits.entry(key).or_insert(branch.from);
-                    *to = branch.from.min(*to);
-                }
-            }
-        }
-        Ok(limits)
+    /// How far logs are followed that were written twice: up to where their histories part. What lies
+    /// behind travels with the states of those who have it.
+    pub(super) fn limits_of_named(&self) -> BTreeMap<LogKey, u64> {
+        let limit = |key| Some((key, self.branches(&key).first()?.from));
+        self.named_logs().into_iter().filter_map(limit).collect()
     }
 
     fn named_logs(&self) -> BTreeSet<LogKey> {
@@ -111,6 +114,16 @@ impl Core {
             _ => None,
         });
         named.collect()
+    }
+
+    /// Whether what is here of a log is of the history that was applied.
+    fn is_as_known(&self, key: &LogKey) -> Result<bool, Error> {
+        let Some(following) = self.following.get(key) else { return Ok(false) };
+        let Some(at) = self.primary.clock().get(following.follower.device()) else {
+            return Ok(false);
+        };
+        let tag = tag_at(following.follower.bee().log(), at.length)?;
+        Ok(tag.is_some() && tag == at.tag)
     }
 
     /// What the log's author had written to keys, last before its histories part, as far as that is
@@ -196,9 +209,8 @@ impl Core {
             let Some(theirs) = at.tag else { continue };
             let ours = tag_at(following.follower.bee().log(), at.length)?;
             let is_other = ours.is_some_and(|ours| ours != theirs);
-            let is_unknown = ours.is_none()
-                && self.branches(key).iter().any(|branch| branch.from < at.length);
-            if is_other || is_unknown {
+            let is_behind = self.branches(key).iter().any(|branch| branch.from < at.length);
+            if is_other || is_behind {
                 return Ok(true);
             }
         }
@@ -206,7 +218,7 @@ impl Core {
     }
 }
 
-/// Whether a log is here in this history; `None` if that is not known yet.
+/// Whether a log is here in this history; `None` if its block is not here that would tell.
 fn is_on(bee: &Bee, branch: Branch) -> Result<Option<bool>, Error> {
     if bee.log().len() <= branch.last {
         return Ok(Some(false));

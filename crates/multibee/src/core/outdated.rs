@@ -18,7 +18,7 @@ use crate::event::Event;
 use crate::moving::{Renamed, Successor};
 use crate::news::News;
 use crate::primary::tag_at;
-use crate::statement::{Branch, Statement};
+use crate::statement::{Branch, Claim, Statement};
 use crate::view::View;
 
 /// Blocks that are compared at once, at most.
@@ -138,17 +138,16 @@ impl Core {
     pub(super) fn step_outdated(&mut self, advance: &mut Advance) -> Result<bool, Error> {
         let key = self.key();
         let own = self.primary.log().clone();
+        let named = self.named_from(&key);
         let Some(outdated) = &mut self.outdated else { return Ok(false) };
         let theirs = outdated.theirs.log().clone();
-        if theirs.conflict().is_some() {
-            // Peers have several histories of it, and some of them may be gone: those who are left
-            // tell anew.
-            outdated.theirs = nothing_yet(key)?;
-            outdated.left = self.primary.own_ranges(0)?;
-            outdated.first_apart = None;
-            advance.old_logs.push(key);
-            advance.new_logs.push(outdated.theirs.log().clone());
-            return Ok(false);
+        if let Some(from) = named {
+            // Another history has a name already, so it is known where they part.
+            while outdated.left.last().is_some_and(|commit| commit.end > from) {
+                outdated.first_apart = outdated.left.pop();
+            }
+            self.move_from_outdated(advance)?;
+            return Ok(true);
         }
         if theirs.len() < outdated.known {
             return Ok(false);
@@ -177,6 +176,17 @@ impl Core {
         Ok(true)
     }
 
+    /// Where the histories of the own log part, if one of them has a name already.
+    fn named_from(&self, own: &LogKey) -> Option<u64> {
+        let heard = self.outdated.iter().flat_map(|outdated| &outdated.heard);
+        let heard = heard.filter(|statement| self.member(&statement.author).is_some());
+        let of_heard = heard.filter_map(|statement| match &statement.claim {
+            Claim::Branch { key, branch } if key == own => Some(branch.from),
+            _ => None,
+        });
+        of_heard.chain(self.branches(own).first().map(|branch| branch.from)).min()
+    }
+
     fn move_from_outdated(&mut self, advance: &mut Advance) -> Result<(), Error> {
         let Some(outdated) = self.outdated.take() else { return Ok(()) };
         let former = self.primary.bee().clone();
@@ -188,7 +198,7 @@ impl Core {
         }
         successor.absorb(&former, former.log().len(), self.limits.absorb_keys, now_ms, |_| {})?;
         let branch = match &outdated.first_apart {
-            Some(first) => Some(branch(&former, outdated.from(), first)?),
+            Some(first) => Some(Branch::at(&former, outdated.from(), first)?),
             None => None,
         };
         successor.succeed(former.log(), None, branch, now_ms)?;
@@ -205,7 +215,7 @@ impl Core {
     /// What was written from where the histories part: in the own commit `first`, and after.
     fn renamed(&self, former: &Bee, from: u64, first: &Range<u64>) -> Result<Renamed, Error> {
         let log = former.log();
-        let to = branch(former, from, first)?.device(&log.key());
+        let to = Branch::at(former, from, first)?.device(&log.key());
         let renaming =
             Renaming { device: self.primary.device(), from, tag: tag_at(log, from)?, to };
         let resolver = self.primary.resolver().clone();
@@ -236,12 +246,4 @@ fn nothing_yet(key: LogKey) -> Result<Bee, Error> {
     let log = Log::create_replica(MemoryStorage::new(), key, options)?;
     let options = BeeOptions { cache_bytes: FOLLOWED_CACHE_BYTES, ..BeeOptions::default() };
     Ok(Bee::open(log, options)?)
-}
-
-/// The history of a log that is here, from where it parts from another one: in the own commit `first`.
-fn branch(bee: &Bee, from: u64, first: &Range<u64>) -> Result<Branch, Error> {
-    let last = first.end - 1;
-    let hash = bee.log().block_hash(last)?;
-    let hash = hash.ok_or_else(|| Error::bad_record(last, &"it is not there"))?;
-    Ok(Branch { from, last, hash: *hash.as_bytes() })
 }
