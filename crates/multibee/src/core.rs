@@ -24,6 +24,7 @@ use crate::members::{Member, Membership};
 use crate::merging::{Merged, check};
 use crate::news::News;
 use crate::primary::{Primary, tag_at};
+use crate::parting::Parting;
 use crate::progress::Progress;
 use crate::setup::{Current, Setup};
 use crate::statement::{Claim, Extent, Statement};
@@ -130,6 +131,8 @@ pub(crate) struct Core {
     leaving: Vec<Leaver>,
     /// Others know other things of the own log.
     outdated: Option<Outdated>,
+    /// Logs of which somebody has another history, while it is found out where they part.
+    partings: BTreeMap<LogKey, Parting>,
 }
 
 impl Core {
@@ -150,6 +153,7 @@ impl Core {
             is_moving: false,
             leaving: Vec::new(),
             outdated: None,
+            partings: BTreeMap::new(),
         };
         core.refresh_members(&mut Advance::default())?;
         core.resume_outdated(&mut Advance::default())?;
@@ -244,6 +248,7 @@ impl Core {
             advance.is_unfinished = self.step_outdated(&mut advance)?;
             return Ok(advance);
         }
+        self.look_for_partings(around)?;
         if self.name_branches(&mut advance)? {
             advance.is_unfinished = true;
             return Ok(advance);

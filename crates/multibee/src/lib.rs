@@ -101,6 +101,7 @@ mod network;
 mod news;
 mod op;
 mod options;
+mod parting;
 mod peer_message;
 mod peers;
 mod primary;
