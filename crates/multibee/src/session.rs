@@ -325,7 +325,8 @@ impl Session {
             let logs = logs.chain(core.source_logs().map(Log::key));
             for key in logs.filter(|key| *key != peer.key || core.is_active(key)) {
                 // What it knows of our own log is heard first: it may be more than we do.
-                let is_due = key != core.key() || peer.status.is_some();
+                let is_due =
+                    key != core.key() || (peer.status.is_some() && core.refusal().is_none());
                 if is_due && peer.offered.insert(key) {
                     self.endpoint.with(|r| {
                         r.yield_log(id, &key);

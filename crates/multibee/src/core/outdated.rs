@@ -57,9 +57,12 @@ impl Core {
         }
     }
 
-    /// Whether another log goes on for the own one: whoever has a copy of that must not write it.
+    /// Whether another log goes on for the own one, or it was written twice: whoever has a copy of it must
+    /// not write it.
     pub(super) fn is_finished(&self) -> bool {
-        self.member(&self.key()).is_some_and(|me| !me.successors.is_empty())
+        let me = self.key();
+        self.member(&me).is_some_and(|me| !me.successors.is_empty())
+            || !self.branches(&me).is_empty()
     }
 
     /// The length of the own log in a clock, if it is not one that the log has had here.
