@@ -127,7 +127,7 @@ impl Multibee {
         self.change_devices(|core| core.retire(*key))
     }
 
-    fn change_devices(
+    pub(crate) fn change_devices(
         &self,
         change: impl FnOnce(&mut Core) -> Result<Advance, Error>,
     ) -> Result<(), Error> {
