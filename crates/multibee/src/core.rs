@@ -430,8 +430,15 @@ impl Core {
         let follower = Follower::new(bee);
         let opened_at = log.len();
         let (stuck, said) = (None, None);
-        let following =
-            Following { follower, stuck, said, opened_at, covered: opened_at, absorbed: 0, waits: false };
+        let following = Following {
+            follower,
+            stuck,
+            said,
+            opened_at,
+            covered: opened_at,
+            absorbed: 0,
+            waits: false,
+        };
         self.following.insert(key, following);
         Ok(log)
     }
