@@ -191,7 +191,8 @@ impl Core {
         &self.membership.recovery
     }
 
-    /// The keys by which others may know this device, newest first.
+    /// The keys by which others may know this device: its own, those of recovery secrets, which may be
+    /// all that somebody knows, then those that it goes on for.
     pub(crate) fn names(&self) -> Vec<LogKey> {
         names(self.key(), self.recovery(), self.statements())
     }
@@ -344,14 +345,19 @@ impl Core {
     }
 
     fn say(&mut self, claims: Vec<Claim>) -> Result<Advance, Error> {
-        self.refusal().map_or(Ok(()), Err)?;
-        let mut advance = Advance { committed: true, ..Advance::default() };
         let mut statements = Vec::new();
         for claim in claims {
             let time = self.primary.stamp(self.now_ms());
             statements.extend(Statement::sign(self.primary.log(), time, claim));
         }
-        self.primary.state(&statements, self.now_ms())?;
+        self.state(&statements)
+    }
+
+    /// Writes statements as an own commit.
+    fn state(&mut self, statements: &[Statement]) -> Result<Advance, Error> {
+        self.refusal().map_or(Ok(()), Err)?;
+        let mut advance = Advance { committed: true, ..Advance::default() };
+        self.primary.state(statements, self.now_ms())?;
         self.reread_statements(&mut advance)?;
         Ok(advance)
     }
@@ -424,8 +430,15 @@ impl Core {
         let follower = Follower::new(bee);
         let opened_at = log.len();
         let (stuck, said) = (None, None);
-        let following =
-            Following { follower, stuck, said, opened_at, covered: opened_at, absorbed: 0, waits: false };
+        let following = Following {
+            follower,
+            stuck,
+            said,
+            opened_at,
+            covered: opened_at,
+            absorbed: 0,
+            waits: false,
+        };
         self.following.insert(key, following);
         Ok(log)
     }

@@ -210,6 +210,7 @@ mod tests {
     use super::*;
     use crate::catch_up::Surroundings;
     use crate::core::Place;
+    use crate::devices::AddOptions;
     use crate::home::Home;
     use crate::primary::Primary;
     use crate::setup::{Current, Setup};

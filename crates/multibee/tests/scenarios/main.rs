@@ -53,5 +53,6 @@ mod s51_remove_and_add;
 mod s52_removal_during_merge;
 mod s70_old_backup;
 mod s71_fork;
+mod s72_lost_device;
 mod sources;
 mod stranded;
