@@ -36,7 +36,8 @@ impl Session {
             if let Some(known) = recognise(&state.core, &theirs, side.other()) {
                 let tags = hello::tags(state.core.names(), side);
                 let channel = self.endpoint.with(|r| r.open_channel(id, PROTOCOL, b"", &tags));
-                self.recognised(state, id, Contact::Recognised { side, channel, known });
+                let own = state.core.key();
+                self.recognised(state, id, Contact::Recognised { side, channel, known, own });
                 return;
             }
             let why = "it is no device of this database".into();
@@ -61,7 +62,8 @@ impl Session {
             return;
         };
         if let Some(known) = recognise(&state.core, theirs, side.other()) {
-            self.recognised(state, id, Contact::Recognised { side, channel, known });
+            let own = state.core.key();
+            self.recognised(state, id, Contact::Recognised { side, channel, known, own });
             self.prove(&state.core, id, channel, side);
         } else {
             let why = "the device that answered is none of this database: add it first".into();
@@ -133,11 +135,13 @@ impl Session {
             self.endpoint.with(|r| r.bar_logs(id));
         }
         match state.peers.contact(id) {
-            Some(&Contact::Recognised { side, channel, .. }) => {
+            Some(&Contact::Recognised { side, channel, mut own, .. }) => {
                 if side.role == Role::Responder {
                     self.prove(&state.core, id, channel, side);
+                    own = state.core.key();
                 }
-                let peer = Peer { removed, ..Peer::new(key, channel, side) };
+                let known_as = Some(own);
+                let peer = Peer { removed, known_as, ..Peer::new(key, channel, side) };
                 state.peers.set(id, Contact::Device(Box::new(peer)));
             }
             Some(Contact::Device(_)) => {

@@ -24,7 +24,8 @@ pub(crate) enum Contact {
     /// The transport stands; nobody has said who they are. `side` is ours.
     Anonymous { side: Side },
     /// It knows the key of a device of this database, and says to be that device, or to go on for it.
-    Recognised { side: Side, channel: ChannelId, known: LogKey },
+    /// `own` is the key of ours that the connection is about: what is proven on it, first.
+    Recognised { side: Side, channel: ChannelId, known: LogKey, own: LogKey },
     /// A device of this database, proven.
     Device(Box<Peer>),
     /// Not a device of this database, or none that takes us for one. It may read what it can name.
