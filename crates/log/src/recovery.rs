@@ -36,7 +36,10 @@ pub(crate) fn find_keys(disk: &Disk, header: &Header) -> Result<Option<KeyPair>>
     let in_header = header.key_pair.as_ref().and_then(|pair| pair.secret_key.as_ref());
     let keys = if disk.len(Part::Key)? > 0 {
         let seed = Zeroizing::new(disk.read_exact(Part::Key, 0, 32)?);
-        Some(KeyPair::from_seed(seed.as_slice().try_into().expect("32 bytes were read")))
+        // Who was about to forget it had got so far.
+        let is_erased = seed.iter().all(|byte| *byte == 0);
+        let keys = || KeyPair::from_seed(seed.as_slice().try_into().expect("32 bytes were read"));
+        (!is_erased).then(keys)
     } else {
         in_header.and_then(|secret| secret.first_chunk()).map(|seed| KeyPair::from_seed(*seed))
     };

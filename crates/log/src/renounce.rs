@@ -105,6 +105,20 @@ mod tests {
         assert_eq!(log.get(1).unwrap().unwrap(), "two");
     }
 
+    /// A crash while the key is forgotten leaves a log that opens, as a replica.
+    #[test]
+    fn a_key_that_is_half_forgotten_is_gone() {
+        let storage = MemoryStorage::new();
+        let keys = KeyPair::from_seed([5; 32]);
+        let log = Log::create(storage.clone(), keys, LogOptions::default()).unwrap();
+        log.append(&["one"]).unwrap();
+        drop(log);
+        storage.write_at(Part::Key, 0, &[0; 32]).unwrap();
+        let log = Log::open(storage, LogOptions::default()).unwrap();
+        assert!(!log.is_writable());
+        assert_eq!(log.get(0).unwrap().unwrap(), "one");
+    }
+
     /// A handle that keeps nothing open knows when the last other one has gone.
     #[test]
     fn a_closed_log_is_known() {

@@ -74,7 +74,8 @@ impl Parting {
 
     /// Takes an answer, if it is to what is asked now.
     pub(crate) fn take(&mut self, asked: &[(u64, Answer)]) {
-        let is_current = asked.iter().zip(self.left.iter().rev()).all(|(one, commit)| one.0 + 1 == commit.end);
+        let is_current =
+            asked.iter().zip(self.left.iter().rev()).all(|(one, commit)| one.0 + 1 == commit.end);
         if self.is_found || !is_current {
             return;
         }

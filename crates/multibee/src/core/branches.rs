@@ -106,7 +106,9 @@ impl Core {
             }
         }
         for (key, parting) in &self.partings {
-            let (Some(following), Some(theirs)) = (self.following.get(key), theirs) else { continue };
+            let (Some(following), Some(theirs)) = (self.following.get(key), theirs) else {
+                continue;
+            };
             if self.is_contradicted(following, theirs)? {
                 questions.push((*key, parting.question(following.follower.bee())?));
             }

@@ -63,6 +63,7 @@ impl Core {
         let me = self.key();
         self.member(&me).is_some_and(|me| !me.successors.is_empty())
             || !self.branches(&me).is_empty()
+            || self.primary.log().conflict().is_some()
     }
 
     /// The length of the own log in a clock, if it is not one that the log has had here.
@@ -108,8 +109,10 @@ impl Core {
     ) -> Result<(), Error> {
         let key = self.key();
         let parting = Parting::among(self.primary.own_ranges(0)?);
-        // By another run, too.
-        self.primary.log().set_user_data(OUTDATED, b"1")?;
+        // By another run, too. A log of which it is proven that it was written twice takes nothing.
+        if self.primary.log().conflict().is_none() {
+            self.primary.log().set_user_data(OUTDATED, b"1")?;
+        }
         self.outdated = Some(Outdated { parting, heard: Vec::new() });
         self.absorbing = None;
         // Nobody is to see what was written in place of what others have.
@@ -172,8 +175,7 @@ impl Core {
         let log = former.log();
         let tag = tag_at(log, branch.from)?;
         let to = branch.device(&log.key());
-        let renaming =
-            Renaming { device: self.primary.device(), from: branch.from, tag, to };
+        let renaming = Renaming { device: self.primary.device(), from: branch.from, tag, to };
         let resolver = self.primary.resolver().clone();
         let before = former.checkout(branch.from.max(1))?;
         let before = View::new(before, self.primary.device(), resolver.clone());
@@ -182,7 +184,8 @@ impl Core {
 
     /// Whether the database was closed before that was known; then it goes on finding out.
     pub(super) fn resume_outdated(&mut self, advance: &mut Advance) -> Result<(), Error> {
-        if self.primary.log().user_data(OUTDATED).is_none() {
+        let log = self.primary.log();
+        if log.user_data(OUTDATED).is_none() && log.conflict().is_none() {
             return Ok(());
         }
         self.become_outdated(self.primary.log().len(), advance)
