@@ -5,7 +5,7 @@
 
 use multibee_log::{KeyPair, Log, LogKey, LogOptions};
 
-use super::Home;
+use super::{Home, private_dir};
 use super::logs::{PRIMARY, replica_name};
 use super::primaries::{GENERATION, generation, primary_name};
 use crate::Error;
@@ -30,7 +30,10 @@ impl Home {
             }
             self.remove(&name)?;
         }
-        Ok(())
+        match self {
+            Self::Dir(dir) => private_dir(dir),
+            Self::Memory(_) | Self::Own(_) => Ok(()),
+        }
     }
 
     /// Puts a replica there that `fill` fills.
