@@ -5,9 +5,9 @@
 
 use multibee_log::{KeyPair, Log, LogKey, LogOptions};
 
-use super::{Home, private_dir};
 use super::logs::{PRIMARY, replica_name};
 use super::primaries::{GENERATION, generation, primary_name};
+use super::{Home, private_dir};
 use crate::Error;
 
 /// The value in a primary that says that it came out of a backup.
