@@ -253,6 +253,21 @@ impl Batch {
         entry.map(|entry| prefix.own(entry)).transpose()
     }
 
+    /// As [`get`](Self::get), for a key that is then written, mostly: the way to it is kept, so that
+    /// the write need not find it again. Nor need other looks that go along some of it.
+    ///
+    /// Takes as much memory as a write. Which blocks are written is the same either way.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if blocks are to be fetched first.
+    pub fn get_for_update(&mut self, key: &[u8]) -> Result<Option<Entry>> {
+        let prefix = self.prefix.clone();
+        let (shared, transaction) = self.open()?;
+        let entry = transaction.get(&shared.store, &prefix.stored(key))?;
+        entry.map(|entry| prefix.own(entry)).transpose()
+    }
+
     /// The entries in a range of keys, staged or not.
     ///
     /// # Errors

@@ -228,6 +228,19 @@ impl Bee {
         Ok(self.prefix.shown(self.shared.store.block(seq)?.entry(seq)))
     }
 
+    /// As [`get_by_seq`](Self::get_by_seq), for whoever reads a long stretch of the log once: what is
+    /// not in the cache is not put there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if the block is to be fetched first.
+    pub fn read_by_seq(&self, seq: u64) -> Result<Option<Entry>> {
+        if seq == 0 || seq >= self.log().len() {
+            return Ok(None);
+        }
+        Ok(self.prefix.shown(self.shared.store.block_once(seq)?.entry(seq)))
+    }
+
     /// Begins a batch: several puts and deletions, appended at once. Waits while another batch is
     /// open; so a thread that has one open must not begin another, nor call [`put`](Self::put),
     /// [`del`](Self::del) or [`create_header`](Self::create_header).

@@ -90,6 +90,14 @@ impl Store {
         Ok(block)
     }
 
+    /// As [`block`](Self::block), of one that is read once: it is not cached.
+    pub(crate) fn block_once(&self, seq: u64) -> Result<Block> {
+        if let Some(Cached::Block(raw)) = self.cache.get(&self.spot(Part::Block(seq))) {
+            return decode(seq, raw);
+        }
+        decode(seq, self.log.get(seq)?.ok_or_else(|| Error::Missing(vec![seq]))?)
+    }
+
     /// A look at a block. All that is needed of it goes into something else that is cached.
     pub(crate) fn glimpse(&self, seq: u64) -> Result<Option<Block<BlockBytes>>> {
         self.log.read(seq)?.map(|raw| decode(seq, raw)).transpose()

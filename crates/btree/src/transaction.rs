@@ -257,6 +257,28 @@ impl Transaction {
         }
     }
 
+    /// What is stored under a key, staged or not. Opens the nodes on the way to it.
+    pub(crate) fn get(&mut self, store: &Store, key: &[u8]) -> Result<Option<Entry>> {
+        let Some(root) = self.root else { return Ok(None) };
+        let mut path = Path::with_capacity(PATH_CAPACITY);
+        match self.descend(store, &mut path, root, key)? {
+            (node, Place::Key(i)) => self.entry_of(store, node, i).map(Some),
+            (_, Place::Gap(_)) => Ok(None),
+        }
+    }
+
+    /// What is stored under key number `i` of a node, by way of the stored node if that is at hand:
+    /// it may have the entry.
+    fn entry_of(&self, store: &Store, node: NodeId, i: usize) -> Result<Entry> {
+        let node = self.node(node);
+        let key = node.key(i);
+        let stored = node.stored.and_then(|spot| store.cached(spot));
+        match stored.filter(|stored| stored.key_seqs().get(i) == Some(&key.seq)) {
+            Some(stored) => store.entry(&stored, i),
+            None => self.entry(store, key),
+        }
+    }
+
     /// What is stored under a key of a node, staged or not.
     pub(crate) fn entry(&self, store: &Store, key: KeyRef) -> Result<Entry> {
         match self.staged(key.seq) {

@@ -212,7 +212,21 @@ pub(crate) enum Command {
         /// The key of its log
         key: String,
     },
-    /// Read everything and check it against the digest of the last commit
+    /// Copy the database to a folder, with this device's key. A second time only what is new is copied
+    Backup {
+        /// The folder: empty, or with a backup of this database
+        path: PathBuf,
+        /// Other devices' logs, too, as far as they are here
+        #[arg(long)]
+        replicas: bool,
+    },
+    /// Put a backup into the directory, where no database may be, as a device of its own
+    Restore {
+        /// The folder of the backup
+        path: PathBuf,
+    },
+    /// Read everything: check all logs against their signatures, and the data against the digest of
+    /// the last commit
     Verify,
     /// Run the main job: three devices write apart, meet, and end with the same data
     Demo {

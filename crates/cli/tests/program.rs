@@ -213,6 +213,32 @@ fn the_demo_runs() {
     assert!(place.fails("x", &["demo", "--out", "mine"], 2).contains("was not made by a demo"));
 }
 
+/// A backup is made again and again, and put back where no database is: there the data is, under another
+/// key. What is checked is fine; a log with a wrong byte is found.
+#[test]
+fn backups_are_made_and_put_back() {
+    let place = Place::new();
+    let key = place.ok("a", &["init"]);
+    place.ok("a", &["put", "milk", "two"]);
+    place.json("a", &["backup", "saved"]);
+    place.ok("a", &["put", "bread", "one"]);
+    let done = place.json("a", &["backup", "saved", "--replicas"]);
+    assert!(done[0]["bytesWritten"].as_u64() < done[0]["bytes"].as_u64(), "{done:?}");
+    place.ok("a", &["put", "salt", "later"]);
+    assert_ne!(place.ok("b", &["restore", "saved"]), key);
+    assert_eq!(place.ok("b", &["get", "bread"]), "one");
+    place.fails("b", &["get", "salt"], 1);
+    place.fails("b", &["restore", "saved"], 2);
+    assert!(place.fails("c", &["restore", "a"], 2).contains("no backup"));
+
+    assert!(place.ok("a", &["verify"]).contains("as signed"));
+    let data = place.path("a/primary/data");
+    let mut bytes = std::fs::read(&data).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&data, bytes).unwrap();
+    place.fails("a", &["verify"], 5);
+}
+
 /// A copied directory is refused, and says what to do; the original is as before. Once adopted, the
 /// copy goes on, with the original's key and data.
 #[test]

@@ -153,6 +153,7 @@ mod detection;
 mod disk;
 mod divergence;
 mod durability;
+mod entrust;
 mod error;
 mod eventual;
 mod file;

@@ -359,6 +359,13 @@ impl Log {
         keys.map(|keys| keys.sign(message))
     }
 
+    /// Returns the seed of the log's key pair, for a backup of the log: whoever has it can write as
+    /// this writer. In a [copy](Self::is_copy), too. `None` in a replica.
+    pub fn seed(&self) -> Option<[u8; 32]> {
+        let keys = self.shared.held_keys.as_ref().filter(|_| !self.shared.is_renounced());
+        keys.map(|keys| *keys.seed())
+    }
+
     /// Returns the number of blocks, held or not.
     ///
     /// With [`Durability::Immediate`], blocks count once they are on disk: the writer's `len` is

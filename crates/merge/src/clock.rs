@@ -1,8 +1,5 @@
 //! Vector clocks: how far each device's log has been applied.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
 use crate::{DeviceId, Dot};
 
 /// How far one log has been applied.
@@ -15,18 +12,30 @@ pub struct Applied {
     pub tag: Option<[u8; 8]>,
 }
 
+impl Applied {
+    /// Moves forward. What is as far or further already stays.
+    fn advance(&mut self, to: Self) {
+        if to.length > self.length {
+            *self = to;
+        } else if to.length == self.length && self.tag.is_none() {
+            self.tag = to.tag;
+        }
+    }
+}
+
 /// How far the logs of several devices have been applied: a version vector with tags.
 ///
 /// A device that is not named has length 0. Equality compares lengths and tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clock {
-    lengths: BTreeMap<DeviceId, Applied>,
+    /// In the order of the ids, each once. Clocks have few entries and are copied for each key.
+    lengths: Vec<(DeviceId, Applied)>,
 }
 
 impl Clock {
     /// A clock that has seen nothing.
     pub const fn new() -> Self {
-        Self { lengths: BTreeMap::new() }
+        Self { lengths: Vec::new() }
     }
 
     /// Whether nothing has been seen.
@@ -41,12 +50,12 @@ impl Clock {
 
     /// Blocks of this device's log that have been applied.
     pub fn length(&self, device: DeviceId) -> u64 {
-        self.lengths.get(&device).map_or(0, |applied| applied.length)
+        self.get(device).map_or(0, |applied| applied.length)
     }
 
     /// Length and tag for one device, if it is named.
     pub fn get(&self, device: DeviceId) -> Option<Applied> {
-        self.lengths.get(&device).copied()
+        self.lengths.get(self.place(device).ok()?).map(|(_, applied)| *applied)
     }
 
     /// Whether the write that `dot` names has been seen.
@@ -69,16 +78,11 @@ impl Clock {
         if applied.length == 0 {
             return;
         }
-        match self.lengths.entry(device) {
-            Entry::Vacant(entry) => {
-                entry.insert(applied);
-            }
-            Entry::Occupied(mut entry) => {
-                let known = entry.get_mut();
-                if applied.length > known.length {
-                    *known = applied;
-                } else if applied.length == known.length && known.tag.is_none() {
-                    known.tag = applied.tag;
+        match self.place(device) {
+            Err(place) => self.lengths.insert(place, (device, applied)),
+            Ok(place) => {
+                if let Some((_, known)) = self.lengths.get_mut(place) {
+                    known.advance(applied);
                 }
             }
         }
@@ -86,7 +90,22 @@ impl Clock {
 
     /// The pointwise maximum.
     pub fn merge(&mut self, other: &Self) {
-        other.iter().for_each(|(device, applied)| self.advance(device, applied));
+        let known = self.count();
+        for (device, applied) in other.iter() {
+            let (known, _) = self.lengths.split_at_mut(known);
+            match known.binary_search_by_key(&device, |(device, _)| *device) {
+                Ok(place) => {
+                    if let Some((_, known)) = known.get_mut(place) {
+                        known.advance(applied);
+                    }
+                }
+                Err(_) => self.lengths.push((device, applied)),
+            }
+        }
+        if self.count() > known {
+            // Two runs, each in order: that takes one pass.
+            self.lengths.sort_by_key(|(device, _)| *device);
+        }
     }
 
     /// Drops every entry that `base` covers: what is left is what this clock adds to `base`.
@@ -97,20 +116,35 @@ impl Clock {
 
     /// The entries, in the order of the device ids.
     pub fn iter(&self) -> impl Iterator<Item = (DeviceId, Applied)> + '_ {
-        self.lengths.iter().map(|(device, applied)| (*device, *applied))
+        self.lengths.iter().copied()
     }
 
     /// Forgets one device.
     pub fn remove(&mut self, device: DeviceId) {
-        self.lengths.remove(&device);
+        if let Ok(place) = self.place(device) {
+            self.lengths.remove(place);
+        }
+    }
+
+    /// Where a device's entry is, or else belongs.
+    fn place(&self, device: DeviceId) -> Result<usize, usize> {
+        self.lengths.binary_search_by_key(&device, |(device, _)| *device)
     }
 }
 
 impl FromIterator<(DeviceId, Applied)> for Clock {
     fn from_iter<T: IntoIterator<Item = (DeviceId, Applied)>>(entries: T) -> Self {
-        let mut clock = Self::new();
-        entries.into_iter().for_each(|(device, applied)| clock.advance(device, applied));
-        clock
+        let named = entries.into_iter().filter(|(_, applied)| applied.length > 0);
+        let mut lengths: Vec<_> = named.collect();
+        lengths.sort_by_key(|(device, _)| *device);
+        lengths.dedup_by(|(next, at), (device, known)| {
+            let is_same = next == device;
+            if is_same {
+                known.advance(*at);
+            }
+            is_same
+        });
+        Self { lengths }
     }
 }
 
@@ -133,6 +167,28 @@ mod tests {
         both.merge(&b);
         assert_eq!(both, clock(&[(1, 5), (2, 7), (3, 2)]));
         assert!(both.covers_all(&a) && both.covers_all(&b) && !a.covers_all(&b));
+    }
+
+    /// Entries come in any order, some of them more than once: the furthest counts, as if each had
+    /// been moved forward by itself.
+    #[test]
+    fn entries_in_any_order_make_a_clock() {
+        let applied = |length, tag: Option<u8>| Applied { length, tag: tag.map(|tag| [tag; 8]) };
+        let entries = [(3, 5, None), (1, 2, None), (3, 5, Some(7)), (2, 0, None), (1, 9, Some(1))];
+        let entries =
+            entries.map(|(id, length, tag)| (DeviceId::from_u64(id), applied(length, tag)));
+        let whole: Clock = entries.into_iter().collect();
+        let (mut moved, mut merged) = (Clock::new(), Clock::new());
+        for (device, at) in entries {
+            moved.advance(device, at);
+            merged.merge(&[(device, at)].into_iter().collect());
+        }
+        assert_eq!((&moved, &merged), (&whole, &whole));
+        let listed: Vec<_> = whole.iter().collect();
+        let expected = [(1, applied(9, Some(1))), (3, applied(5, Some(7)))];
+        assert_eq!(listed, expected.map(|(id, at)| (DeviceId::from_u64(id), at)));
+        moved.remove(DeviceId::from_u64(1));
+        assert_eq!((moved.count(), moved.length(DeviceId::from_u64(3))), (1, 5));
     }
 
     /// What lies beyond a base, merged into the base again, gives the whole.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use blake2::{Blake2b, Digest as _, digest::consts::U32};
+use blake2b_simd::{Hash, Params};
 
 /// A device, named by the first 8 bytes of BLAKE2b-256 of its log's key.
 ///
@@ -15,19 +15,20 @@ pub struct DeviceId(u64);
 impl DeviceId {
     /// The id of the device whose log has this 32-byte key.
     pub fn of_key(log_key: &[u8; 32]) -> Self {
-        let hash = Blake2b::<U32>::digest(log_key);
-        let mut first = [0; 8];
-        first.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
-        Self(u64::from_le_bytes(first))
+        Self::of_hash(&Params::new().hash_length(32).hash(log_key))
     }
 
     /// The id of one of the histories of a log that was written twice: the first 8 bytes of
     /// BLAKE2b-256 of the log's key and the hash of the last block of that history's first own
     /// commit.
     pub fn of_branch(log_key: &[u8; 32], block_hash: &[u8; 32]) -> Self {
-        let hash = Blake2b::<U32>::new().chain_update(log_key).chain_update(block_hash).finalize();
+        let mut hash = Params::new().hash_length(32).to_state();
+        Self::of_hash(&hash.update(log_key).update(block_hash).finalize())
+    }
+
+    fn of_hash(hash: &Hash) -> Self {
         let mut first = [0; 8];
-        first.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        first.iter_mut().zip(hash.as_bytes()).for_each(|(to, from)| *to = *from);
         Self(u64::from_le_bytes(first))
     }
 
@@ -73,6 +74,8 @@ impl fmt::Display for Dot {
 
 #[cfg(test)]
 mod tests {
+    use blake2::{Blake2b, Digest as _, digest::consts::U32};
+
     use super::*;
 
     /// The id is a prefix of the hash, also when printed.

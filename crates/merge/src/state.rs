@@ -66,12 +66,20 @@ impl State {
     /// superseded there, and goes.
     #[must_use]
     pub fn join(&self, other: &Self) -> Self {
-        let mut versions: Vec<Version> = Vec::with_capacity(self.versions.len() + 1);
-        versions.extend(self.versions.iter().filter(|v| other.keeps(v.dot)).cloned());
-        versions.extend(other.versions.iter().filter(|v| !self.context.covers(v.dot)).cloned());
-        let mut context = self.context.clone();
+        self.clone().joined(other.clone())
+    }
+
+    /// As [`join`](Self::join), of states that are not needed any more.
+    #[must_use]
+    pub fn joined(mut self, mut other: Self) -> Self {
+        let Self { versions, context } = &mut self;
+        // First this side's: the other's have to be complete for that.
+        versions.retain(|version| other.keeps(version.dot));
+        other.versions.retain(|version| !context.covers(version.dot));
+        versions.append(&mut other.versions);
+        versions.sort_by_key(|version| version.dot);
         context.merge(&other.context);
-        Self::new(versions, context)
+        self
     }
 
     /// Whether this side lets the other side's version with this dot stand.

@@ -36,6 +36,14 @@ pub enum Error {
         /// The directory that was asked for.
         path: PathBuf,
     },
+    /// The folder holds no backup that can be used, or another database's.
+    #[error("{path}: no backup that can be used: {what}")]
+    BadBackup {
+        /// The folder of the backup.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The log holds a tree, but none of ours: a plain Hyperbee, or nothing yet.
     #[error("the log holds no Multibee database: its header says {found:?}")]
     ForeignFormat {

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use multibee_btree::{Bee, Error as TreeError};
+use multibee_btree::{Bee, Entry as Block, Error as TreeError};
 use multibee_log::LogKey;
 use multibee_merge::{Applied, Clock, DeviceId, Time};
 
@@ -77,6 +77,9 @@ pub(crate) const MERGE_BLOCKS_MAX: u64 = 2048;
 
 /// Bytes of blocks after which nothing more is taken into one merge: they are held in memory.
 pub(crate) const MERGE_BYTES_MAX: u64 = 64 << 20;
+
+/// Blocks that the cache of a followed log is sure to keep, if they are of common length.
+const CACHED_BLOCKS: u64 = 1024;
 
 /// Why a log can't be followed further.
 #[derive(Debug, thiserror::Error)]
@@ -237,11 +240,12 @@ impl Follower {
             _ => Walk { head, found: Vec::new(), at: head - 1 },
         };
         while walk.at >= applied.max(1) {
-            let Some(commit) = self.commit_at(walk.at)? else {
+            let Some(block) = self.read(walk.at, head - applied)? else {
                 let missing = walk.at..walk.at + 1;
                 self.walk = Some(walk);
                 return Ok(vec![missing]);
             };
+            let commit = self.commit_of(&block)?;
             if let Some(first) = commit.own_first {
                 if first > walk.at || first < applied {
                     return Err(self.bad(walk.at, "its commit names no possible first block"));
@@ -316,9 +320,11 @@ impl Follower {
 
     fn read_commit(&mut self, range: &Range<u64>, applied: u64) -> Result<Reading, FollowError> {
         let last = range.end - 1;
-        let Some(commit) = self.commit_at(last)? else {
+        let stretch = self.planned_to.saturating_sub(applied);
+        let Some(ending) = self.read(last, stretch)? else {
             return Ok(Reading::Missing(last..range.end));
         };
+        let commit = self.commit_of(&ending)?;
         let before = applied.checked_sub(1);
         if commit.own_first != Some(range.start) || commit.prev_own != before {
             return Ok(Reading::Misled);
@@ -335,12 +341,13 @@ impl Follower {
             },
         };
         let mut blocks = Vec::new();
-        for seq in range.clone() {
-            match self.block(seq)? {
+        for seq in range.start..last {
+            match self.read(seq, stretch)? {
                 Some(block) => blocks.push(block),
                 None => return Ok(Reading::Missing(seq..seq + 1)),
             }
         }
+        blocks.push(ending);
         Ok(Reading::Whole(OwnCommit { clock, blocks }))
     }
 
@@ -362,14 +369,34 @@ impl Follower {
     }
 
     fn commit_at(&self, seq: u64) -> Result<Option<Commit>, FollowError> {
-        let Some(block) = self.block(seq)? else { return Ok(None) };
-        let meta = Meta::decode_extra(&block.extra);
-        let meta = meta.map_err(|error| self.bad(seq, &error.to_string()))?;
-        meta.commit.map(Some).ok_or_else(|| self.bad(seq, "it ends no commit"))
+        self.block(seq)?.map(|block| self.commit_of(&block)).transpose()
     }
 
-    fn block(&self, seq: u64) -> Result<Option<multibee_btree::Entry>, FollowError> {
-        match self.bee.get_by_seq(seq) {
+    fn commit_of(&self, block: &Block) -> Result<Commit, FollowError> {
+        let meta = Meta::decode_extra(&block.extra);
+        let meta = meta.map_err(|error| self.bad(block.seq, &error.to_string()))?;
+        meta.commit.ok_or_else(|| self.bad(block.seq, "it ends no commit"))
+    }
+
+    fn block(&self, seq: u64) -> Result<Option<Block>, FollowError> {
+        self.found(seq, self.bee.get_by_seq(seq))
+    }
+
+    /// As [`block`](Self::block), of one of a stretch of so many that are all read. The cache keeps few:
+    /// if they are many, each is gone before anybody asks for it again.
+    fn read(&self, seq: u64, stretch: u64) -> Result<Option<Block>, FollowError> {
+        if stretch <= CACHED_BLOCKS {
+            return self.block(seq);
+        }
+        self.found(seq, self.bee.read_by_seq(seq))
+    }
+
+    fn found(
+        &self,
+        seq: u64,
+        block: Result<Option<Block>, TreeError>,
+    ) -> Result<Option<Block>, FollowError> {
+        match block {
             Ok(Some(block)) => Ok(Some(block)),
             Ok(None) => Err(self.bad(seq, "it is no entry")),
             Err(TreeError::Missing(_)) => Ok(None),

@@ -174,6 +174,12 @@ impl Meta {
         Extra { multibee: Some(self) }.encode_to_vec().into()
     }
 
+    /// As [`into_extra`](Self::into_extra), with the record itself.
+    pub(crate) fn encode(self) -> (Bytes, Self) {
+        let extra = Extra { multibee: Some(self) };
+        (extra.encode_to_vec().into(), extra.multibee.unwrap_or_default())
+    }
+
     pub(crate) fn seen(&self) -> Clock {
         decode_clock(&self.seen)
     }

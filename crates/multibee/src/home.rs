@@ -2,6 +2,7 @@
 
 mod logs;
 mod primaries;
+mod restored;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use multibee_log::{Log, LogKey, LogOptions, MemoryStorage, Storage};
 use crate::Error;
 use logs::replica_name;
 pub(crate) use primaries::Primaries;
+pub(crate) use restored::is_restored;
 
 /// Where a database lives.
 #[derive(Clone, Debug)]

@@ -189,6 +189,11 @@ pub(crate) fn place(stored: &Bytes) -> Place {
     }
 }
 
+/// Whether a stored key is that of a statement.
+pub(crate) fn is_statement(stored: &[u8]) -> bool {
+    matches!(stored, [MARK, letter, ..] if *letter == Kind::Statement as u8)
+}
+
 fn reserved(kind: Kind, rest: &[u8]) -> Bytes {
     prefixed(&[MARK, kind as u8], rest)
 }
@@ -266,6 +271,9 @@ mod tests {
         let shared = Bytes::from_static(b"\xffZ1");
         assert_eq!(place(&shared), Place::Shared(shared.clone()));
         assert_eq!(place(&statement(&[7; 32])), Place::Statement);
+        assert!(
+            is_statement(&statement(&[7; 32])) && !is_statement(b"d") && !is_statement(&shared)
+        );
         let dot = Dot { device: multibee_merge::DeviceId::from_u64(1), seq: 2 };
         assert_eq!(place(&aside(b"k", dot)), Place::Aside);
     }

@@ -57,7 +57,9 @@
 mod absorb;
 mod aside;
 mod at_time;
+mod audit;
 mod author;
+mod backup;
 mod batch;
 mod broken;
 #[cfg(feature = "testing")]
@@ -130,6 +132,8 @@ mod view;
 mod watch;
 mod write;
 
+pub use audit::LogAudit;
+pub use backup::{BackedUp, BackupOptions, BackupProgress};
 pub use batch::Batch;
 #[cfg(feature = "broken")]
 pub use broken::BrokenRule;
@@ -150,7 +154,7 @@ pub use home::{Home, MemoryHome, OwnHome, Places};
 pub use key_history::{KeyCommit, KeyHistory};
 pub use multibee::Multibee;
 pub use multibee_btree::{Ascii, Binary, Codec, CodecError, Json, Utf8};
-pub use multibee_log::{Durability, KeyPair, Log, LogKey, LogOptions, Storage};
+pub use multibee_log::{Durability, Finding, KeyPair, Log, LogKey, LogOptions, Storage};
 #[cfg(feature = "automerge")]
 pub use multibee_merge::Automerge;
 pub use multibee_merge::{

@@ -56,13 +56,16 @@ struct Joining {
 }
 
 impl Joining {
+    fn join(&mut self, theirs: State) {
+        self.state = std::mem::take(&mut self.state).joined(theirs);
+    }
+
     /// Whether there is anything to write down in a commit with this clock, after one that had
     /// seen `context`.
     fn changes(&self, context: &Clock, clock: &Clock) -> bool {
-        let before = self.held.state(context);
         let seen = |state: &State| state.context().beyond(clock);
-        self.state.versions() != before.versions()
-            || !seen(&self.state).same_lengths(&seen(&before))
+        self.state.versions() != self.held.versions
+            || !seen(&self.state).same_lengths(&seen(&self.held.state(context)))
     }
 }
 
@@ -86,7 +89,9 @@ struct Collected {
 /// [`BadNews`] blames the author of a log: leave that log alone and go on with the others.
 pub(crate) fn check(news: &News) -> Result<(), BadNews> {
     for commit in &news.commits {
-        if commit.blocks.iter().filter(|block| is_change(block)).count() > MAX_BATCH_OPS {
+        // Few have more blocks than a device may write changes.
+        let is_long = commit.blocks.len() > MAX_BATCH_OPS;
+        if is_long && commit.blocks.iter().filter(|one| is_change(one)).count() > MAX_BATCH_OPS {
             let seq = commit.blocks.first().map_or(0, |block| block.seq);
             let what = "a commit of more changes than a device may write".into();
             return Err(BadNews { author: news.author, seq, what });
@@ -99,7 +104,7 @@ pub(crate) fn check(news: &News) -> Result<(), BadNews> {
             let what = format!("a block of {len} bytes is longer than any device may write");
             return Err(BadNews { author: news.author, seq: block.seq, what });
         }
-        if keyspace::place(&block.key) == Place::Statement {
+        if keyspace::is_statement(&block.key) {
             let bad = |what: String| BadNews { author: news.author, seq: block.seq, what };
             let meta = Meta::decode_extra(&block.extra).map_err(|e| bad(e.to_string()))?;
             Statement::verify(meta.state.unwrap_or_default()).map_err(|e| bad(e.to_string()))?;
@@ -253,18 +258,18 @@ impl Collected {
                 Place::User(key) => {
                     let theirs = record::written(block, news.device, seen);
                     self.note(news, &theirs);
-                    self.join_key(staging, key, &theirs)?;
+                    self.join_key(staging, key, theirs)?;
                 }
                 // A delete of a key that showed nothing has no other block.
                 Place::Tombstone(key) if record::is_news(block) => {
                     let theirs = record::written(block, news.device, seen);
                     self.note(news, &theirs);
-                    self.join_key(staging, key, &theirs)?;
+                    self.join_key(staging, key, theirs)?;
                 }
                 Place::Shared(stored) => {
                     let theirs = record::shared_written(block, news.device, seen);
                     self.note(news, &theirs);
-                    self.join_shared(staging, stored, &theirs)?;
+                    self.join_shared(staging, stored, theirs)?;
                 }
                 Place::Statement => {
                     let meta = Meta::decode_extra(&block.extra);
@@ -286,16 +291,16 @@ impl Collected {
         Ok(())
     }
 
-    fn join_key(&mut self, staging: &mut Staging, key: Bytes, theirs: &State) -> Result<(), Error> {
+    fn join_key(&mut self, staging: &mut Staging, key: Bytes, theirs: State) -> Result<(), Error> {
         if let Some(joining) = self.keys.get_mut(&key) {
-            joining.state = joining.state.join(theirs);
+            joining.join(theirs);
             return Ok(());
         }
         let mut held = staging.held(&key)?;
         if let Some(stale) = &self.stale {
             held.versions = stale.held(&key)?.versions;
         }
-        let state = held.state(staging.context()).join(theirs);
+        let state = held.state(staging.context()).joined(theirs);
         self.keys.insert(key, Joining { held, state });
         Ok(())
     }
@@ -304,14 +309,14 @@ impl Collected {
         &mut self,
         staging: &mut Staging,
         stored: Bytes,
-        theirs: &State,
+        theirs: State,
     ) -> Result<(), Error> {
         if let Some(joining) = self.shared.get_mut(&stored) {
-            joining.state = joining.state.join(theirs);
+            joining.join(theirs);
             return Ok(());
         }
         let held = staging.held_shared(&stored)?;
-        let state = held.state(staging.context()).join(theirs);
+        let state = held.state(staging.context()).joined(theirs);
         self.shared.insert(stored, Joining { held, state });
         Ok(())
     }

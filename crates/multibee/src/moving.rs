@@ -15,7 +15,7 @@ use multibee_merge::{Clock, Renaming, State, Version};
 use crate::Error;
 use crate::absorb::{Absorb, AbsorbStep, Batch, Origin, Ours};
 use crate::follow::FollowError;
-use crate::home::{Home, Primaries};
+use crate::home::{Home, Primaries, is_restored};
 use crate::primary::Primary;
 use crate::record::Held;
 use crate::resolver::Resolver;
@@ -184,7 +184,7 @@ pub(crate) fn open(
             home.forget_successor(&key)?;
         }
     }
-    if promised.is_none() && heirs.is_empty() && !log.is_copy() {
+    if promised.is_none() && heirs.is_empty() && !log.is_copy() && !is_restored(&log) {
         return Ok(log);
     }
     let is_new = promised.is_none();

@@ -113,10 +113,10 @@ impl Staging {
 
     /// What the tree holds of a user's key, staged changes included.
     pub(crate) fn held(&mut self, key: &[u8]) -> Result<Held, Error> {
-        if let Some(block) = self.batch.get(&keyspace::user(key))? {
+        if let Some(block) = self.batch.get_for_update(&keyspace::place_of(key))? {
             return self.complete(&block, Outline::live(&block, self.device));
         }
-        match self.batch.get(&keyspace::tombstone(key))? {
+        match self.batch.get_for_update(&keyspace::tombstone(key))? {
             Some(block) => self.complete(&block, Outline::tombstone(&block)),
             None => Ok(Held::default()),
         }
@@ -124,7 +124,7 @@ impl Staging {
 
     /// What the tree holds of a record that all devices share, by its stored key.
     pub(crate) fn held_shared(&mut self, stored: &[u8]) -> Result<Held, Error> {
-        match self.batch.get(stored)? {
+        match self.batch.get_for_update(stored)? {
             Some(block) => self.complete(&block, Outline::shared(&block, self.device)),
             None => Ok(Held::default()),
         }
@@ -351,7 +351,7 @@ impl Staging {
     /// Drops what is remembered of a key that is not in the tree.
     fn forget(&mut self, key: &[u8]) -> Result<(), Error> {
         let tombstone = keyspace::tombstone(key);
-        if self.batch.get(&tombstone)?.is_some() {
+        if self.batch.get_for_update(&tombstone)?.is_some() {
             let meta = Meta { deleted: Some(true), ..Meta::default() };
             self.remove(&tombstone, meta)?;
         }
@@ -363,8 +363,8 @@ impl Staging {
         if held.is_settled() {
             return Ok((false, false));
         }
-        let conflict = self.batch.get(&keyspace::conflict(key))?.is_some();
-        Ok((conflict, self.batch.get(&keyspace::opaque(key))?.is_some()))
+        let conflict = self.batch.get_for_update(&keyspace::conflict(key))?.is_some();
+        Ok((conflict, self.batch.get_for_update(&keyspace::opaque(key))?.is_some()))
     }
 
     /// Keeps the digest and the indexes in step with a key's versions. `new` says in which indexes
@@ -427,7 +427,7 @@ impl Staging {
     }
 
     fn insert(&mut self, key: &[u8], value: Option<&Bytes>, meta: Meta) -> Result<u64, Error> {
-        let extra = meta.clone().into_extra();
+        let (extra, meta) = meta.encode();
         self.bytes += key.len() + value.map_or(0, Bytes::len) + extra.len();
         let seq = self.batch.put(key, value.cloned(), extra)?;
         self.last = Some((seq, meta));
@@ -436,7 +436,8 @@ impl Staging {
 
     fn remove(&mut self, key: &[u8], meta: Meta) -> Result<u64, Error> {
         let next = self.batch.next_seq();
-        let seq = self.batch.del(key, meta.clone().into_extra())?;
+        let (extra, meta) = meta.encode();
+        let seq = self.batch.del(key, extra)?;
         debug_assert!(seq.is_some(), "only keys that are in the tree are removed");
         if let Some(seq) = seq {
             self.last = Some((seq, meta));

@@ -31,6 +31,7 @@ examples! {
     custom_merge "../examples/custom_merge.rs",
     first_database "../examples/first_database.rs",
     new_laptop "../examples/new_laptop.rs",
+    old_backup "../examples/old_backup.rs",
     reading_from_node "../examples/reading_from_node.rs",
     second_device "../examples/second_device.rs",
 }
@@ -38,6 +39,7 @@ examples! {
 /// Which guide shows which program.
 const GUIDES: &[(&str, &str)] = &[
     ("adding-and-removing-devices", "adding_and_removing"),
+    ("an-old-backup", "old_backup"),
     ("cloud-mirror", "cloud_mirror"),
     ("conflicts", "conflicts"),
     ("custom-merging", "custom_merge"),

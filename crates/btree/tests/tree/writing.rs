@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 
 use bytes::Bytes;
-use multibee_btree::{BATCH_OPS_MAX, Bee, BeeOptions, Entry, Error, KEY_LEN_MAX, Metadata};
+use multibee_btree::{BATCH_OPS_MAX, Batch, Bee, BeeOptions, Entry, Error, KEY_LEN_MAX, Metadata};
 use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage, Part, Storage};
 
 use crate::{entries, new_bee, new_log, scrambled};
@@ -56,6 +56,38 @@ fn bad_extra_is_refused() {
     let seq = batch.put(b"k", Some(""), "").unwrap();
     assert!(matches!(batch.set_extra(seq, &[0x0a][..]), Err(Error::BadExtra(_))));
     assert_eq!(batch.flush().unwrap(), 2);
+}
+
+/// Who looks before writing sees what a plain look sees, staged or stored, and writes the same blocks:
+/// the nodes that the look has opened are no change.
+#[test]
+fn looking_for_an_update_changes_nothing() {
+    let (plain, looking) = (new_bee(), new_bee());
+    let keys: Vec<_> = (0..600).map(scrambled).collect();
+    let put = |batch: &mut Batch, key: &[u8], round: usize| {
+        batch.put(key, Some(Bytes::from(vec![7; round])), "").unwrap();
+    };
+    for round in 0..4 {
+        for keys in keys.chunks(150) {
+            let (mut one, mut other) = (plain.batch().unwrap(), looking.batch().unwrap());
+            for (at, key) in keys.iter().enumerate() {
+                for key in [&key[..], &keys[at / 2], b"never put"] {
+                    assert_eq!(other.get_for_update(key).unwrap(), one.get(key).unwrap());
+                }
+                if (at + round) % 3 == 2 {
+                    assert_eq!(one.del(key, "").unwrap(), other.del(key, "").unwrap());
+                } else {
+                    put(&mut one, key, round);
+                    put(&mut other, key, round);
+                }
+                assert_eq!(other.get_for_update(key).unwrap(), one.get(key).unwrap());
+            }
+            assert_eq!(one.flush().unwrap(), other.flush().unwrap());
+        }
+    }
+    for seq in 0..plain.log().len() {
+        assert_eq!(plain.log().get(seq).unwrap(), looking.log().get(seq).unwrap(), "{seq}");
+    }
 }
 
 /// Keys up to the limit can be put, longer ones are refused, and asking for one is no error.

@@ -4,7 +4,7 @@ use multibee::{Multibee, SyncStatus};
 use serde_json::{Map, Value, json};
 
 use super::sources;
-use crate::exit::Exit;
+use crate::exit::{Exit, fail};
 use crate::output::Output;
 
 pub(super) fn status(db: &Multibee, output: &mut Output) -> anyhow::Result<Exit> {
@@ -51,13 +51,28 @@ pub(super) fn status(db: &Multibee, output: &mut Output) -> anyhow::Result<Exit>
 }
 
 pub(super) fn verify(db: &Multibee, output: &mut Output) -> anyhow::Result<Exit> {
+    let bar = super::backups::bar()?;
+    let audited = db.audit(|done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    let audited = audited?;
+    let faults: Vec<_> = audited
+        .iter()
+        .flat_map(|audit| audit.findings.iter().map(|found| format!("{}: {found:?}", audit.key)))
+        .collect();
+    if !faults.is_empty() {
+        return Err(fail(Exit::Integrity, format!("damaged: {}", faults.join(", "))));
+    }
     let scan = db.verify()?;
+    let blocks: u64 = audited.iter().map(|audit| audit.blocks).sum();
     let json = json!({
         "keys": scan.keys, "conflicts": scan.conflicts, "bytes": scan.bytes,
-        "digest": scan.digest.to_string(),
+        "digest": scan.digest.to_string(), "logs": audited.len(), "blocks": blocks,
     });
     let text = format!(
-        "{} keys, {} in conflict, {} bytes, digest {}: as committed",
+        "{} keys, {} in conflict, {} bytes, digest {}: as committed, {blocks} blocks as signed",
         scan.keys, scan.conflicts, scan.bytes, scan.digest
     );
     output.print(&json, &text)?;

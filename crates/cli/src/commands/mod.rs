@@ -1,5 +1,6 @@
 //! One file for each group of commands.
 
+mod backups;
 mod changes;
 mod conflicts;
 mod data;
@@ -78,6 +79,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Sources => sources::list(&open(dir)?, &mut output),
         Command::AddSource { key, name } => sources::add(&open(dir)?, &key, name, &mut output),
         Command::RemoveSource { key } => sources::remove(&open(dir)?, &key, &mut output),
+        Command::Backup { path, replicas } => {
+            backups::backup(&open(dir)?, &path, replicas, &mut output)
+        }
+        Command::Restore { path } => backups::restore(dir, &path, &mut output),
         Command::Verify => info::verify(&open(dir)?, &mut output),
         Command::Demo { file, out } => demo::run(file.as_deref(), &out, &mut output),
     }?;

@@ -13,7 +13,7 @@ use super::logs::{PRIMARIES, PRIMARY, replica_name};
 use crate::Error;
 
 /// The value in a primary that says how many others came before it.
-const GENERATION: &str = "multibee/generation";
+pub(super) const GENERATION: &str = "multibee/generation";
 
 /// What a home holds of primaries when it is opened.
 #[derive(Debug)]
@@ -140,10 +140,10 @@ impl Home {
     }
 }
 
-fn primary_name(key: &LogKey) -> String {
+pub(super) fn primary_name(key: &LogKey) -> String {
     format!("{PRIMARIES}/{}", key.discovery_key())
 }
 
-fn generation(log: &Log) -> Option<u64> {
+pub(super) fn generation(log: &Log) -> Option<u64> {
     std::str::from_utf8(&log.user_data(GENERATION)?).ok()?.parse().ok()
 }

@@ -4,6 +4,7 @@
 //! when a minute has passed without the state that they wait for.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod backups;
 mod by_hand;
 mod compaction;
 mod copies;
