@@ -6,7 +6,7 @@
 //!
 //! [`Grounds`] decides from facts alone; [`Primary::collect`] goes through the tombstones, in pieces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use multibee_btree::RangeOptions;
@@ -17,6 +17,7 @@ use crate::Error;
 use crate::aside::Outline;
 use crate::broken::BrokenRule;
 use crate::keyspace::{self, Place};
+use crate::merging::device_of;
 use crate::primary::{Primary, between};
 use crate::record::{self, Held};
 
@@ -42,7 +43,7 @@ pub(crate) enum Condition {
     Settled,
     /// What counts of each removed log is applied here.
     Reached,
-    /// What any member has seen of a log that goes on no more is applied here.
+    /// What any member has seen of a log that no member writes any more is applied here.
     Ended,
 }
 
@@ -75,7 +76,8 @@ pub(crate) enum Obstacle {
     Unapplied(LogKey),
     /// This member has not said yet how far it had applied a log that was removed.
     Unsettled(LogKey),
-    /// What counts of this log, which was removed or goes on no more, is not applied here.
+    /// What counts of this log, which was removed or goes on no more, is not applied here; or this
+    /// member has seen more than is here of a log that is no member's.
     Unreached(LogKey),
 }
 
@@ -121,17 +123,29 @@ impl Grounds {
         if let Some(source) = self.sources.first().filter(|_| self.asks(Condition::Sourceless)) {
             return Some(Obstacle::Source(*source));
         }
-        self.ended.iter().find_map(|ended| {
-            let at = self.clock.length(ended.device);
+        let of_ended = self.ended.iter().find_map(|ended| {
             let unsettled = ended.unsettled.first().filter(|_| self.asks(Condition::Settled));
-            let is_short = |length: u64| at < length;
-            let of_members = || self.members.iter().map(|one| one.newest.length(ended.device));
-            let is_unreached = (self.asks(Condition::Reached) && ended.cut.is_some_and(is_short))
-                || (self.asks(Condition::Ended) && of_members().any(is_short));
+            let is_short = |cut: u64| self.clock.length(ended.device) < cut;
+            let is_unreached = self.asks(Condition::Reached) && ended.cut.is_some_and(is_short);
             match unsettled {
                 Some(member) => Some(Obstacle::Unsettled(*member)),
                 None => is_unreached.then_some(Obstacle::Unreached(ended.key)),
             }
+        });
+        of_ended.or_else(|| self.seen_and_ended())
+    }
+
+    /// What somebody has seen of a log that no member writes, and is not applied here: a device's that
+    /// is none any more, or a history of which there is only what others hold.
+    fn seen_and_ended(&self) -> Option<Obstacle> {
+        let writing: BTreeSet<DeviceId> =
+            self.members.iter().map(|member| device_of(&member.key)).collect();
+        let ours = &self.clock;
+        self.members.iter().filter(|_| self.asks(Condition::Ended)).find_map(|member| {
+            let beyond = member.newest.beyond(ours);
+            let (device, _) = beyond.iter().find(|(device, _)| !writing.contains(device))?;
+            let ended = self.ended.iter().find(|ended| ended.device == device);
+            Some(Obstacle::Unreached(ended.map_or(member.key, |ended| ended.key)))
         })
     }
 

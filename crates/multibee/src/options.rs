@@ -37,6 +37,9 @@ pub struct Options {
     /// Keys in one commit of what is absorbed, if not the usual number. For simulations.
     #[cfg(feature = "testing")]
     pub absorb_keys: Option<usize>,
+    /// Blocks after which it is seen what may be given back, if not the usual number. For simulations.
+    #[cfg(feature = "testing")]
+    pub tidy_blocks: Option<u64>,
 }
 
 impl Options {
@@ -51,7 +54,7 @@ impl Options {
     /// How much is done at once.
     pub(crate) fn limits(&self) -> Limits {
         #[cfg(feature = "testing")]
-        return Limits::chosen(self.news_min, self.absorb_keys);
+        return Limits::chosen(self.news_min, self.absorb_keys, self.tidy_blocks);
         #[cfg(not(feature = "testing"))]
         Limits::default()
     }
@@ -72,6 +75,8 @@ impl Default for Options {
             news_min: None,
             #[cfg(feature = "testing")]
             absorb_keys: None,
+            #[cfg(feature = "testing")]
+            tidy_blocks: None,
         }
     }
 }

@@ -166,6 +166,9 @@ impl Session {
             for key in advance.grown {
                 replicator.log_changed(&key);
             }
+            for (key, range) in advance.cleared {
+                replicator.cleared(&key, range);
+            }
             for (key, range) in advance.unwants {
                 replicator.unwant(&key, range);
             }
@@ -282,6 +285,7 @@ impl Session {
             let hint = Hint { since: applied, upto, ranges: Vec::new(), by_author: true };
             core.take_hint(&peer.key, hint);
         }
+        core.hear_clock(peer.key, &status.clock);
         peer.status = Some(status);
     }
 

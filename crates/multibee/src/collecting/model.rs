@@ -375,9 +375,8 @@ impl World {
         let keys = &mut self.devices[number].keys;
         let is_hidden = |held: &Held| !held.versions.iter().any(Version::is_live);
         // A key that shows nothing may have live versions, too: say, where deletes win.
-        let is_tombstone = |held: &Held| {
-            is_hidden(held) || held.versions.iter().any(crate::record::is_delete)
-        };
+        let is_tombstone =
+            |held: &Held| is_hidden(held) || held.versions.iter().any(crate::record::is_delete);
         keys.retain(|_, held| !is_tombstone(held) || grounds.obstacle(held).is_some());
     }
 
@@ -388,7 +387,8 @@ impl World {
 
 fn check(acts: &[Act], start: Start) -> Result<(), TestCaseError> {
     let (mut collecting, mut keeping) = (World::new(true, start), World::new(false, start));
-    let everybody = (0..DEVICES_MAX).flat_map(|one| (0..DEVICES_MAX).map(move |other| (one, other)));
+    let everybody =
+        (0..DEVICES_MAX).flat_map(|one| (0..DEVICES_MAX).map(move |other| (one, other)));
     let meetings = everybody.clone().map(|(one, other)| Act::Meet(one, other));
     let hearing = everybody.map(|(one, other)| Act::Follow(one, other, usize::MAX >> 1));
     let collections = (0..DEVICES_MAX).map(Act::Collect);

@@ -17,9 +17,8 @@ fn key(number: u8) -> LogKey {
 }
 
 fn clock(lengths: &[(u8, u64)]) -> Clock {
-    let entry = |&(number, length): &(u8, u64)| {
-        (device_of(&key(number)), Applied { length, tag: None })
-    };
+    let entry =
+        |&(number, length): &(u8, u64)| (device_of(&key(number)), Applied { length, tag: None });
     lengths.iter().map(entry).collect()
 }
 
