@@ -377,3 +377,25 @@ fn sources_are_listed() {
     assert_eq!(place.json("a", &["sources"])[0]["removed"], true);
     place.fails("a", &["remove-source", &"0".repeat(64)], 1);
 }
+
+/// A dry run says what could be given back and because of whom what has to stay, and changes nothing.
+/// What is given back is gone, and only once. Nobody is taken by surprise: a program says so.
+#[test]
+fn room_is_given_back() {
+    let place = Place::new();
+    place.ok("a", &["init"]);
+    let other = place.ok("b", &["init"]);
+    place.ok("a", &["put", "milk", "two"]);
+    place.ok("a", &["del", "milk"]);
+    let dry = place.json("a", &["reclaim", "--dry-run"]);
+    assert_eq!((&dry[0]["dryRun"], &dry[0]["tombstones"]["count"]), (&true.into(), &1.into()));
+    place.fails("a", &["reclaim"], 2);
+    place.ok("a", &["add", &other, "--name", "tablet"]);
+    let told = place.ok("a", &["reclaim", "--dry-run"]);
+    assert!(told.contains("tablet: it is not known to have this yet"), "{told}");
+    assert_eq!(place.json("a", &["reclaim", "--yes"])[0]["tombstones"]["count"], 0);
+    place.ok("a", &["remove", &other]);
+    assert_eq!(place.json("a", &["reclaim", "--yes"])[0]["tombstones"]["count"], 1);
+    assert_eq!(place.json("a", &["reclaim", "--yes"])[0]["tombstones"]["count"], 0);
+    place.ok("a", &["verify"]);
+}

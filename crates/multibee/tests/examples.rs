@@ -31,14 +31,16 @@ examples! {
     first_database "../examples/first_database.rs",
     reading_from_node "../examples/reading_from_node.rs",
     second_device "../examples/second_device.rs",
+    small_storage "../examples/small_storage.rs",
 }
 
 /// Which guide shows which program.
-const GUIDES: [(&str, &str); 6] = [
+const GUIDES: [(&str, &str); 7] = [
     ("cloud-mirror", "cloud_mirror"),
     ("conflicts", "conflicts"),
     ("custom-merging", "custom_merge"),
     ("first-database", "first_database"),
+    ("keeping-storage-small", "small_storage"),
     ("reading-from-node", "reading_from_node"),
     ("second-device", "second_device"),
 ];

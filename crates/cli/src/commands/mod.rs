@@ -8,6 +8,7 @@ mod devices;
 mod files;
 mod info;
 mod online;
+mod reclaim;
 mod rules;
 mod sources;
 mod typed;
@@ -68,6 +69,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Sources => sources::list(&open(dir)?, &mut output),
         Command::AddSource { key, name } => sources::add(&open(dir)?, &key, name, &mut output),
         Command::RemoveSource { key } => sources::remove(&open(dir)?, &key, &mut output),
+        Command::Reclaim(args) => reclaim::reclaim(&open(dir)?, &args, &mut output),
         Command::Verify => info::verify(&open(dir)?, &mut output),
         Command::Demo { file, out } => demo::run(file.as_deref(), &out, &mut output),
     }?;

@@ -111,7 +111,9 @@ impl Core {
     /// nobody tells what others have seen; and not in the midst of a state that is being joined.
     pub(crate) fn is_tidy_allowed(&self) -> bool {
         self.refusal().is_none()
-            && self.is_active(&self.key()) && self.absorbing.is_none() && self.primary.ahead().is_empty()
+            && self.is_active(&self.key())
+            && self.absorbing.is_none()
+            && self.primary.ahead().is_empty()
     }
 
     /// A walk looks at every tombstone. So it waits until as many blocks were written, or are known to
