@@ -246,6 +246,12 @@ impl Primary {
             piece.last = Some(block.key.clone());
             let Place::Tombstone(key) = keyspace::place(&block.key) else { continue };
             let amount = Amount { count: 1, bytes: (block.key.len() + block.extra.len()) as u64 };
+            if tree.get(&keyspace::place_of(&key))?.is_some() {
+                // The key is live again: the tombstone says nothing any more.
+                piece.collected.add(amount);
+                going.push((key, None));
+                continue;
+            }
             let outline = Outline::tombstone(&block);
             let outline = outline.map_err(|error| Error::bad_record(block.seq, &error))?;
             let bad = |seq, what: &str| Error::bad_record(seq, &what);
@@ -254,7 +260,7 @@ impl Primary {
                 Some(obstacle) => piece.held_back.entry(obstacle).or_default().add(amount),
                 None => {
                     piece.collected.add(amount);
-                    going.push((key, held));
+                    going.push((key, Some(held)));
                 }
             }
         }
@@ -264,7 +270,7 @@ impl Primary {
         if mode == Mode::Collect && !going.is_empty() {
             let mut staging = self.stage(false)?;
             for (key, held) in going {
-                staging.collect(&key, &held)?;
+                staging.collect(&key, held.as_ref())?;
             }
             let clock = self.clock().clone();
             self.finish_merge(staging, clock, wall_ms)?;

@@ -349,10 +349,13 @@ impl Staging {
         self.remove(&keyspace::user(key), meta).map(|_| ())
     }
 
-    /// Drops the tombstone of a key: nobody needs it any more.
-    pub(crate) fn collect(&mut self, key: &[u8], held: &Held) -> Result<(), Error> {
-        debug_assert!(!self.own && !held.in_tree(), "a merge drops what is not in the tree");
-        self.stand_aside(&keyspace::user(key), held, &[], &BTreeSet::new())?;
+    /// Drops the tombstone of a key, with what stands aside of it. `held` is what it says, unless the
+    /// key is live again: then it says nothing.
+    pub(crate) fn collect(&mut self, key: &[u8], held: Option<&Held>) -> Result<(), Error> {
+        debug_assert!(!self.own, "what nobody needs any more is no news");
+        if let Some(held) = held {
+            self.stand_aside(&keyspace::user(key), held, &[], &BTreeSet::new())?;
+        }
         self.forget(key)
     }
 

@@ -158,3 +158,44 @@ fn what_was_seen_beyond_the_clock_is_remembered() {
     assert_eq!(grounds(clock(&[(2, 5), (3, 9)])).obstacle(&held), None);
     assert_eq!(held.seen.length(other), 5);
 }
+
+/// The tombstone of a key that is live again goes at once, whoever has not seen it; what the live key
+/// has standing aside stays. What a tombstone has standing aside goes with it.
+#[test]
+fn what_stands_aside_goes_with_its_tombstone() {
+    let forget = |number, seq| {
+        let state = Some("a long state".into());
+        Version { kind: multibee_merge::Counter::KIND, state, ..delete(number, seq) }
+    };
+    let absorb = |primary: &mut Primary, number, version: Version| {
+        let seen = clock(&[(number, version.dot.seq + 1)]);
+        let mut batch = crate::absorb::Batch::default();
+        batch.keys = vec![("k".into(), State::written(version, seen.clone()))];
+        (batch.clock, batch.is_last) = (seen, true);
+        primary.absorb(&batch, 0, |_| None).unwrap();
+    };
+    let asides = |bee: &Bee| {
+        let mut records = bee.snapshot().unwrap().range(between(keyspace::asides()));
+        std::iter::from_fn(|| records.next().unwrap()).count()
+    };
+    for is_live_again in [true, false] {
+        let (mut primary, bee) = primary();
+        absorb(&mut primary, 2, forget(2, 4));
+        absorb(&mut primary, 3, forget(3, 4));
+        let before = asides(&bee);
+        assert!(before > 0);
+        if is_live_again {
+            let value = Version { content: Content::Value("v".into()), ..delete(4, 4) };
+            absorb(&mut primary, 4, value);
+        }
+        let sources = if is_live_again { vec![key(9)] } else { Vec::new() };
+        let clock = primary.whole_clock().unwrap();
+        let grounds = Grounds { clock, sources, ..Grounds::default() };
+        assert_eq!(collect_all(&mut primary, &grounds, Mode::Collect), (1, 0, 1));
+        assert_eq!(tombstones(&bee), 0);
+        let tree = bee.snapshot().unwrap();
+        let held = View::new(tree, primary.device(), Arc::default()).held(b"k").unwrap();
+        assert_eq!(held.versions.len(), if is_live_again { 3 } else { 0 });
+        assert_eq!(asides(&bee), if is_live_again { before } else { 0 });
+    }
+}

@@ -320,7 +320,7 @@ mod tests {
             matches!(&advance.events[..], [Event::Stuck { device, .. }] if *device == log.key())
         );
         assert!(matches!(core.add_source(core.key(), None), Err(Error::IsDevice { .. })));
-        assert!(matches!(core.add(log.key(), None), Err(Error::IdTaken { .. })));
+        assert!(matches!(core.add(log.key(), Default::default()), Err(Error::IdTaken { .. })));
         assert!(matches!(core.end_source(core.key()), Err(Error::UnknownSource { .. })));
         // It is stuck after a restart, too, and the database opens all the same.
         let mut core = open(&home);
