@@ -28,11 +28,18 @@ pub(crate) struct Limits {
     pub(crate) absorb_keys: usize,
     /// Blocks after which it is seen what of the own log, or of another one, may be given back.
     pub(crate) tidy_blocks: u64,
+    /// Tombstones are collected without being asked for.
+    pub(crate) forget_deletes: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { news_min: NEWS_MIN, absorb_keys: ABSORB_KEYS, tidy_blocks: TIDY_BLOCKS }
+        Self {
+            news_min: NEWS_MIN,
+            absorb_keys: ABSORB_KEYS,
+            tidy_blocks: TIDY_BLOCKS,
+            forget_deletes: false,
+        }
     }
 }
 
@@ -49,6 +56,7 @@ impl Limits {
             tidy_blocks: tidy_blocks.unwrap_or(usual.tidy_blocks),
             news_min: news_min.unwrap_or(usual.news_min),
             absorb_keys: absorb_keys.unwrap_or(usual.absorb_keys),
+            ..usual
         }
     }
 }

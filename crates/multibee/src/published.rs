@@ -28,16 +28,19 @@ struct Said {
 }
 
 impl Published {
-    /// A member has published this clock, with its own log in it.
-    pub(crate) fn note(&mut self, author: LogKey, clock: Clock) {
-        let waiting = &mut self.said.entry(author).or_default().waiting;
-        if waiting.back() == Some(&clock) {
+    /// A member has published this clock, with its own log in it; perhaps before others that are known.
+    pub(crate) fn note(&mut self, author: LogKey, mut clock: Clock) {
+        let said = self.said.entry(author).or_default();
+        let known = said.waiting.back().unwrap_or(&said.applied);
+        if known.covers_all(&clock) {
             return;
         }
-        if waiting.len() > 1 {
-            waiting.pop_back();
+        if said.waiting.len() > 1
+            && let Some(latest) = said.waiting.pop_back()
+        {
+            clock.merge(&latest);
         }
-        waiting.push_back(clock);
+        said.waiting.push_back(clock);
     }
 
     /// Tells how far logs are applied here: what was waiting for that counts from now on.
@@ -86,7 +89,7 @@ mod tests {
         let own = device_of(&author);
         let mut published = Published::default();
         assert!(published.applied(&author).is_none());
-        for (length, seen) in [(5, 1), (7, 2), (9, 3), (11, 4)] {
+        for (length, seen) in [(5, 1), (7, 2), (9, 3), (11, 4), (6, 1), (11, 4)] {
             published.note(author, clock(own, length, seen));
         }
         let seen = |published: &Published| {

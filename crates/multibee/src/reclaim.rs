@@ -136,8 +136,9 @@ impl From<Obstacle> for (HoldReason, Option<LogKey>) {
 
 impl Multibee {
     /// Gives back what nobody needs any more: what is remembered of deleted keys, and other devices'
-    /// blocks that are merged. Part of that happens by itself, now and then; this does all of it at
-    /// once, and says what has to stay, and because of whom.
+    /// blocks that are merged. Blocks are also given back without being asked for, now and then, and
+    /// deletes if [it is so wished](crate::Options::forget_deletes); this does all of it at once, and
+    /// says what has to stay, and because of whom.
     ///
     /// A deleted key is remembered until every member is known to have seen the delete. Whoever has
     /// been away for long holds that up: see [`HeldBack::device`].

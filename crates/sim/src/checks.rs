@@ -185,18 +185,14 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The versions that are held are those that follow from the clock. Where they are deletes, all of
-    /// them, nothing may be held instead: whoever they were kept for has heard of them.
+    /// The versions that are held are those that follow from the clock.
     fn check_held(&self, device: usize, clocks: &Clocks) -> Result<(), Violation> {
         for slot in self.model.slots().into_iter().filter(|slot| !self.is_spoilt(*slot)) {
             let held = self.held_versions(device, slot)?;
             let held: Vec<_> = held.iter().map(|version| version.dot).collect();
             let versions = self.model.versions(slot, clocks.of(slot));
             let expected: Vec<_> = versions.iter().map(|write| write.dot).collect();
-            let is_collected = held.is_empty()
-                && matches!(slot, Slot::Key(_))
-                && versions.iter().all(|write| write.value.is_none());
-            if held != expected && !is_collected {
+            if held != expected {
                 let (at, story) = (clocks.of(slot), self.model.tell(slot));
                 let what = format!(
                     "device {device} at {at:?} holds {held:?} of {slot:?}, not {expected:?}; {story}"

@@ -197,8 +197,6 @@ fn options(
         cache_bytes: 1 << 20,
         news_min: (news_min > 0).then_some(news_min),
         absorb_keys: (absorb_keys > 0).then_some(absorb_keys),
-        // Who absorbs in small pieces tidies up often.
-        tidy_blocks: (absorb_keys > 0).then_some(absorb_keys as u64),
         ..Options::default()
     }
 }

@@ -86,7 +86,7 @@ impl Core {
             if is_waiting {
                 self.hear_heads(around, advance)?;
             }
-            if !self.is_walk_due() {
+            if !self.limits.forget_deletes || !self.is_walk_due() {
                 return self.clear_some(advance);
             }
             self.hear_heads(around, advance)?;

@@ -124,7 +124,8 @@ scenario!(s61_at_every_step, at_every_step);
 async fn by_itself(kind: Kind) {
     let clock = Arc::new(TestClock::new());
     let mut group = Group::new(kind, 2);
-    let tidy = |options: Options| Options { tidy_blocks: Some(64), ..options };
+    let tidy =
+        |options: Options| Options { tidy_blocks: Some(64), forget_deletes: true, ..options };
     group.restart_as(0, tidy).await;
     group.restart_as(1, tidy).await;
     let [a, b] = [0, 1].map(|number| group.db(number).clone());
