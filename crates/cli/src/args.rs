@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use multibee::DeviceRole;
 
 use crate::kind;
 use crate::when::When;
@@ -118,12 +119,40 @@ pub(crate) enum Command {
         /// A name for people to read
         #[arg(long)]
         name: Option<String>,
+        /// What it may do: read-only, full, or mirror
+        #[arg(long, default_value = "full", value_parser = role)]
+        role: DeviceRole,
+    },
+    /// Give a device another name, on every device
+    Rename {
+        /// The device: its name, its short id or its key
+        device: String,
+        /// The new name
+        name: String,
     },
     /// Remove a device, for good: nothing that it writes from now on is taken
     Remove {
-        /// The device's key
-        key: String,
+        /// The device: its name, its short id or its key
+        device: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
+    /// Wait no longer for a device that has stayed away. When it returns, it goes on under another key
+    Retire {
+        /// The device: its name, its short id or its key
+        device: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// List what this device wrote and the others did not take, because they removed it
+    Unmerged,
+    /// Make or check the words by which a new device gets in when others are lost
+    #[command(subcommand)]
+    Recovery(Recovery),
+    /// Begin a new device with the recovery words, which are read from the standard input
+    Recover(Recover),
     /// Go on with a directory that was moved by copying it. Never for one that is still used
     /// elsewhere, nor for an older backup
     Adopt,
@@ -217,6 +246,41 @@ pub(crate) struct Put {
     /// Only if the key is absent; otherwise the exit code is 3
     #[arg(long, conflicts_with = "if_value")]
     pub(crate) if_absent: bool,
+}
+
+/// What to do about the recovery words.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Recovery {
+    /// Make new words, and show them once; earlier ones count no longer
+    Create {
+        /// Do not ask if there are words already
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Read words from the standard input, and say whether they are right; if not, the exit code is 1
+    Check,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Recover {
+    /// Where a device of the database listens
+    #[arg(value_name = "HOST:PORT")]
+    pub(crate) address: String,
+    /// A name for the new device
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// A device that is lost: its name, its short id or its key. It is removed. May be given several times
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) lost: Vec<String>,
+    /// Seconds to wait for all to be the same
+    #[arg(long, default_value_t = 600)]
+    pub(crate) timeout: u64,
+}
+
+fn role(text: &str) -> Result<DeviceRole, String> {
+    let roles = [DeviceRole::ReadOnly, DeviceRole::Full, DeviceRole::Mirror];
+    let found = roles.into_iter().find(|role| role.to_string() == text);
+    found.ok_or_else(|| format!("{text:?} is no role: say read-only, full or mirror"))
 }
 
 /// What to do with an element of a set.

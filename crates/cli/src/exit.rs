@@ -40,7 +40,11 @@ pub(crate) fn of(error: &anyhow::Error) -> Exit {
         return failure.exit;
     }
     match error.chain().find_map(|cause| cause.downcast_ref::<Error>()) {
-        Some(Error::UnknownDevice { .. } | Error::UnknownSource { .. }) => Exit::NotFound,
+        Some(
+            Error::UnknownDevice { .. }
+            | Error::UnknownSource { .. }
+            | Error::UnknownRecovery { .. },
+        ) => Exit::NotFound,
         Some(Error::Removed { .. } | Error::IdTaken { .. } | Error::NotAsExpected { .. }) => {
             Exit::Conflict
         }

@@ -1,7 +1,7 @@
 //! The program as a user runs it: what it prints, what it refuses, and its exit codes.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -29,6 +29,16 @@ impl Place {
         let mut command = Command::new(PROGRAM);
         command.current_dir(self.dir.path()).arg("--dir").arg(self.path(db)).args(args);
         command.output().unwrap()
+    }
+
+    /// Runs it with something on its standard input.
+    fn fed(&self, db: &str, args: &[&str], input: &str) -> Output {
+        let mut command = Command::new(PROGRAM);
+        command.current_dir(self.dir.path()).arg("--dir").arg(self.path(db)).args(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
     }
 
     /// Runs it, expects success, and returns what it printed.
@@ -174,7 +184,8 @@ fn two_processes_sync() {
     place.ok("b", &["put", "milk", "settled"]);
     assert_eq!(place.ok("b", &["conflicts"]), "");
 
-    place.ok("b", &["remove", &a]);
+    assert!(place.fails("b", &["remove", &a], 2).contains("--yes"));
+    place.ok("b", &["remove", &a, "--yes"]);
     assert!(place.fails("b", &["add", &a], 3).contains("was removed"));
     let devices = place.json("b", &["devices"]);
     assert!(devices.iter().any(|device| device["removed"] == true && device["key"] == *a));
@@ -394,8 +405,64 @@ fn room_is_given_back() {
     let told = place.ok("a", &["reclaim", "--dry-run"]);
     assert!(told.contains("tablet: it is not known to have this yet"), "{told}");
     assert_eq!(place.json("a", &["reclaim", "--yes"])[0]["tombstones"]["count"], 0);
-    place.ok("a", &["remove", &other]);
+    place.ok("a", &["remove", &other, "--yes"]);
     assert_eq!(place.json("a", &["reclaim", "--yes"])[0]["tombstones"]["count"], 1);
     assert_eq!(place.json("a", &["reclaim", "--yes"])[0]["tombstones"]["count"], 0);
     place.ok("a", &["verify"]);
+}
+
+/// Devices have names and roles; what can't be undone is asked, and a name that two have is no name.
+#[test]
+fn devices_are_named_and_removed() {
+    let place = Place::new();
+    place.ok("a", &["init"]);
+    let [b, c] = ["b", "c"].map(|name| place.ok(name, &["init"]));
+    place.ok("a", &["add", &b, "--name", "phone", "--role", "read-only"]);
+    place.ok("a", &["add", &c, "--name", "phone", "--role", "mirror"]);
+    assert!(place.fails("a", &["add", &c, "--role", "king"], 2).contains("is no role"));
+    assert!(place.fails("a", &["remove", "phone", "--yes"], 2).contains("several"));
+    assert!(place.fails("a", &["rename", "laptop", "x"], 1).contains("neither a device"));
+    place.ok("a", &["rename", &c, "cloud"]);
+    assert!(place.fails("a", &["remove", "phone"], 2).contains("phone"));
+    place.ok("a", &["remove", "phone", "--yes"]);
+    place.ok("a", &["retire", "cloud", "--yes"]);
+    let devices = place.json("a", &["devices"]);
+    let all = |what: &str| devices.iter().map(|one| one[what].clone()).collect::<Vec<_>>();
+    assert_eq!(all("role"), ["full", "read-only", "mirror"]);
+    assert_eq!(all("removed"), [false, true, false]);
+    assert_eq!(devices[2]["retired"], true);
+    assert!(place.ok("a", &["devices"]).contains("removed"));
+    assert_eq!(place.ok("a", &["unmerged"]), "");
+}
+
+/// With nothing but the words and an address a new device has all data, and the lost one is out.
+#[test]
+fn a_new_device_recovers() {
+    let place = Place::new();
+    let (lost, cloud) = (place.ok("lost", &["init"]), place.ok("cloud", &["init"]));
+    place.ok("lost", &["put", "milk", "two"]);
+    place.ok("lost", &["add", &cloud, "--name", "cloud"]);
+    place.ok("cloud", &["add", &lost, "--name", "phone"]);
+    let words = place.json("lost", &["recovery", "create"])[0]["words"].clone();
+    let words = words.as_str().unwrap();
+    assert_eq!(place.fed("lost", &["recovery", "check"], words).status.code(), Some(0));
+    assert!(place.fails("lost", &["recovery", "create"], 2).contains("--yes"));
+    let other = place.json("lost", &["recovery", "create", "--yes"])[0]["words"].clone();
+    assert_eq!(place.fed("lost", &["recovery", "check"], words).status.code(), Some(1));
+    let words = other.as_str().unwrap();
+    let served = Served::new(&place.path("cloud"));
+    place.ok("lost", &["sync", "--with", &served.address]);
+
+    assert_eq!(place.fed("new", &["recover", "127.0.0.1:1"], "abandon").status.code(), Some(2));
+    let unreached = place.fed("new", &["recover", "127.0.0.1:1"], words);
+    assert_eq!(unreached.status.code(), Some(4), "{}", stderr(&unreached));
+    let args = ["recover", &served.address, "--name", "new", "--lost", "phone"];
+    let done = place.fed("new", &args, words);
+    assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+    assert_eq!(place.ok("new", &["get", "milk"]), "two");
+    drop(served);
+    for db in ["new", "cloud"] {
+        let devices = place.json(db, &["devices"]);
+        assert!(devices.iter().any(|one| one["key"] == *lost && one["removed"] == true), "{db}");
+    }
 }

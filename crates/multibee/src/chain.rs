@@ -54,8 +54,8 @@ fn step(statement: &Statement, at: LogKey) -> Option<LogKey> {
     }
 }
 
-/// The keys by which others may know the holder of `key`, newest first: its own, those that it goes
-/// on for, and the recovery secrets by which it was admitted.
+/// The keys by which others may know the holder of `key`: its own, those of the recovery secrets of its
+/// database, and those that it goes on for, newest first.
 pub(crate) fn names<'a>(
     key: LogKey,
     recovery: &[LogKey],
@@ -67,16 +67,13 @@ pub(crate) fn names<'a>(
     while let Some(&at) = names.get(done) {
         done += 1;
         for statement in &statements {
-            let leads_here = match &statement.claim {
-                Claim::Succeed { key, .. } => *key == at,
-                Claim::Add { key, .. } => *key == at && recovery.contains(&statement.author),
-                _ => false,
-            };
+            let leads_here = matches!(&statement.claim, Claim::Succeed { key, .. } if *key == at);
             if leads_here && !names.contains(&statement.author) {
                 names.push(statement.author);
             }
         }
     }
+    names.splice(1..1, recovery.iter().copied());
     names
 }
 
@@ -115,8 +112,8 @@ mod tests {
         assert_eq!(names(c.key(), &[], &all), [c.key(), b.key(), a.key()]);
     }
 
-    /// Whoever knows a recovery secret only finds the devices of its database by it; and a device that it
-    /// has admitted is known by it.
+    /// Whoever knows a recovery secret only finds the devices of its database by it, and they find a device
+    /// that it has admitted.
     #[test]
     fn a_recovery_secret_leads_to_its_database() {
         let [a, b, new] = [1, 2, 3].map(log);
@@ -125,7 +122,7 @@ mod tests {
         let all = [add(&a, &b), made, add(&secret, &new)];
         let key = Author::key(&secret);
         assert_eq!(chain(key, b.key(), &all).map(|chain| chain.len()), Some(2));
-        assert_eq!(names(new.key(), &[key], &all), [new.key(), key]);
-        assert_eq!(names(b.key(), &[key], &all), [b.key()]);
+        assert_eq!(chain(key, new.key(), &all).map(|chain| chain.len()), Some(1));
+        assert_eq!(names(b.key(), &[key], &all), [b.key(), key]);
     }
 }

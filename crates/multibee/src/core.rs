@@ -25,6 +25,7 @@ use crate::members::{Member, Membership};
 use crate::merging::{Merged, check};
 use crate::news::News;
 use crate::primary::{Primary, tag_at};
+use crate::parting::Parting;
 use crate::progress::Progress;
 use crate::setup::{Current, Setup};
 use crate::statement::{Claim, Extent, Statement};
@@ -135,6 +136,8 @@ pub(crate) struct Core {
     /// Others know other things of the own log.
     outdated: Option<Outdated>,
     keeping: Keeping,
+    /// Logs of which somebody has another history, while it is found out where they part.
+    partings: BTreeMap<LogKey, Parting>,
 }
 
 impl Core {
@@ -156,6 +159,7 @@ impl Core {
             leaving: Vec::new(),
             outdated: None,
             keeping: Keeping::default(),
+            partings: BTreeMap::new(),
         };
         core.refresh_members(&mut Advance::default())?;
         core.resume_outdated(&mut Advance::default())?;
@@ -193,7 +197,8 @@ impl Core {
         &self.membership.recovery
     }
 
-    /// The keys by which others may know this device, newest first.
+    /// The keys by which others may know this device: its own, those of recovery secrets, which may be
+    /// all that somebody knows, then those that it goes on for.
     pub(crate) fn names(&self) -> Vec<LogKey> {
         names(self.key(), self.recovery(), self.statements())
     }
@@ -250,6 +255,7 @@ impl Core {
             advance.is_unfinished = self.step_outdated(&mut advance)?;
             return Ok(advance);
         }
+        self.look_for_partings(around)?;
         if self.name_branches(&mut advance)? {
             advance.is_unfinished = true;
             return Ok(advance);
@@ -347,14 +353,19 @@ impl Core {
     }
 
     fn say(&mut self, claims: Vec<Claim>) -> Result<Advance, Error> {
-        self.refusal().map_or(Ok(()), Err)?;
-        let mut advance = Advance { committed: true, ..Advance::default() };
         let mut statements = Vec::new();
         for claim in claims {
             let time = self.primary.stamp(self.now_ms());
             statements.extend(Statement::sign(self.primary.log(), time, claim));
         }
-        self.primary.state(&statements, self.now_ms())?;
+        self.state(&statements)
+    }
+
+    /// Writes statements as an own commit.
+    fn state(&mut self, statements: &[Statement]) -> Result<Advance, Error> {
+        self.refusal().map_or(Ok(()), Err)?;
+        let mut advance = Advance { committed: true, ..Advance::default() };
+        self.primary.state(statements, self.now_ms())?;
         self.reread_statements(&mut advance)?;
         Ok(advance)
     }
@@ -427,8 +438,15 @@ impl Core {
         let follower = Follower::new(bee);
         let opened_at = log.len();
         let (stuck, said) = (None, None);
-        let following =
-            Following { follower, stuck, said, opened_at, covered: opened_at, absorbed: 0, waits: false };
+        let following = Following {
+            follower,
+            stuck,
+            said,
+            opened_at,
+            covered: opened_at,
+            absorbed: 0,
+            waits: false,
+        };
         self.following.insert(key, following);
         Ok(log)
     }

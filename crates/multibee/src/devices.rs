@@ -1,9 +1,12 @@
 //! The devices of a database: who belongs to it, under which name, and as what.
 
+use std::collections::BTreeMap;
+
 use multibee_log::LogKey;
 use multibee_merge::DeviceId;
 
 use crate::core::{Advance, Core};
+use crate::members::Member;
 use crate::{DeviceRole, Error, Multibee};
 
 /// A device of the database, this one included.
@@ -127,7 +130,7 @@ impl Multibee {
         self.change_devices(|core| core.retire(*key))
     }
 
-    fn change_devices(
+    pub(crate) fn change_devices(
         &self,
         change: impl FnOnce(&mut Core) -> Result<Advance, Error>,
     ) -> Result<(), Error> {
@@ -177,7 +180,7 @@ impl Multibee {
                 id: member.device,
                 name: member.name.clone(),
                 role: member.role,
-                address: addresses.get(&member.key).cloned(),
+                address: address(core, &addresses, member),
                 is_self,
                 removed: member.removed_by.is_some(),
                 removed_by: member.removed_by,
@@ -195,4 +198,12 @@ impl Multibee {
         });
         Ok(devices.collect())
     }
+}
+
+/// Where a device is reached: under its key, or one that it had before.
+fn address(core: &Core, addresses: &BTreeMap<LogKey, String>, member: &Member) -> Option<String> {
+    let before = |member: &&Member| core.member(&member.predecessor?);
+    // Who succeeds whom goes no longer way round than there are devices.
+    let line = std::iter::successors(Some(member), before).take(core.members().len());
+    line.filter_map(|member| addresses.get(&member.key)).next().cloned()
 }

@@ -121,6 +121,18 @@ pub enum Error {
         /// This device's key.
         key: LogKey,
     },
+    /// The words are no recovery secret.
+    #[error("these words are no recovery secret: {why}")]
+    RecoveryWords {
+        /// What is wrong with them.
+        why: String,
+    },
+    /// The recovery secret is not that of this database, or another one was made since.
+    #[error("the recovery secret {key} is not that of this database")]
+    UnknownRecovery {
+        /// The secret's key.
+        key: LogKey,
+    },
     /// The name of a device is too long.
     #[error("a name has {len} bytes: at most {max}", max = crate::MAX_NAME_LEN)]
     NameTooLong {

@@ -34,12 +34,7 @@ impl Session {
             state.peers.contact(id)
         {
             if let Some(known) = recognise(&state.core, &theirs, side.other()) {
-                let mut names = state.core.names();
-                if state.core.recovery().contains(&known) {
-                    // It may know this key only.
-                    names.push(known);
-                }
-                let tags = hello::tags(names, side);
+                let tags = hello::tags(state.core.names(), side);
                 let channel = self.endpoint.with(|r| r.open_channel(id, PROTOCOL, b"", &tags));
                 self.recognised(state, id, Contact::Recognised { side, channel, known });
                 return;
@@ -88,10 +83,8 @@ impl Session {
 
     /// Proves who we are to somebody who knows one of our keys.
     fn prove(&self, core: &Core, id: ConnectionId, channel: ChannelId, side: Side) {
-        let mut names = core.names();
-        names.extend_from_slice(core.recovery());
         let log = core.primary.log();
-        if let Some(proof) = hello::prove(log, &names, core.statements(), side) {
+        if let Some(proof) = hello::prove(log, &core.names(), core.statements(), side) {
             self.send(id, channel, &PeerMessage::Proof(proof.into()));
         }
     }

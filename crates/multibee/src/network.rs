@@ -69,7 +69,9 @@ impl Network {
         let mut replicator = Replicator::new(options, seed);
         replicator.accept_protocol(PROTOCOL);
         replicator.accept_extension(EXTENSION_NAME);
-        replicator.add_log(core.served_log().clone());
+        if core.refusal().is_none() {
+            replicator.add_log(core.primary.log().clone());
+        }
         for following in core.following().values() {
             replicator.add_log(following.follower.bee().log().clone());
         }

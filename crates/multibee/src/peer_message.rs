@@ -13,6 +13,7 @@ use prost::{DecodeError, Message};
 use crate::commit::decode_digest;
 use crate::follow::Hint;
 use crate::format::{self, Applied};
+use crate::parting::{Answer, LANDMARKS_MAX, Landmark};
 
 /// The name of the channel.
 pub(crate) const PROTOCOL: &str = "multibee/1";
@@ -33,6 +34,10 @@ pub(crate) enum PeerMessage {
     Ranges { key: LogKey, hint: Hint },
     /// Who the sender is; the first message of each side.
     Proof(Bytes),
+    /// Which of these own commits of a log do you have as well?
+    AskCommon { key: LogKey, question: Vec<Landmark> },
+    /// The answer, with their last blocks.
+    Common { key: LogKey, answers: Vec<(u64, Answer)> },
     /// A message that only newer programs know.
     Unknown,
 }
@@ -80,11 +85,28 @@ struct RangesRecord {
     ranges: Vec<u64>,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct CommonRecord {
+    #[prost(bytes = "bytes", required, tag = "1")]
+    key: Bytes,
+    /// Last blocks of own commits.
+    #[prost(uint64, repeated, tag = "2")]
+    lasts: Vec<u64>,
+    /// Their hashes, in a question.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    hashes: Vec<Bytes>,
+    /// For each of them, in an answer: 1 the same, 2 another block, 0 not known.
+    #[prost(uint32, repeated, tag = "4")]
+    answers: Vec<u32>,
+}
+
 const STATEMENTS: u64 = 0;
 const STATUS: u64 = 1;
 const ASK_RANGES: u64 = 2;
 const RANGES: u64 = 3;
 const PROOF: u64 = 4;
+const ASK_COMMON: u64 = 5;
+const COMMON: u64 = 6;
 
 impl PeerMessage {
     /// The message's type number and payload.
@@ -117,6 +139,29 @@ impl PeerMessage {
                 (RANGES, record.encode_to_vec())
             }
             Self::Proof(proof) => (PROOF, proof.to_vec()),
+            Self::AskCommon { key, question } => {
+                let record = CommonRecord {
+                    key: bytes(key),
+                    lasts: question.iter().map(|(last, _)| *last).collect(),
+                    hashes: question.iter().map(|(_, hash)| hash.to_vec().into()).collect(),
+                    answers: Vec::new(),
+                };
+                (ASK_COMMON, record.encode_to_vec())
+            }
+            Self::Common { key, answers } => {
+                let number = |answer| match answer {
+                    Answer::Unknown => 0,
+                    Answer::Same => 1,
+                    Answer::Different => 2,
+                };
+                let record = CommonRecord {
+                    key: bytes(key),
+                    lasts: answers.iter().map(|(last, _)| *last).collect(),
+                    hashes: Vec::new(),
+                    answers: answers.iter().map(|(_, answer)| number(*answer)).collect(),
+                };
+                (COMMON, record.encode_to_vec())
+            }
             Self::Unknown => (u64::from(u32::MAX), Vec::new()),
         }
     }
@@ -153,6 +198,25 @@ impl PeerMessage {
                 Self::Ranges { key: key(&record.key)?, hint }
             }
             PROOF => Self::Proof(payload),
+            ASK_COMMON => {
+                let record = CommonRecord::decode(payload)?;
+                let mut question = Vec::new();
+                for (last, hash) in record.lasts.iter().zip(&record.hashes).take(LANDMARKS_MAX) {
+                    let hash = hash[..].try_into().map_err(|_| malformed("a hash has 32 bytes"))?;
+                    question.push((*last, hash));
+                }
+                Self::AskCommon { key: key(&record.key)?, question }
+            }
+            COMMON => {
+                let record = CommonRecord::decode(payload)?;
+                let answer = |(last, number): (&u64, &u32)| match number {
+                    1 => (*last, Answer::Same),
+                    2 => (*last, Answer::Different),
+                    _ => (*last, Answer::Unknown),
+                };
+                let answers = record.lasts.iter().zip(&record.answers).take(LANDMARKS_MAX);
+                Self::Common { key: key(&record.key)?, answers: answers.map(answer).collect() }
+            }
             _ => Self::Unknown,
         })
     }
@@ -230,6 +294,8 @@ mod tests {
                 }),
                 PeerMessage::AskRanges { key, since },
                 PeerMessage::Proof(digest.to_vec().into()),
+                PeerMessage::AskCommon { key, question: vec![(since, [7; 32]), (0, [8; 32])] },
+                PeerMessage::Common { key, answers: vec![(since, Answer::Same), (9, Answer::Different), (0, Answer::Unknown)] },
                 PeerMessage::Ranges { key, hint: Hint { since, upto: at, ranges, by_author: false } },
             ];
             for message in messages {
@@ -240,7 +306,7 @@ mod tests {
 
         /// Arbitrary bytes are a message or an error, never a panic.
         #[test]
-        fn arbitrary_payloads_do_not_panic(ty in 0..5_u64, payload in vec(any::<u8>(), 0..40)) {
+        fn arbitrary_payloads_do_not_panic(ty in 0..7_u64, payload in vec(any::<u8>(), 0..40)) {
             let _ = PeerMessage::decode(ty, payload.into());
         }
     }

@@ -12,6 +12,7 @@ use crate::catch_up::Reachable;
 use crate::core::Core;
 use crate::hello::Side;
 use crate::look::Looks;
+use crate::parting::Landmark;
 use crate::peer_message::Status;
 
 /// Connections that ended of which is known why.
@@ -60,6 +61,8 @@ pub(crate) struct Peer {
     pub(crate) status: Option<Status>,
     /// Where it was asked last for a log's news.
     pub(crate) asked: BTreeMap<LogKey, Asked>,
+    /// Where histories of logs part, as it was asked last.
+    pub(crate) asked_common: BTreeMap<LogKey, Vec<Landmark>>,
     /// Logs that were offered to it.
     pub(crate) offered: BTreeSet<LogKey>,
     /// Set once its data was found to differ though its clock is equal.
@@ -121,6 +124,7 @@ impl Peer {
             our_status: None,
             status: None,
             asked: BTreeMap::new(),
+            asked_common: BTreeMap::new(),
             offered: BTreeSet::new(),
             diverged: false,
         }

@@ -69,8 +69,12 @@ impl Primary {
         for (place, key) in self.keys()? {
             let Kept::User = place else { continue };
             let held = staging.held(&key)?;
-            let counts = held.versions.iter().any(|version| types.renames_from_before(version.kind));
-            if counts && self.renamed(&held, &held.state(&context), renaming, &[]).versions() != held.versions {
+            let counts =
+                held.versions.iter().any(|version| types.renames_from_before(version.kind));
+            if counts
+                && self.renamed(&held, &held.state(&context), renaming, &[]).versions()
+                    != held.versions
+            {
                 keys.insert(key);
             }
         }

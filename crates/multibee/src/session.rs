@@ -253,6 +253,15 @@ impl Session {
                 hint.by_author = key == peer.key;
                 state.core.take_hint(&key, hint);
             }
+            PeerMessage::AskCommon { key, question } if !state.core.is_removed(&peer.key) => {
+                let channel = peer.channel;
+                // What can't be read here says nothing.
+                let answers = state.core.common(&key, &question).unwrap_or_default();
+                self.send(id, channel, &PeerMessage::Common { key, answers });
+            }
+            PeerMessage::Common { key, answers } if !state.core.is_removed(&peer.key) => {
+                state.core.take_common(&key, &answers);
+            }
             _ => {}
         }
     }
@@ -307,6 +316,7 @@ impl Session {
                 self.send(id, peer.channel, &PeerMessage::Statements(signed));
             }
             self.prove_again(core, id, peer);
+            self.ask_common(core, id, peer);
             if peer.removed {
                 continue;
             }
@@ -319,7 +329,8 @@ impl Session {
             let logs = logs.chain(core.source_logs().map(Log::key));
             for key in logs.filter(|key| *key != peer.key || core.is_active(key)) {
                 // What it knows of our own log is heard first: it may be more than we do.
-                let is_due = key != core.key() || peer.status.is_some() || core.refusal().is_some();
+                let is_due =
+                    key != core.key() || (peer.status.is_some() && core.refusal().is_none());
                 if is_due && peer.offered.insert(key) {
                     self.endpoint.with(|r| {
                         r.yield_log(id, &key);
@@ -341,6 +352,18 @@ impl Session {
             offers.iter().for_each(|(id, key)| r.offer(*id, key));
             r.log_changed(&key);
         });
+    }
+
+    /// Asks a device where its history of a log and ours part, if they do.
+    fn ask_common(&self, core: &Core, id: ConnectionId, peer: &mut Peer) {
+        let theirs = peer.status.as_ref().map(|status| &status.clock);
+        // What can't be read here can't be asked.
+        for (key, question) in core.questions(theirs).unwrap_or_default() {
+            if peer.asked_common.get(&key) != Some(&question) {
+                peer.asked_common.insert(key, question.clone());
+                self.send(id, peer.channel, &PeerMessage::AskCommon { key, question });
+            }
+        }
     }
 
     /// Asks a device for where the news lies that it has and we have not.

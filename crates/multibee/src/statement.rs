@@ -4,16 +4,13 @@
 //! Statements form a set that only grows. Each is signed with its author's log key, so that any
 //! device can pass it on and none can alter it.
 
-use std::ops::Range;
-
 use blake2::{Blake2b, Digest as _, digest::consts::U32};
 use bytes::Bytes;
-use multibee_btree::Bee;
 use multibee_log::LogKey;
 use multibee_merge::{DeviceId, Time};
 use prost::Message;
 
-use crate::{DeviceRole, Error};
+use crate::DeviceRole;
 use crate::author::{Author, signer};
 
 /// One statement, its signature checked.
@@ -64,15 +61,6 @@ pub(crate) struct Branch {
 }
 
 impl Branch {
-    /// The history of the log of `bee` that is here, from where it parts from another one: in the own
-    /// commit `first`.
-    pub(crate) fn at(bee: &Bee, from: u64, first: &Range<u64>) -> Result<Self, Error> {
-        let last = first.end.saturating_sub(1);
-        let hash = bee.log().block_hash(last)?;
-        let hash = hash.ok_or_else(|| Error::bad_record(last, &"it is not there"))?;
-        Ok(Self { from, last, hash: *hash.as_bytes() })
-    }
-
     /// The id under which the writes behind `from` are known.
     pub(crate) fn device(&self, log: &LogKey) -> DeviceId {
         DeviceId::of_branch(log.as_bytes(), &self.hash)

@@ -24,23 +24,28 @@ macro_rules! examples {
 }
 
 examples! {
+    adding_and_removing "../examples/adding_and_removing.rs",
     as_of "../examples/as_of.rs",
     cloud_mirror "../examples/cloud_mirror.rs",
     conflicts "../examples/conflicts.rs",
     custom_merge "../examples/custom_merge.rs",
     first_database "../examples/first_database.rs",
+    new_laptop "../examples/new_laptop.rs",
     reading_from_node "../examples/reading_from_node.rs",
     second_device "../examples/second_device.rs",
     small_storage "../examples/small_storage.rs",
 }
 
 /// Which guide shows which program.
-const GUIDES: [(&str, &str); 7] = [
+const GUIDES: &[(&str, &str)] = &[
+    ("adding-and-removing-devices", "adding_and_removing"),
     ("cloud-mirror", "cloud_mirror"),
     ("conflicts", "conflicts"),
     ("custom-merging", "custom_merge"),
     ("first-database", "first_database"),
     ("keeping-storage-small", "small_storage"),
+    ("lost-phone", "new_laptop"),
+    ("new-laptop-from-the-cloud", "new_laptop"),
     ("reading-from-node", "reading_from_node"),
     ("second-device", "second_device"),
 ];

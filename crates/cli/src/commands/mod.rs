@@ -9,6 +9,7 @@ mod files;
 mod info;
 mod online;
 mod reclaim;
+mod recovery;
 mod rules;
 mod sources;
 mod typed;
@@ -17,7 +18,7 @@ mod watching;
 
 use std::path::Path;
 
-use multibee::{Home, Multibee, Options};
+use multibee::{AddOptions, Home, Multibee, Options};
 
 use crate::args::{Args, Command};
 use crate::exit::Exit;
@@ -49,8 +50,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
             files::export(&open(dir)?, file.as_deref(), &at, &mut output)
         }
         Command::Devices => devices::list(&open(dir)?, &mut output),
-        Command::Add { device, name } => devices::add(&open(dir)?, &device, name, &mut output),
-        Command::Remove { key } => devices::remove(&open(dir)?, &key, &mut output),
+        Command::Add { device, name, role } => {
+            devices::add(&open(dir)?, &device, AddOptions { name, role }, &mut output)
+        }
+        Command::Rename { device, name } => {
+            devices::rename(&open(dir)?, &device, name, &mut output)
+        }
+        Command::Remove { device, yes } => devices::remove(&open(dir)?, &device, yes, &mut output),
+        Command::Retire { device, yes } => devices::retire(&open(dir)?, &device, yes, &mut output),
+        Command::Unmerged => recovery::unmerged(&open(dir)?, &mut output),
+        Command::Recovery(what) => recovery::run(&open(dir)?, &what, &mut output),
+        Command::Recover(what) => recovery::recover(dir, what, &mut output),
         Command::Adopt => devices::adopt(dir, &mut output),
         Command::Serve { listen, no_dial, sources } => {
             online::serve(open(dir)?, &listen, !no_dial, &sources, &mut output)

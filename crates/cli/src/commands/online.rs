@@ -60,6 +60,9 @@ async fn report(events: &mut broadcast::Receiver<Event>) {
             Ok(Event::Connected { peer }) => eprintln!("{peer} is here"),
             Ok(Event::Disconnected { peer }) => eprintln!("{peer} is gone"),
             Ok(Event::Merged { blocks, keys }) => eprintln!("merged {blocks} blocks, {keys} keys"),
+            Ok(Event::Removed { by }) => {
+                eprintln!("{by} has removed this device: see `unmerged` for what was not taken");
+            }
             Ok(Event::DevicesChanged) => eprintln!("the list of devices has changed"),
             Ok(Event::ClockAhead { device, by_ms }) => {
                 eprintln!("the clock of {device} is {} s ahead", by_ms / 1000);
@@ -92,7 +95,7 @@ pub(super) async fn interrupted() -> anyhow::Result<()> {
 
 /// The devices whose addresses are known.
 pub(super) fn addresses(db: &Multibee) -> anyhow::Result<Vec<(String, String)>> {
-    let devices = db.devices()?.into_iter().filter(|device| !device.removed && !device.is_self);
+    let devices = db.devices()?.into_iter().filter(|device| device.is_active() && !device.is_self);
     Ok(devices.filter_map(|device| Some((device.key.to_string(), device.address?))).collect())
 }
 

@@ -14,11 +14,13 @@ use multibee_btree::{Bee, Error as TreeError};
 use multibee_log::LogKey;
 use multibee_merge::{Clock, DeviceId, Renaming, Version};
 
-use super::{Advance, Core};
+use super::{Advance, Core, Following};
 use crate::Error;
+use crate::catch_up::Surroundings;
 use crate::format::Meta;
 use crate::keyspace::{self, Place};
 use crate::news::News;
+use crate::parting::{self, Answer, Landmark, Parting};
 use crate::primary::tag_at;
 use crate::record;
 use crate::statement::{Branch, Claim};
@@ -40,8 +42,105 @@ impl Core {
         branches
     }
 
+    /// Begins to find out where two histories of another device's log part, if somebody who is connected
+    /// has another one.
+    pub(super) fn look_for_partings(&mut self, around: &Surroundings) -> Result<(), Error> {
+        for peer in &around.reachable {
+            for (key, following) in &self.following {
+                if self.partings.contains_key(key)
+                    || !self.is_contradicted(following, &peer.status.clock)?
+                    || !self.branches(key).is_empty()
+                {
+                    continue;
+                }
+                let applied = self.applied(following.follower.device());
+                // Back from there on they are known to be the same.
+                let since = following.follower.bee().log().trusted_len();
+                let since = if since < applied { since } else { 0 };
+                if let Some(own) = following.follower.applied_ranges(since, applied) {
+                    self.partings.insert(*key, Parting::among(own));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether somebody has applied another history of a log than we have.
+    fn is_contradicted(&self, following: &Following, theirs: &Clock) -> Result<bool, Error> {
+        let log = following.follower.bee().log();
+        let Some(at) = theirs.get(following.follower.device()) else { return Ok(false) };
+        if log.conflict().is_some() && at.length > log.trusted_len() {
+            return Ok(true);
+        }
+        let ours = tag_at(log, at.length)?;
+        Ok(at.tag.is_some() && ours.is_some() && at.tag != ours)
+    }
+
+    /// Names histories of which it was found out where they part.
+    fn name_partings(&mut self, advance: &mut Advance) -> Result<bool, Error> {
+        let found = self.partings.iter().find(|(_, parting)| parting.is_found());
+        let Some(key) = found.map(|(key, _)| *key) else { return Ok(false) };
+        let Some(parting) = self.partings.remove(&key) else { return Ok(false) };
+        let first = parting.first_apart().filter(|_| self.branches(&key).is_empty());
+        if let (Some(first), Some(following)) = (first, self.following.get(&key)) {
+            let branch = Branch::at(following.follower.bee(), first)?;
+            let said = self.say([Claim::Branch { key, branch }].into())?;
+            advance.join(said);
+        }
+        Ok(true)
+    }
+
+    /// What to ask somebody about where histories of logs part.
+    pub(crate) fn questions(
+        &self,
+        theirs: Option<&Clock>,
+    ) -> Result<Vec<(LogKey, Vec<Landmark>)>, Error> {
+        let mut questions = Vec::new();
+        if let Some(outdated) = &self.outdated {
+            let is_apart = match theirs {
+                Some(theirs) => self.contradiction(theirs)?.is_some(),
+                None => false,
+            };
+            if is_apart || self.is_finished() {
+                questions.push((self.key(), outdated.parting.question(self.primary.bee())?));
+            }
+        }
+        for (key, parting) in &self.partings {
+            let (Some(following), Some(theirs)) = (self.following.get(key), theirs) else { continue };
+            if self.is_contradicted(following, theirs)? {
+                questions.push((*key, parting.question(following.follower.bee())?));
+            }
+        }
+        questions.retain(|(_, question)| !question.is_empty());
+        Ok(questions)
+    }
+
+    /// Which own commits of a log are here as well.
+    pub(crate) fn common(
+        &self,
+        key: &LogKey,
+        question: &[Landmark],
+    ) -> Result<Vec<(u64, Answer)>, Error> {
+        let answers = parting::answer(self.bee(key), question)?;
+        Ok(question.iter().map(|(last, _)| *last).zip(answers).collect())
+    }
+
+    /// Takes somebody's answer.
+    pub(crate) fn take_common(&mut self, key: &LogKey, answers: &[(u64, Answer)]) {
+        if *key == self.key() {
+            if let Some(outdated) = &mut self.outdated {
+                outdated.parting.take(answers);
+            }
+        } else if let Some(parting) = self.partings.get_mut(key) {
+            parting.take(answers);
+        }
+    }
+
     /// Gives what is held of one named history its name. Returns whether anything was done.
     pub(super) fn name_branches(&mut self, advance: &mut Advance) -> Result<bool, Error> {
+        if self.name_partings(advance)? {
+            return Ok(true);
+        }
         for key in self.named_logs() {
             for branch in self.branches(&key) {
                 if self.name_branch(key, branch, advance)? {
@@ -67,7 +166,7 @@ impl Core {
         let bee = following.follower.bee().clone();
         let ours = following.follower.applied_ranges(branch.from, applied);
         let ours = match ours.and_then(|ours| ours.into_iter().next()) {
-            Some(first) => Branch::at(&bee, branch.from, &first)?,
+            Some(first) => Branch::at(&bee, &first)?,
             // It was absorbed, or its blocks were let go: only somebody else can name it.
             None if !self.is_as_known(&key)? => return Ok(false),
             None => match is_on(&bee, branch)? {

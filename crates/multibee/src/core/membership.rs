@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use multibee_log::LogKey;
+use multibee_log::{KeyPair, LogKey};
 use multibee_merge::DeviceId;
 
 use super::{Advance, Core};
+use crate::author::Author;
 use crate::devices::AddOptions;
-use crate::statement::{Claim, Leaving};
+use crate::statement::{Claim, Extent, Leaving, Statement};
 use crate::{DeviceRole, Error, MAX_NAME_LEN};
 
 impl Core {
@@ -33,11 +34,28 @@ impl Core {
     }
 
     /// Removes a device: what is applied of its log stays, nothing later is taken.
+    pub(crate) fn remove(&mut self, key: LogKey) -> Result<Advance, Error> {
+        self.may_state()?;
+        let claim = self.removal(key)?;
+        self.say([claim].into())
+    }
+
+    /// As [`remove`](Self::remove), said by a recovery secret.
+    pub(crate) fn remove_by(&mut self, secret: &KeyPair, key: LogKey) -> Result<Advance, Error> {
+        let author = Author::key(secret);
+        if !self.recovery().contains(&author) {
+            return Err(Error::UnknownRecovery { key: author });
+        }
+        let claim = self.removal(key)?;
+        let time = self.primary.stamp(self.now_ms());
+        self.learn(Statement::sign(secret, time, claim).into_iter().collect())
+    }
+
+    /// The removal of a device.
     ///
     /// A log that it goes on for is removed, too, unless that is another active device's as well:
     /// whoever has the device has the keys of both.
-    pub(crate) fn remove(&mut self, key: LogKey) -> Result<Advance, Error> {
-        self.may_state()?;
+    fn removal(&self, key: LogKey) -> Result<Claim, Error> {
         let member = self.member(&key).ok_or(Error::UnknownDevice { key })?;
         if member.removed_by.is_some() {
             return Err(Error::Removed { key });
@@ -52,8 +70,39 @@ impl Core {
         if self.line(key).contains(&self.key()) {
             return Err(Error::OwnKey { key });
         }
-        let applied = self.extent(&key)?;
-        self.say([Claim::Remove { key, applied, why: Leaving::Removed }].into())
+        Ok(Claim::Remove { key, applied: self.extent(&key)?, why: Leaving::Removed })
+    }
+
+    /// Says that a recovery secret counts, and no earlier one.
+    pub(crate) fn set_recovery(&mut self, secret: &KeyPair) -> Result<Advance, Error> {
+        self.may_state()?;
+        let earlier = self.recovery().to_vec();
+        let log = self.primary.log().clone();
+        let mut time = || self.primary.stamp(self.place.setup.clock.now_ms());
+        let mut statements: Vec<_> =
+            Statement::recovery(&log, secret, time()).into_iter().collect();
+        for key in earlier {
+            let applied = Extent::default();
+            let claim = Claim::Remove { key, applied, why: Leaving::Removed };
+            statements.extend(Statement::sign(&log, time(), claim));
+        }
+        self.state(&statements)
+    }
+
+    /// Has a recovery secret admit this device.
+    pub(crate) fn be_admitted_by(
+        &mut self,
+        secret: &KeyPair,
+        options: AddOptions,
+    ) -> Result<Advance, Error> {
+        let AddOptions { name, role } = options;
+        name.as_deref().map_or(Ok(()), check_name)?;
+        let claim = Claim::Add { key: self.key(), name, role };
+        let mut time = || self.primary.stamp(self.place.setup.clock.now_ms());
+        // Until this device knows better, the secret has founded the database.
+        let founded = Statement::recovery(secret, secret, time());
+        let admitted = Statement::sign(secret, time(), claim);
+        self.learn(founded.into_iter().chain(admitted).collect())
     }
 
     /// Waits for a device no longer, which has stayed away: its log is finished with what is applied

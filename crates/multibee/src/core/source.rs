@@ -210,6 +210,7 @@ mod tests {
     use super::*;
     use crate::catch_up::Surroundings;
     use crate::core::Place;
+    use crate::devices::AddOptions;
     use crate::home::Home;
     use crate::primary::Primary;
     use crate::setup::{Current, Setup};
@@ -320,7 +321,7 @@ mod tests {
             matches!(&advance.events[..], [Event::Stuck { device, .. }] if *device == log.key())
         );
         assert!(matches!(core.add_source(core.key(), None), Err(Error::IsDevice { .. })));
-        assert!(matches!(core.add(log.key(), Default::default()), Err(Error::IdTaken { .. })));
+        assert!(matches!(core.add(log.key(), AddOptions::default()), Err(Error::IdTaken { .. })));
         assert!(matches!(core.end_source(core.key()), Err(Error::UnknownSource { .. })));
         // It is stuck after a restart, too, and the database opens all the same.
         let mut core = open(&home);

@@ -61,17 +61,22 @@ async fn moving_alone(kind: Kind) {
         let link = group.link(0, 1).await;
         group.converge().await;
         link.cut().await;
+        let old = group.db(0).key();
         for count in 0..3 {
             group.db(0).put("count", count.to_string()).unwrap();
             group.db(0).compact(|_| {}).unwrap();
         }
         group.db(0).put("after", "1").unwrap();
         group.db(1).put("reply", "1").unwrap();
-        let _link = group.link(dialling, answering).await;
         let (a, b) = (group.db(0), group.db(1));
+        b.set_address(&a.key(), None).unwrap_err();
+        b.set_address(&old, Some("there:1".into())).unwrap();
+        let _link = group.link(dialling, answering).await;
         assert!(sees(b, a) && sees(a, b));
         until(b, "B has it all", || text(b, "after").is_some()).await;
         until(a, "A follows B", || text(a, "reply").is_some()).await;
+        let found = b.devices().unwrap().into_iter().find(|device| device.key == a.key());
+        assert_eq!(found.unwrap().address.as_deref(), Some("there:1"), "it lives where it did");
         until(b, "B has what the old logs hold", || text(b, "count") == Some("2".into())).await;
     }
 }

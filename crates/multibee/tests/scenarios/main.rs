@@ -56,5 +56,6 @@ mod s61_clear_while_updating;
 mod s62_cleared_relay;
 mod s70_old_backup;
 mod s71_fork;
+mod s72_lost_device;
 mod sources;
 mod stranded;
