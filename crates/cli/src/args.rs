@@ -225,6 +225,16 @@ pub(crate) enum Command {
         /// The folder of the backup
         path: PathBuf,
     },
+    /// Go on in a fresh log that holds only what is alive: the history is gone then, and this device has
+    /// another key
+    Compact {
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Give back room that nobody needs any more: what is remembered of deleted keys, and other
+    /// devices' blocks that are merged. Says what has to stay, and because of which device
+    Reclaim(Reclaim),
     /// Read everything: check all logs against their signatures, and the data against the digest of
     /// the last commit
     Verify,
@@ -401,6 +411,20 @@ pub(crate) struct Watch {
     /// Do not dial the devices whose addresses are known
     #[arg(long)]
     pub(crate) no_dial: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Reclaim {
+    /// Give nothing back: only say what could be
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Other devices' blocks go as soon as they are merged here, even if a third device may not have
+    /// them yet: it gets what it lacks otherwise
+    #[arg(long)]
+    pub(crate) even_for_others: bool,
 }
 
 #[derive(ClapArgs, Debug)]

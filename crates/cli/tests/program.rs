@@ -239,27 +239,32 @@ fn backups_are_made_and_put_back() {
     place.fails("a", &["verify"], 5);
 }
 
-/// A copied directory is refused, and says what to do; the original is as before. Once adopted, the
-/// copy goes on, with the original's key and data.
-#[test]
-fn copies_are_refused_until_adopted() {
-    let place = Place::new();
-    let key = place.ok("a", &["init"]);
-    place.ok("a", &["put", "milk", "two"]);
-    let (from, to) = (place.path("a/primary"), place.path("b/primary"));
-    std::fs::create_dir_all(&to).unwrap();
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
-    let said = place.fails("b", &["put", "milk", "three"], 2);
-    assert!(said.contains("is a copy") && said.contains("adopt"), "{said}");
-    assert_eq!(place.ok("a", &["get", "milk"]), "two");
+}
 
+/// A copy of a directory is a device of its own as soon as it is opened; or goes on with the key of the
+/// original, if it is said that that will never be used again.
+#[test]
+fn copies_are_devices_of_their_own_unless_adopted() {
+    let place = Place::new();
+    let key = place.ok("a", &["init"]);
+    place.ok("a", &["put", "milk", "two"]);
+    copy(&place.path("a/primary"), &place.path("b/primary"));
+    copy(&place.path("a/primary"), &place.path("c/primary"));
     assert_eq!(place.ok("b", &["adopt"]), key);
-    assert_eq!(place.ok("b", &["get", "milk"]), "two");
     place.ok("b", &["put", "milk", "three"]);
     assert_eq!(place.ok("b", &["get", "milk"]), "three");
+    assert_eq!(place.ok("b", &["key"]), key);
+
+    place.ok("c", &["put", "milk", "four"]);
+    assert_eq!(place.ok("c", &["get", "milk"]), "four");
+    assert_ne!(place.ok("c", &["key"]), key);
+    assert_eq!((place.ok("a", &["get", "milk"]), place.ok("a", &["key"])), ("two".into(), key));
     place.fails("nowhere", &["adopt"], 2);
 }
 
@@ -415,6 +420,28 @@ fn sources_are_listed() {
     place.fails("a", &["remove-source", &"0".repeat(64)], 1);
 }
 
+/// A dry run says what could be given back and because of whom what has to stay, and changes nothing.
+/// What is given back is gone, and only once. Nobody is taken by surprise: a program says so.
+#[test]
+fn room_is_given_back() {
+    let place = Place::new();
+    place.ok("a", &["init"]);
+    let other = place.ok("b", &["init"]);
+    place.ok("a", &["put", "milk", "two"]);
+    place.ok("a", &["del", "milk"]);
+    let dry = place.json("a", &["reclaim", "--dry-run"]);
+    assert_eq!((&dry[0]["dryRun"], &dry[0]["tombstones"]["count"]), (&true.into(), &1.into()));
+    place.fails("a", &["reclaim"], 2);
+    place.ok("a", &["add", &other, "--name", "tablet"]);
+    let told = place.ok("a", &["reclaim", "--dry-run"]);
+    assert!(told.contains("tablet: it is not known to have this yet"), "{told}");
+    assert_eq!(place.json("a", &["reclaim", "--yes"])[0]["tombstones"]["count"], 0);
+    place.ok("a", &["remove", &other, "--yes"]);
+    assert_eq!(place.json("a", &["reclaim", "--yes"])[0]["tombstones"]["count"], 1);
+    assert_eq!(place.json("a", &["reclaim", "--yes"])[0]["tombstones"]["count"], 0);
+    place.ok("a", &["verify"]);
+}
+
 /// Devices have names and roles; what can't be undone is asked, and a name that two have is no name.
 #[test]
 fn devices_are_named_and_removed() {
@@ -469,4 +496,24 @@ fn a_new_device_recovers() {
         let devices = place.json(db, &["devices"]);
         assert!(devices.iter().any(|one| one["key"] == *lost && one["removed"] == true), "{db}");
     }
+}
+
+/// Compacting asks, gives the device another key, and keeps the data.
+#[test]
+fn compacting_keeps_the_data() {
+    let place = Place::new();
+    let key = place.ok("a", &["init"]);
+    for number in 0..20 {
+        place.ok("a", &["put", "milk", &number.to_string()]);
+    }
+    assert!(place.fails("a", &["compact"], 2).contains("--yes"));
+    assert_eq!(place.ok("a", &["key"]), key);
+    let done = place.json("a", &["compact", "--yes"]);
+    assert!(done[0]["bytesAfter"].as_u64().unwrap() < done[0]["bytesBefore"].as_u64().unwrap());
+    assert_eq!(
+        (&done[0]["key"], place.ok("a", &["get", "milk"])),
+        (&place.ok("a", &["key"]).into(), "19".into())
+    );
+    assert_ne!(place.ok("a", &["key"]), key);
+    place.ok("a", &["verify"]);
 }

@@ -1,5 +1,8 @@
 //! How large a log is, and how much of that is of use.
 
+use std::ops::Range;
+
+use crate::commit::Commit;
 use crate::error::Result;
 use crate::log::{Log, Shared};
 use crate::storage::Part;
@@ -51,6 +54,20 @@ impl Log {
         self.shared.info()
     }
 
+    /// Bytes of the blocks in `range` that are held; where a gap begins in a sparse copy is not always
+    /// known, and blocks beside such a gap may not be counted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io).
+    pub fn held_bytes(&self, range: Range<u64>) -> Result<u64> {
+        let (commit, runs) = {
+            let state = self.shared.state();
+            (state.commit().clone(), state.held(range))
+        };
+        Ok(self.shared.bytes_of(&commit, &runs))
+    }
+
     /// Gives back the room of all blocks that are not held, as far as the system knows how to, and
     /// of what lies behind the last block. Returns how many bytes that were.
     ///
@@ -78,18 +95,12 @@ impl Shared {
                 Ok(PartInfo { part, len, allocated })
             })
             .collect::<Result<_>>()?;
-        let mut held_bytes = 0_u64;
+        let held_bytes = self.bytes_of(&commit, &runs);
         let mut next = 0;
         let mut gaps = 0;
         for run in &runs {
             gaps += u64::from(run.start > next);
             next = run.end;
-            let start = self.tree.byte_offset(&commit.roots, run.start);
-            let last = self.tree.place(&commit.roots, run.end - 1);
-            if let (Ok(start), Ok(last)) = (start, last) {
-                let end = last.offset.saturating_add(last.size);
-                held_bytes = held_bytes.saturating_add(end.saturating_sub(start));
-            }
         }
         let data = parts.iter().find(|info| info.part == Part::Data);
         // The ends of runs share a page of the file system with gaps.
@@ -106,6 +117,21 @@ impl Shared {
             entry_bytes: self.writer_lock().map_or(0, |writer| writer.oplog.entry_bytes()),
             parts,
         })
+    }
+
+    /// Bytes of runs of blocks, as far as it is known where they lie.
+    fn bytes_of(&self, commit: &Commit, runs: &[Range<u64>]) -> u64 {
+        let bytes = runs.iter().map(|run| {
+            let start = self.tree.byte_offset(&commit.roots, run.start);
+            let last = self.tree.place(&commit.roots, run.end - 1);
+            match (start, last) {
+                (Ok(start), Ok(last)) => {
+                    last.offset.saturating_add(last.size).saturating_sub(start)
+                }
+                _ => 0,
+            }
+        });
+        bytes.fold(0, u64::saturating_add)
     }
 
     /// The caller is the writer, and has flushed.

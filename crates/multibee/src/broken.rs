@@ -38,6 +38,11 @@ pub enum BrokenRule {
     AbsentWithoutContext,
     /// The clock moves with the first part of an absorbed state.
     MoveClockEarly,
+    /// The last trace of a key goes though it has versions that are no deletes, and only hidden.
+    CollectConflict,
+    /// Tombstones are collected as if what removed devices wrote, and others may still hold, could
+    /// not come any more.
+    ForgetRemovedWriters,
     /// Others are told of what the disk may still lose.
     #[cfg(feature = "broken")]
     ShareBeforeDurable,
@@ -71,7 +76,7 @@ mod with_feature {
 
     impl BrokenRule {
         /// All of them.
-        pub const ALL: [Self; 16] = [
+        pub const ALL: [Self; 18] = [
             Self::SkipEntry,
             Self::MergeOutsideLock,
             Self::DropDot,
@@ -87,6 +92,8 @@ mod with_feature {
             Self::FollowAnyClock,
             Self::AbsentWithoutContext,
             Self::MoveClockEarly,
+            Self::CollectConflict,
+            Self::ForgetRemovedWriters,
             Self::ShareBeforeDurable,
         ];
 

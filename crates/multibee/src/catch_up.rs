@@ -14,6 +14,8 @@ use crate::peer_message::Status;
 pub(crate) const NEWS_MIN: u64 = 16_384;
 /// Keys in one commit of what is absorbed: each takes one to three blocks.
 const ABSORB_KEYS: usize = 2048;
+/// Blocks after which it is seen what may be given back.
+const TIDY_BLOCKS: u64 = 16_384;
 /// Looking at a difference may cost this part of what following would.
 const PROBE_SHARE: u64 = 4;
 
@@ -24,22 +26,37 @@ pub(crate) struct Limits {
     pub(crate) news_min: u64,
     /// Keys in one commit of what is absorbed.
     pub(crate) absorb_keys: usize,
+    /// Blocks after which it is seen what of the own log, or of another one, may be given back.
+    pub(crate) tidy_blocks: u64,
+    /// Tombstones are collected without being asked for.
+    pub(crate) forget_deletes: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { news_min: NEWS_MIN, absorb_keys: ABSORB_KEYS }
+        Self {
+            news_min: NEWS_MIN,
+            absorb_keys: ABSORB_KEYS,
+            tidy_blocks: TIDY_BLOCKS,
+            forget_deletes: false,
+        }
     }
 }
 
 impl Limits {
     /// The usual ones, but for those that were chosen.
     #[cfg(feature = "testing")]
-    pub(crate) fn chosen(news_min: Option<u64>, absorb_keys: Option<usize>) -> Self {
+    pub(crate) fn chosen(
+        news_min: Option<u64>,
+        absorb_keys: Option<usize>,
+        tidy_blocks: Option<u64>,
+    ) -> Self {
         let usual = Self::default();
         Self {
+            tidy_blocks: tidy_blocks.unwrap_or(usual.tidy_blocks),
             news_min: news_min.unwrap_or(usual.news_min),
             absorb_keys: absorb_keys.unwrap_or(usual.absorb_keys),
+            ..usual
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod absorbing;
 mod branches;
+mod keeping;
 mod membership;
 mod moving;
 mod outdated;
@@ -30,6 +31,7 @@ use crate::setup::{Current, Setup};
 use crate::statement::{Claim, Extent, Statement};
 use crate::{DeviceRole, Error};
 use absorbing::{Absorbing, Unwant};
+use keeping::Keeping;
 use moving::Leaver;
 use outdated::Outdated;
 use source::Source;
@@ -80,6 +82,8 @@ pub(crate) struct Advance {
     pub(crate) grown: Vec<LogKey>,
     /// Logs that are read no longer.
     pub(crate) old_logs: Vec<LogKey>,
+    /// Blocks that are not here any more.
+    pub(crate) cleared: Vec<(LogKey, Range<u64>)>,
     /// What to tell the user.
     pub(crate) events: Vec<Event>,
     /// Whether the own log grew.
@@ -131,6 +135,7 @@ pub(crate) struct Core {
     leaving: Vec<Leaver>,
     /// Others know other things of the own log.
     outdated: Option<Outdated>,
+    keeping: Keeping,
     /// Logs of which somebody has another history, while it is found out where they part.
     partings: BTreeMap<LogKey, Parting>,
 }
@@ -153,6 +158,7 @@ impl Core {
             is_moving: false,
             leaving: Vec::new(),
             outdated: None,
+            keeping: Keeping::default(),
             partings: BTreeMap::new(),
         };
         core.refresh_members(&mut Advance::default())?;
@@ -271,9 +277,11 @@ impl Core {
             return Ok(advance);
         }
         if news.is_empty() {
+            advance.is_unfinished = self.keep_house(around, &mut advance)?;
             return Ok(advance);
         }
         let merged = self.primary.merge(&news, self.now_ms())?;
+        self.keeping.hear(&news);
         (advance.committed, advance.is_unfinished) = (true, true);
         if merged.statements {
             self.reread_statements(&mut advance)?;

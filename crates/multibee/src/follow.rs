@@ -7,7 +7,7 @@
 //! Nothing here waits or asks: [`Follower::next`] says which blocks it needs, and is called again
 //! when they are there.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
 use multibee_btree::{Bee, Entry as Block, Error as TreeError};
@@ -43,6 +43,15 @@ pub(crate) enum Step {
     Need(Vec<Range<u64>>),
     /// These commits come next.
     Ready(News),
+}
+
+/// What an author had seen when its log had some length.
+#[derive(Debug)]
+pub(crate) enum HeadClock {
+    /// Its clock, with its own log up to its last own commit.
+    Here(Clock),
+    /// This block is wanted first.
+    Missing(u64),
 }
 
 /// Follows one log.
@@ -204,6 +213,33 @@ impl Follower {
         }
         ranges.reverse();
         Some(ranges)
+    }
+
+    /// What the author had seen when its log was so long: that of a commit's end.
+    pub(crate) fn clock_at(&mut self, length: u64) -> Result<HeadClock, FollowError> {
+        let last = length.saturating_sub(1);
+        let Some(commit) = self.commit_at(last)? else { return Ok(HeadClock::Missing(last)) };
+        let base = match commit.clock_at {
+            None => None,
+            Some(at) => match self.base_at(at, last)? {
+                Some(base) => Some(base),
+                None => return Ok(HeadClock::Missing(at)),
+            },
+        };
+        let mut clock = commit::decode_clock(&commit, base.as_ref());
+        let own = if commit.own_first.is_some() { Some(last) } else { commit.prev_own };
+        if let Some(own) = own {
+            clock.advance(self.device, Applied { length: own + 1, tag: None });
+        }
+        Ok(HeadClock::Here(clock))
+    }
+
+    /// The blocks below `applied` that the next own commits are read with: the end of the last one,
+    /// and the one that its clock is a difference to.
+    pub(crate) fn landmarks(&self, applied: u64) -> Result<BTreeSet<u64>, FollowError> {
+        let Some(last) = applied.checked_sub(1) else { return Ok(BTreeSet::new()) };
+        let base = self.commit_at(last)?.and_then(|commit| commit.clock_at);
+        Ok([last].into_iter().chain(base).collect())
     }
 
     /// The log may be applied further than what was merged from here: by absorbing another device.

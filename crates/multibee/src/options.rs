@@ -22,6 +22,14 @@ pub struct Options {
     ///
     /// Two databases with one key are a fork: give a key here only once.
     pub keys: Option<KeyPair>,
+    /// What is remembered of deleted keys is forgotten by itself, now and then, once every device is
+    /// known to have seen the delete. Otherwise only [`reclaim`](crate::Multibee::reclaim) does that.
+    ///
+    /// Not by default: a device that joins later, and has written a key before that was deleted and
+    /// forgotten here, keeps the delete beside its write, and is then
+    /// [told to differ](crate::Event::Diverged) from those who have forgotten it, until somebody writes
+    /// the key again.
+    pub forget_deletes: bool,
     /// The mergeable types that this program knows, users' own among them.
     pub types: Types,
     /// The strategies that this program knows by name, users' own among them.
@@ -37,6 +45,9 @@ pub struct Options {
     /// Keys in one commit of what is absorbed, if not the usual number. For simulations.
     #[cfg(feature = "testing")]
     pub absorb_keys: Option<usize>,
+    /// Blocks after which it is seen what may be given back, if not the usual number. For simulations.
+    #[cfg(feature = "testing")]
+    pub tidy_blocks: Option<u64>,
 }
 
 impl Options {
@@ -48,12 +59,13 @@ impl Options {
         None
     }
 
-    /// How much is done at once.
+    /// How much is done at once, and what is done by itself.
     pub(crate) fn limits(&self) -> Limits {
         #[cfg(feature = "testing")]
-        return Limits::chosen(self.news_min, self.absorb_keys);
+        let limits = Limits::chosen(self.news_min, self.absorb_keys, self.tidy_blocks);
         #[cfg(not(feature = "testing"))]
-        Limits::default()
+        let limits = Limits::default();
+        Limits { forget_deletes: self.forget_deletes, ..limits }
     }
 }
 
@@ -64,6 +76,7 @@ impl Default for Options {
             cache_bytes: 32 << 20,
             clock: Arc::new(SystemClock),
             keys: None,
+            forget_deletes: false,
             types: Types::standard(),
             strategies: Strategies::standard(),
             #[cfg(feature = "testing")]
@@ -72,6 +85,8 @@ impl Default for Options {
             news_min: None,
             #[cfg(feature = "testing")]
             absorb_keys: None,
+            #[cfg(feature = "testing")]
+            tidy_blocks: None,
         }
     }
 }

@@ -166,6 +166,9 @@ impl Session {
             for key in advance.grown {
                 replicator.log_changed(&key);
             }
+            for (key, range) in advance.cleared {
+                replicator.cleared(&key, range);
+            }
             for (key, range) in advance.unwants {
                 replicator.unwant(&key, range);
             }
@@ -291,6 +294,7 @@ impl Session {
             let hint = Hint { since: applied, upto, ranges: Vec::new(), by_author: true };
             core.take_hint(&peer.key, hint);
         }
+        core.hear_clock(peer.key, &status.clock);
         peer.status = Some(status);
     }
 
@@ -414,6 +418,10 @@ fn ranges(core: &Core, key: &LogKey, since: u64) -> Option<Hint> {
         let applied = core.applied(follower.device());
         let ranges = follower.applied_ranges(since, applied)?;
         let log = follower.bee().log();
+        if log.len() < applied && since < applied {
+            // It came with somebody's state.
+            return None;
+        }
         // What can't be proven from the head that is here now is as good as not here.
         if !ranges.iter().all(|range| log.can_prove(range.clone()).unwrap_or(false)) {
             return None;

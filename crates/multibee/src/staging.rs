@@ -241,8 +241,9 @@ impl Staging {
             if held.in_tree() {
                 self.hide(key, versions)?;
             }
-            if versions.is_empty() {
-                // Superseded by a delete that everybody knew of: as if it had never been.
+            if versions.is_empty() && seen.is_empty() {
+                // Superseded by a delete that everybody knew of: as if it had never been. But what
+                // the clock does not cover yet has to be remembered, or it would come back.
                 self.forget(key)?;
                 return self.account(key, held, versions, (false, false));
             }
@@ -346,6 +347,16 @@ impl Staging {
             ..Meta::default()
         };
         self.remove(&keyspace::user(key), meta).map(|_| ())
+    }
+
+    /// Drops the tombstone of a key, with what stands aside of it. `held` is what it says, unless the
+    /// key is live again: then it says nothing.
+    pub(crate) fn collect(&mut self, key: &[u8], held: Option<&Held>) -> Result<(), Error> {
+        debug_assert!(!self.own, "what nobody needs any more is no news");
+        if let Some(held) = held {
+            self.stand_aside(&keyspace::user(key), held, &[], &BTreeSet::new())?;
+        }
+        self.forget(key)
     }
 
     /// Drops what is remembered of a key that is not in the tree.

@@ -34,6 +34,7 @@ examples! {
     old_backup "../examples/old_backup.rs",
     reading_from_node "../examples/reading_from_node.rs",
     second_device "../examples/second_device.rs",
+    small_storage "../examples/small_storage.rs",
 }
 
 /// Which guide shows which program.
@@ -44,6 +45,7 @@ const GUIDES: &[(&str, &str)] = &[
     ("conflicts", "conflicts"),
     ("custom-merging", "custom_merge"),
     ("first-database", "first_database"),
+    ("keeping-storage-small", "small_storage"),
     ("lost-phone", "new_laptop"),
     ("new-laptop-from-the-cloud", "new_laptop"),
     ("reading-from-node", "reading_from_node"),

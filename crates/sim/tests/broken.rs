@@ -24,13 +24,16 @@ fn found(rule: BrokenRule) -> Option<(u64, String)> {
     })
 }
 
-/// Every rule that can be broken is found to be, in a few runs. One is not looked for: as long as every
-/// tombstone is kept, no device that is simulated lacks a key that it knew. A test of absorbing
-/// finds that one.
+/// Every rule that can be broken is found to be, in a few runs. Some are not looked for: the devices that
+/// are simulated keep every tombstone, so none of them lacks a key that it knew, or collects too much.
+/// A test of absorbing, and those of collecting, find these.
 #[test]
 fn what_is_broken_is_found() {
     let mut missed = Vec::new();
-    let others = |rule: &BrokenRule| *rule != BrokenRule::AbsentWithoutContext;
+    let others = |rule: &BrokenRule| {
+        use BrokenRule::{AbsentWithoutContext, CollectConflict, ForgetRemovedWriters};
+        !matches!(rule, AbsentWithoutContext | CollectConflict | ForgetRemovedWriters)
+    };
     for rule in BrokenRule::ALL.into_iter().filter(others) {
         match found(rule) {
             Some((seed, what)) => {

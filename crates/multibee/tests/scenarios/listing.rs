@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-/// The numbers of the scenarios about delivery, agreement, values, time, relays, membership.
+/// The numbers of the scenarios about delivery, agreement, values, time, relays, membership,
+/// reclaiming storage.
 const NUMBERS: &[std::ops::RangeInclusive<u32>] =
-    &[1..=7, 10..=17, 20..=29, 30..=32, 40..=43, 50..=52, 72..=72];
+    &[1..=7, 10..=17, 20..=29, 30..=32, 40..=43, 50..=52, 60..=62, 72..=72];
 
 const TABLE: &str = include_str!("../../../../docs/scenarios.md");
 const SUITE: &str = include_str!("main.rs");
