@@ -239,7 +239,7 @@ fn backups_are_made_and_put_back() {
     place.fails("a", &["verify"], 5);
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

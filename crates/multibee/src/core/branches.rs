@@ -45,6 +45,9 @@ impl Core {
     /// Begins to find out where two histories of another device's log part, if somebody who is connected
     /// has another one.
     pub(super) fn look_for_partings(&mut self, around: &Surroundings) -> Result<(), Error> {
+        if around.reachable.is_empty() {
+            self.partings.clear();
+        }
         for peer in &around.reachable {
             for (key, following) in &self.following {
                 if self.partings.contains_key(key)
@@ -78,7 +81,10 @@ impl Core {
 
     /// Names histories of which it was found out where they part.
     fn name_partings(&mut self, advance: &mut Advance) -> Result<bool, Error> {
-        let found = self.partings.iter().find(|(_, parting)| parting.is_found());
+        // One that is found to be nowhere is kept: it would be looked for again.
+        let is_to_be_named =
+            |parting: &Parting| parting.is_found() && parting.first_apart().is_some();
+        let found = self.partings.iter().find(|(_, parting)| is_to_be_named(parting));
         let Some(key) = found.map(|(key, _)| *key) else { return Ok(false) };
         let Some(parting) = self.partings.remove(&key) else { return Ok(false) };
         let first = parting.first_apart().filter(|_| self.branches(&key).is_empty());
@@ -86,8 +92,9 @@ impl Core {
             let branch = Branch::at(following.follower.bee(), first)?;
             let said = self.say([Claim::Branch { key, branch }].into())?;
             advance.join(said);
+            return Ok(true);
         }
-        Ok(true)
+        Ok(false)
     }
 
     /// What to ask somebody about where histories of logs part.
@@ -105,7 +112,7 @@ impl Core {
                 questions.push((self.key(), outdated.parting.question(self.primary.bee())?));
             }
         }
-        for (key, parting) in &self.partings {
+        for (key, parting) in self.partings.iter().filter(|(_, parting)| !parting.is_found()) {
             let (Some(following), Some(theirs)) = (self.following.get(key), theirs) else {
                 continue;
             };
