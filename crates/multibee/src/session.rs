@@ -129,7 +129,7 @@ impl Session {
 
     fn fail(&self, state: &mut State, error: &Error) {
         tracing::error!(%error, "the disk failed: nothing more is merged in this run");
-        state.failed = Some(error.to_string());
+        state.failed = Some(causes(error));
     }
 
     /// Passes on what came of a step of the core.
@@ -433,4 +433,15 @@ fn ranges(core: &Core, key: &LogKey, since: u64) -> Option<Hint> {
         upto = ranges.last()?.end;
     }
     Some(Hint { since, upto, ranges, by_author: false })
+}
+
+/// An error, and what is behind it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(one) = cause {
+        text += &format!(": {one}");
+        cause = one.source();
+    }
+    text
 }

@@ -12,6 +12,9 @@ impl World<'_> {
     pub(crate) fn calm_down(&mut self) -> Result<(), Violation> {
         let count = self.devices.len();
         for device in 0..count {
+            if self.devices[device].is_gone {
+                continue;
+            }
             self.devices[device].disk.disarm();
             self.devices[device].doom = None;
             if self.devices[device].character.is_lost {

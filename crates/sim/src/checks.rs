@@ -19,8 +19,7 @@ impl World<'_> {
     pub(crate) fn clock(&self, device: usize) -> Result<Lengths, Violation> {
         let Some(running) = self.running(device) else { return Ok(Vec::new()) };
         let clock = running.hand.clock().map_err(|error| self.unsound(device, &error))?;
-        let members = self.devices.iter().take(self.members());
-        Ok(members.map(|device| clock.length(device.id)).collect())
+        Ok(self.lengths(device, &clock))
     }
 
     /// Looks at a device after anything that it did.
@@ -29,23 +28,31 @@ impl World<'_> {
             // Its own words about itself count for nothing.
             return self.hear(device);
         }
-        let clock = self.clock(device)?;
+        self.note_names(device)?;
+        let mut clock = self.clock(device)?;
         let Some(running) = self.running(device) else { return Ok(()) };
         let (digest, heads) = (running.hand.digest(), running.hand.heads());
         let is_ahead = !running.hand.ahead().is_empty();
-        for (key, length) in heads {
-            let owner = self.devices.iter().position(|one| one.key == key);
-            if let Some(owner) = owner.filter(|&owner| owner != device) {
-                let shared = &mut self.shared[owner];
+        let logs =
+            heads.into_iter().filter_map(|(key, length)| Some((self.author_of(&key)?, length)));
+        let mut heads: BTreeMap<usize, u64> = logs.collect();
+        heads.remove(&self.devices[device].author);
+        for (&author, &length) in &heads {
+            if self.authors[author].device != device {
+                let shared = &mut self.authors[author].shared;
                 *shared = length.max(*shared);
             }
         }
+        self.devices[device].heads = heads;
         self.hear(device)?;
         self.note_absorbing(device);
         self.note_news(device, &clock);
-        if is_ahead || self.fork.is_some() {
+        if is_ahead || self.fork.is_some() || self.devices[device].branch.is_some() {
             // Some keys hold more than the clock says: what it says of the rest is not comparable.
             return Ok(());
+        }
+        while clock.last() == Some(&0) {
+            clock.pop();
         }
         match self.evidence.get(&clock) {
             Some((other, known)) if *known != digest => {
@@ -85,6 +92,15 @@ impl World<'_> {
                 }
                 Event::Diverged { .. } => Rule::S1,
                 Event::Stuck { .. } => Rule::S10,
+                Event::StaleRestore { .. } => {
+                    self.met("a device learns that its state is an old one");
+                    if self.devices[device].branch.is_some_and(|second| self.model.end(second) > 0)
+                    {
+                        self.met("a device that was put back has written when it learns so");
+                    }
+                    self.devices[device].was_outdated = true;
+                    continue;
+                }
                 Event::ClockAhead { .. } => {
                     self.met("a device hears of a clock that is ahead");
                     continue;
@@ -121,7 +137,8 @@ impl World<'_> {
     /// What a device has merged since it was looked at last.
     fn note_news(&mut self, device: usize, clock: &[u64]) {
         let before = std::mem::replace(&mut self.devices[device].known, clock.to_vec());
-        let is_new = |other: &usize| *other != device && clock.get(*other) > before.get(*other);
+        let own = |author: usize| self.authors[author].device == device;
+        let is_new = |other: &usize| !own(*other) && clock.get(*other) > before.get(*other);
         let news: Vec<usize> = (0..clock.len()).filter(is_new).collect();
         if before.is_empty() {
             return;
@@ -134,7 +151,10 @@ impl World<'_> {
         if news.len() > 1 {
             self.met("a device merges two authors at once");
         }
-        if news.iter().any(|&author| self.wire_between(device, author).is_none()) {
+        if news.iter().any(|&author| {
+            let other = self.authors[author].device;
+            self.wire_between(device, other).is_none()
+        }) {
             self.met("news comes through a third device");
         }
     }
@@ -313,11 +333,20 @@ impl World<'_> {
         for device in alive {
             let clock = self.blind(self.clock(device)?);
             let is_ahead = self.running(device).is_some_and(|one| !one.hand.ahead().is_empty());
-            if clock != first || clock[device] < self.model.end(device) || is_ahead {
+            if clock != first || is_ahead || !self.has_all(&clock) {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Whether everything is applied that somebody has who is there.
+    fn has_all(&self, clock: &[u64]) -> bool {
+        self.authors.iter().enumerate().all(|(author, one)| {
+            let is_there = self.running(one.device).is_some() && !self.is_forked(one.device);
+            let end = self.model.end(author).min(one.kept.unwrap_or(u64::MAX));
+            !is_there || clock.get(author).is_some_and(|&at| at >= end)
+        })
     }
 
     /// Devices that run, and exist once.
@@ -329,8 +358,10 @@ impl World<'_> {
 
     /// A clock without what it says of a device that exists twice.
     fn blind(&self, mut clock: Lengths) -> Lengths {
-        if let Some(length) = self.fork.as_ref().and_then(|fork| clock.get_mut(fork.original)) {
-            *length = 0;
+        for (length, author) in clock.iter_mut().zip(&self.authors) {
+            if self.is_forked(author.device) {
+                *length = 0;
+            }
         }
         clock
     }
@@ -340,9 +371,16 @@ impl World<'_> {
         for device in 0..self.devices.len() {
             let clock = self.clock(device).unwrap_or_default();
             let heads = self.running(device).map(|running| running.hand.heads());
-            let lengths = heads.iter().flatten().map(|(_, length)| *length);
-            let lengths: Vec<_> = lengths.collect();
-            text += &format!(" {device} {clock:?} logs {lengths:?};");
+            let mut lengths = vec![None; self.authors.len()];
+            for (key, length) in heads.into_iter().flatten() {
+                if let Some(author) = self.author_of(&key) {
+                    lengths[author] = Some(length);
+                }
+            }
+            let lengths: Vec<String> =
+                lengths.iter().map(|one| one.map_or("-".into(), |one| one.to_string())).collect();
+            let lengths = lengths.join(" ");
+            text += &format!(" {device} {clock:?} logs {lengths};");
         }
         text
     }

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use multibee::{
-    ByHand, DeviceId, Durability, Event, Home, KeyPair, LogKey, Multibee, Options, WallClock,
-};
+use multibee::{ByHand, Durability, Event, Home, KeyPair, LogKey, Multibee, Options, WallClock};
 use multibee_replica::ConnectionId;
 
 use crate::disk::Disk;
 use crate::model::Lengths;
+use crate::moves::Backup;
 use crate::plan::{Character, Plan, Stop};
 use crate::writes::Pending;
 
@@ -27,7 +26,10 @@ impl WallClock for SimClock {
 /// A device.
 pub(crate) struct Device {
     pub(crate) key: LogKey,
-    pub(crate) id: DeviceId,
+    /// The number of the log that it writes.
+    pub(crate) author: usize,
+    /// That of what it wrote since an earlier state was put back, until it has moved.
+    pub(crate) branch: Option<usize>,
     pub(crate) character: Character,
     pub(crate) disk: Disk,
     clock: Arc<SimClock>,
@@ -52,6 +54,19 @@ pub(crate) struct Device {
     pub(crate) absorbing: Absorbing,
     /// It was connected with one who lied.
     pub(crate) is_deceived: bool,
+    /// The lengths of others' logs when it was looked at last.
+    pub(crate) heads: BTreeMap<usize, u64>,
+    /// What was kept of its disk.
+    pub(crate) backup: Option<Backup>,
+    /// The device that it is a copy of.
+    pub(crate) original: Option<usize>,
+    /// How often it was compacted, and whether that was interrupted last.
+    pub(crate) compactions: u32,
+    pub(crate) is_compacting: bool,
+    /// It was told that its state is an old one.
+    pub(crate) was_outdated: bool,
+    /// It does not come back.
+    pub(crate) is_gone: bool,
 }
 
 /// What is known of a device that absorbs the state of another one.
@@ -98,12 +113,13 @@ impl Device {
         let limits = (plan.news_min, plan.absorb_keys);
         let options = options(&keys, &clock, character, 0, limits);
         let db = Multibee::create(Home::own(Arc::new(disk.clone())), options)?;
-        let (key, id) = (db.key(), db.device());
+        let key = db.key();
         let running = Some(Running::new(db));
         let (doom, pending) = (None, None);
         Ok(Self {
             key,
-            id,
+            author: number.into(),
+            branch: None,
             character,
             disk,
             clock,
@@ -119,7 +135,28 @@ impl Device {
             limits,
             absorbing: Absorbing::default(),
             is_deceived: false,
+            heads: BTreeMap::new(),
+            backup: None,
+            original: None,
+            compactions: 0,
+            is_compacting: false,
+            was_outdated: false,
+            is_gone: false,
         })
+    }
+
+    /// A device that begins as a copy of one that does not run, and can tell.
+    pub(crate) fn copy(original: &Self, of: usize, number: usize) -> Self {
+        let disk = original.disk.copy();
+        disk.mark_as_copy();
+        Self {
+            disk,
+            starts: (number as u64) << 32,
+            original: Some(original.original.unwrap_or(of)),
+            known: original.known.clone(),
+            heads: original.heads.clone(),
+            ..Self::twin(original)
+        }
     }
 
     /// A copy of a device that does not run, with all that is on its disk.
@@ -135,6 +172,8 @@ impl Device {
             pending: None,
             known: Lengths::new(),
             absorbing: Absorbing::default(),
+            heads: BTreeMap::new(),
+            backup: None,
             ..*original
         }
     }

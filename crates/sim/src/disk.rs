@@ -17,6 +17,8 @@ pub(crate) struct Disk {
     plug: Arc<Mutex<Plug>>,
     /// Logs that are being made: they are there only once they are whole.
     unborn: Arc<Mutex<BTreeSet<String>>>,
+    /// Logs that were copied from elsewhere.
+    copied: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// When the disk stops to work.
@@ -70,17 +72,33 @@ impl Disk {
         self.replace(whole.into_iter());
     }
 
-    /// The storage of the device's own log.
-    pub(crate) fn primary(&self) -> Option<RecordingStorage> {
-        lock(&self.logs).iter().find(|(name, _)| !name.contains('/')).map(|(_, one)| one.clone())
+    /// What is on it can tell that it was copied.
+    pub(crate) fn mark_as_copy(&self) {
+        *lock(&self.copied) = lock(&self.logs).keys().cloned().collect();
+    }
+
+    /// All is as it was on another disk.
+    pub(crate) fn put_back(&self, earlier: &Self) {
+        let logs = lock(&earlier.logs).clone();
+        let images = logs.into_iter().map(|(name, storage)| (name, storage.image()));
+        lock(&self.unborn).clear();
+        self.replace(images);
+    }
+
+    /// Whether a log is there that was begun to take over, and is whole.
+    pub(crate) fn has_successor(&self) -> bool {
+        let unborn = lock(&self.unborn);
+        lock(&self.logs).keys().any(|name| name.starts_with("primaries/") && !unborn.contains(name))
     }
 
     /// Another disk with the same on it.
     pub(crate) fn copy(&self) -> Self {
         let copy = Self::default();
         let logs = lock(&self.logs);
-        let images = logs.iter().map(|(name, storage)| (name.clone(), storage.image()));
-        copy.replace(images);
+        let unborn = lock(&self.unborn);
+        let born = logs.iter().filter(|(name, _)| !unborn.contains(*name));
+        copy.replace(born.map(|(name, storage)| (name.clone(), storage.image())));
+        *lock(&copy.copied) = lock(&self.copied).clone();
         copy
     }
 
@@ -224,6 +242,16 @@ impl Storage for Drawer {
         self.disk.change()?;
         self.storage.publish()?;
         lock(&self.disk.unborn).remove(&self.name);
+        Ok(())
+    }
+
+    fn is_copy(&self) -> io::Result<bool> {
+        Ok(lock(&self.disk.copied).contains(&self.name))
+    }
+
+    fn claim(&self) -> io::Result<()> {
+        self.disk.change()?;
+        lock(&self.disk.copied).remove(&self.name);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use crate::keys;
 use crate::plan::{
     Action, Change, Character, Flaw, FlawKind, Lie, LieKind, Place, Plan, Scope, Settling, Step,
-    Stop, What,
+    Stop, What, Within,
 };
 
 const SECOND: u64 = 1_000_000;
@@ -26,9 +26,10 @@ impl Plan {
         let absorb_keys = random.choice([0, 1, 2, 7]).unwrap_or_default();
         let is_line = random.u8(..5) == 0;
         let mut draw = Draw::new(&devices, is_line, &mut random);
+        let has_fork = draw.has_fork;
         let count = if draw.is_stormy { scope.steps.saturating_mul(2) } else { scope.steps };
         let steps = (0..count).map(|at| draw.step(at, count)).collect();
-        let news_min = if draw.never_forgets { 0 } else { news_min };
+        let news_min = if has_fork { 0 } else { news_min };
         Self { seed, devices, news_min, absorb_keys, is_line, steps }
     }
 }
@@ -63,6 +64,11 @@ struct Draw<'r> {
     has_liars: bool,
     has_rot: bool,
     has_fork: bool,
+    has_compactions: bool,
+    /// A device to which old states are put back.
+    put_back: Option<u8>,
+    /// So many copies are made yet.
+    copies: u8,
     /// Where somebody exists twice, states are not absorbed: that is still to come.
     never_forgets: bool,
     random: &'r mut fastrand::Rng,
@@ -75,6 +81,9 @@ impl<'r> Draw<'r> {
         let count = u8::try_from(devices.len()).unwrap_or(u8::MAX);
         let is_stormy = random.u8(..5) < 3;
         let has_fork = count > 2 && random.u8(..10) == 0;
+        let has_compactions = !has_fork && random.u8(..3) == 0;
+        let put_back = (!has_fork && random.u8(..6) == 0).then(|| random.u8(..count));
+        let copies = if !has_fork && random.u8(..8) == 0 { random.u8(1..3) } else { 0 };
         let dormant = (count > 2 && random.bool()).then(|| random.u8(..count));
         Self {
             count,
@@ -91,9 +100,12 @@ impl<'r> Draw<'r> {
             has_types: random.u8(..4) > 0,
             has_rules: random.bool(),
             has_liars: random.u8(..6) == 0,
-            has_rot: !has_fork && random.u8(..6) == 0,
+            has_rot: !has_fork && copies == 0 && put_back.is_none() && random.u8(..6) == 0,
             has_fork,
-            never_forgets: has_fork,
+            has_compactions,
+            put_back,
+            copies,
+            never_forgets: has_fork || put_back.is_some(),
             random,
         }
     }
@@ -111,6 +123,9 @@ impl<'r> Draw<'r> {
     }
 
     fn action(&mut self) -> Action {
+        if let Some(action) = self.action_of_moves() {
+            return action;
+        }
         match self.random.u8(..) {
             0..6 if !self.late.is_empty() => {
                 let device = self.late.swap_remove(self.random.usize(..self.late.len()));
@@ -147,6 +162,34 @@ impl<'r> Draw<'r> {
             }
             205..215 => Action::Look { device: self.device() },
             _ => self.trouble(),
+        }
+    }
+
+    /// What makes devices move to fresh logs.
+    fn action_of_moves(&mut self) -> Option<Action> {
+        match self.random.u8(..) {
+            0..5 if self.has_compactions => {
+                let device = self.device();
+                let is_broken = self.random.u8(..3) == 0;
+                let how = [Stop::Kill, Stop::PowerCut, Stop::DiskFull];
+                let most = self.random.choice([8, 40, 200]).unwrap_or(40);
+                let within = is_broken.then(|| Within {
+                    changes: self.random.u64(0..most),
+                    how: self.random.choice(how).unwrap_or(Stop::Kill),
+                    down_us: self.random.choice([0, SECOND, HOUR]).unwrap_or_default(),
+                });
+                Some(Action::Compact { device, within })
+            }
+            5..8 => self.put_back.map(|device| Action::BackUp { device }),
+            8..11 => self.put_back.map(|device| {
+                let down_us = self.random.choice([0, SECOND, HOUR]).unwrap_or_default();
+                Action::PutBack { device, down_us }
+            }),
+            11..14 if self.copies > 0 => {
+                self.copies -= 1;
+                Some(Action::Copy { device: self.device() })
+            }
+            _ => None,
         }
     }
 

@@ -23,7 +23,7 @@ pub(crate) struct Fork {
 impl World<'_> {
     /// A copy of a device's disk begins to run beside it.
     pub(crate) fn clone_device(&mut self, device: usize) -> Result<(), Violation> {
-        if self.running(device).is_none() || self.fork.is_some() || self.rotten.is_some() {
+        if self.running(device).is_none() || self.fork.is_some() || self.has_moves() {
             return Ok(());
         }
         self.stop(device, Stop::Kill, 0)?;
@@ -36,6 +36,10 @@ impl World<'_> {
             Some(Fork { original: device, twin: self.devices.len(), spoilt: BTreeSet::new() });
         self.devices.push(twin);
         self.start(self.devices.len() - 1, Stop::Clean)
+    }
+
+    fn has_moves(&self) -> bool {
+        self.rotten.is_some() || self.authors.len() > self.plan.devices.len()
     }
 
     /// Whether a device exists twice.
@@ -52,14 +56,20 @@ impl World<'_> {
     pub(crate) fn one_of(&mut self, device: u8) -> usize {
         let device = usize::from(device);
         match &self.fork {
-            Some(fork) if fork.original == device && self.random.bool() => fork.twin,
-            _ => device,
+            Some(fork) if fork.original == device && self.random.bool() => return fork.twin,
+            _ => {}
         }
+        let mut meant = vec![device];
+        meant.extend(
+            (self.plan.devices.len()..self.devices.len())
+                .filter(|&one| self.devices[one].original == Some(device)),
+        );
+        if meant.len() == 1 { device } else { meant[self.random.usize(..meant.len())] }
     }
 
     /// How many devices there are, copies aside.
-    pub(crate) const fn members(&self) -> usize {
-        self.plan.devices.len()
+    pub(crate) fn members(&self) -> usize {
+        self.fork.as_ref().map_or(self.devices.len(), |_| self.plan.devices.len())
     }
 
     /// One of the two writes.

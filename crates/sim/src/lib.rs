@@ -22,9 +22,11 @@ mod fork;
 mod intent;
 mod keys;
 mod lies;
+mod lives;
 mod members;
 mod minimise;
 mod model;
+mod moves;
 mod plan;
 mod process;
 mod report;
@@ -41,7 +43,7 @@ mod writes;
 pub use minimise::minimise;
 pub use plan::{
     Action, Change, Character, Flaw, FlawKind, Lie, LieKind, Place, Plan, Scope, Settling, Step,
-    Stop, What,
+    Stop, What, Within,
 };
 pub use report::{Report, Rule, Violation};
 pub use situations::ALL as SITUATIONS;

@@ -1,6 +1,6 @@
 //! Who belongs to the group.
 
-use multibee::LogOptions;
+use multibee::{Error, LogOptions};
 
 use crate::model::Clocks;
 use crate::plan::Stop;
@@ -75,9 +75,11 @@ impl World<'_> {
         let Some(running) = self.running(by) else { return Ok(()) };
         match running.db.add_replica(key) {
             Ok(()) => {
-                self.devices[by].own_end = self.clock(by)?[by];
+                let clock = self.clock(by)?;
+                self.devices[by].own_end = self.own_length(by, &clock);
                 Ok(())
             }
+            Err(Error::StaleRestore { .. }) => self.refused(by),
             Err(_) if self.devices[by].disk.is_failing() => {
                 let seen = Clocks::default();
                 self.devices[by].pending = Some(Pending { intents: Vec::new(), seen });

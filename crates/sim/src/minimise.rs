@@ -14,6 +14,7 @@ pub fn minimise(plan: &Plan, rule: Rule, tries: u32) -> Plan {
         search.cut_flaws();
         search.cut_lies();
         search.cut_changes();
+        search.cut_breaks();
         search.cut_pauses();
     }
     search.best
@@ -31,6 +32,7 @@ impl Search {
         let weight = |step: &Step| match &step.action {
             Action::Write { changes, .. } => 1 + changes.len(),
             Action::Meet { flaws, lies, .. } => 1 + flaws.len() + lies.len(),
+            Action::Compact { within, .. } => 1 + usize::from(within.is_some()),
             _ => 1,
         };
         self.best.steps.iter().map(weight).sum()
@@ -102,6 +104,19 @@ impl Search {
                 && changes.len() > 1
             {
                 changes.pop();
+                self.take(plan);
+            }
+        }
+    }
+
+    /// Compactions that come to their end.
+    fn cut_breaks(&mut self) {
+        for at in 0..self.best.steps.len() {
+            let mut plan = self.best.clone();
+            if let Some(Action::Compact { within, .. }) =
+                plan.steps.get_mut(at).map(|step| &mut step.action)
+                && within.take().is_some()
+            {
                 self.take(plan);
             }
         }

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use multibee::{Dot, PLAIN};
+use multibee::{DeviceId, Dot, PLAIN};
 
 use crate::keys::{self, Slot};
 use crate::typed::{Stamp, State};
 
-/// A device's clock: for each device, how many blocks of its log are applied.
+/// A device's clock: for each author, how many blocks of its log are applied.
 pub(crate) type Lengths = Vec<u64>;
 
 /// How far a device is: by its clock, and in some keys beyond it, in the midst of absorbing.
@@ -24,8 +24,8 @@ pub(crate) struct Clocks {
 /// One write of one key, or rule.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
-    /// Who wrote it.
-    pub(crate) device: usize,
+    /// Who wrote it, by the number of the log.
+    pub(crate) author: usize,
     pub(crate) dot: Dot,
     /// A clock that reaches this block covers it: the end of its commit.
     pub(crate) end: u64,
@@ -64,7 +64,7 @@ pub(crate) struct Value {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     slots: BTreeMap<Slot, Vec<Write>>,
-    /// The end of each device's last commit.
+    /// The end of each author's last commit.
     ends: BTreeMap<usize, u64>,
 }
 
@@ -81,11 +81,11 @@ impl Write {
     }
 
     fn supersedes(&self, other: &Self) -> bool {
-        self.seen.get(other.device).is_some_and(|&seen| seen >= other.end)
+        self.seen.get(other.author).is_some_and(|&seen| seen >= other.end)
     }
 
     fn is_covered(&self, clock: &[u64]) -> bool {
-        clock.get(self.device).is_some_and(|&length| length >= self.end)
+        clock.get(self.author).is_some_and(|&length| length >= self.end)
     }
 }
 
@@ -97,7 +97,7 @@ impl Model {
                 raise(&mut write.seen, &other.seen);
             }
         }
-        let end = self.ends.entry(write.device).or_default();
+        let end = self.ends.entry(write.author).or_default();
         *end = write.end.max(*end);
         self.slots.entry(slot).or_default().push(write);
     }
@@ -134,7 +134,7 @@ impl Model {
         for dot in held {
             let write = self.slots.get(&slot)?.iter().find(|write| write.dot == *dot)?;
             raise(&mut reached, &write.seen);
-            if let Some(length) = reached.get_mut(write.device) {
+            if let Some(length) = reached.get_mut(write.author) {
                 *length = write.end.max(*length);
             }
         }
@@ -178,7 +178,7 @@ impl Model {
         let mut broken = None;
         for writes in self.slots.values_mut() {
             writes.retain(|write| {
-                let is_lost = write.device == device && write.end > length;
+                let is_lost = write.author == device && write.end > length;
                 if is_lost && write.is_durable {
                     broken = Some(write.clone());
                 }
@@ -191,17 +191,46 @@ impl Model {
         broken
     }
 
+    /// The writes of a device are known by another id.
+    pub(crate) fn rename(&mut self, from: DeviceId, to: DeviceId) {
+        for write in self.slots.values_mut().flatten() {
+            if write.dot.device == from {
+                write.dot.device = to;
+            }
+            if let Some(state) = &mut write.state {
+                state.rename(from, to);
+            }
+        }
+    }
+
+    /// What one wrote was written by another.
+    pub(crate) fn give(&mut self, from: usize, to: usize) {
+        let end = self.ends.remove(&from).unwrap_or_default();
+        let before = self.ends.entry(to).or_default();
+        *before = end.max(*before);
+        for write in self.slots.values_mut().flatten() {
+            if write.author == from {
+                write.author = to;
+            }
+            if let Some(seen) = write.seen.get_mut(from).map(std::mem::take)
+                && let Some(of) = write.seen.get_mut(to)
+            {
+                *of = seen.max(*of);
+            }
+        }
+    }
+
     /// All writes of a key, for a person to read.
     pub(crate) fn tell(&self, slot: Slot) -> String {
         let writes = self.slots.get(&slot).into_iter().flatten();
         let texts = writes.map(|write| {
-            let Write { device, end, seen, kind, dot, .. } = write;
+            let Write { author, end, seen, kind, dot, .. } = write;
             let what = match &write.value {
                 Some(value) => format!("{:?}", short(value)),
                 None => "delete".into(),
             };
             let (at, time) = (dot.seq, write.time);
-            format!("{what} ({kind}) by {device} in {at}..{end} at {time} having seen {seen:?}")
+            format!("{what} ({kind}) by {author} in {at}..{end} at {time} having seen {seen:?}")
         });
         texts.collect::<Vec<_>>().join("; ")
     }

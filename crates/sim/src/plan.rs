@@ -66,6 +66,18 @@ pub enum Action {
     Rot { device: u8, places: Vec<Place>, down_us: u64 },
     /// A device is killed, and from then on runs twice: so does a copy of its disk.
     Clone { device: u8 },
+    /// The same, but the copy can tell that it is one.
+    Copy { device: u8 },
+    /// A device is compacted; if so planned, its disk stops in the midst of it.
+    Compact {
+        device: u8,
+        #[serde(default)]
+        within: Option<Within>,
+    },
+    /// What is on a device's disk is kept.
+    BackUp { device: u8 },
+    /// A device is killed, and starts again from what was kept: nothing tells.
+    PutBack { device: u8, down_us: u64 },
     /// Two devices connect.
     Meet {
         a: u8,
@@ -83,6 +95,17 @@ pub enum Action {
     StopWithin { device: u8, changes: u64, how: Stop, down_us: u64 },
     /// A device's clock is set: so many milliseconds off.
     SetClock { device: u8, skew_ms: i64 },
+}
+
+/// When a disk stops in the midst of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Within {
+    /// After so many changes.
+    pub changes: u64,
+    /// How the process ends by it.
+    pub how: Stop,
+    /// For so many microseconds.
+    pub down_us: u64,
 }
 
 /// A change of one key.
@@ -158,6 +181,16 @@ pub enum Stop {
     PowerCut,
     /// Its disk takes no more; the user makes room and starts it again.
     DiskFull,
+}
+
+impl Stop {
+    /// How the disk fails by it.
+    pub(crate) const fn kind(self) -> std::io::ErrorKind {
+        match self {
+            Self::DiskFull => std::io::ErrorKind::StorageFull,
+            _ => std::io::ErrorKind::Other,
+        }
+    }
 }
 
 /// Something else is sent in place of a message, by one who can prove to be a device of the group.
@@ -267,6 +300,10 @@ impl Plan {
                 | Action::Forget { device, .. }
                 | Action::Rot { device, .. }
                 | Action::Clone { device }
+                | Action::Copy { device }
+                | Action::Compact { device, .. }
+                | Action::BackUp { device }
+                | Action::PutBack { device, .. }
                 | Action::Stop { device, .. }
                 | Action::StopWithin { device, .. }
                 | Action::SetClock { device, .. } => is_there(*device),

@@ -12,27 +12,25 @@ impl World<'_> {
     pub(crate) fn check_restart(&mut self, device: usize) -> Result<(), Violation> {
         if self.is_forked(device) {
             self.devices[device].pending = None;
-            return Ok(());
+            return self.note_move(device).map(|_| ());
         }
         let clock = self.clock(device)?;
-        let own = clock[device];
+        let (own, voice) = (self.own_length(device, &clock), self.voice(device));
         let Some(running) = self.running(device) else { return Ok(()) };
         let key = self.devices[device].key;
         let length = running.hand.heads().iter().find(|(one, _)| *one == key).map(|(_, len)| *len);
-        if length < Some(self.shared[device]) {
-            let what = format!(
-                "device {device} has {length:?} blocks, others have seen {}",
-                self.shared[device]
-            );
+        let shared = self.authors[voice].shared;
+        if length < Some(shared) {
+            let what = format!("device {device} has {length:?} blocks, others have seen {shared}");
             return Err(self.broken(Rule::S9, what));
         }
         let pending = self.devices[device].pending.take();
         let before = self.devices[device].own_end;
         if own < before {
-            if self.model.reaches_beyond(device, own) {
+            if self.model.reaches_beyond(voice, own) {
                 self.met("a power cut takes a write that was not called safe");
             }
-            let lost = self.model.recover(device, own);
+            let lost = self.model.recover(voice, own);
             if self.rotten == Some(device) {
                 let what = format!("device {device} lost what it wrote beyond block {own}");
                 return Err(self.broken(Rule::S2, what));
@@ -43,7 +41,7 @@ impl World<'_> {
             }
             self.devices[device].last_stamp = 0;
             // Another commit may end where a lost one did: what was said of its clock is void.
-            self.evidence.retain(|clock, _| clock[device] <= own);
+            self.evidence.retain(|clock, _| clock.get(voice).is_none_or(|&at| at <= own));
         }
         match pending {
             Some(pending) if own > before => self.did_happen(device, before, own, pending)?,
@@ -55,13 +53,26 @@ impl World<'_> {
             None => {}
         }
         self.devices[device].own_end = own;
+        let was_compacting = std::mem::take(&mut self.devices[device].is_compacting);
+        let has_moved = self.note_move(device)?;
+        self.met_after_compaction(was_compacting, has_moved);
+        let clock = self.clock(device)?;
         self.note_restart(device, &clock);
         self.look(device)
     }
 
+    fn met_after_compaction(&mut self, was_compacting: bool, has_moved: bool) {
+        match (was_compacting, has_moved) {
+            (true, true) => self.met("a compaction that was interrupted is finished at the start"),
+            (true, false) => self.met("a compaction that was interrupted is forgotten"),
+            (false, true) => self.met("a device has moved as it starts"),
+            (false, false) => {}
+        }
+    }
+
     fn note_restart(&mut self, device: usize, clock: &[u64]) {
         let before = &self.devices[device].known;
-        let mut others = (0..clock.len()).filter(|&other| other != device);
+        let mut others = (0..clock.len()).filter(|&other| self.authors[other].device != device);
         let gained = others.any(|other| clock.get(other) > before.get(other));
         if gained {
             self.met("a device merges on opening, with nobody there");
@@ -78,7 +89,7 @@ impl World<'_> {
         pending: Pending,
     ) -> Result<(), Violation> {
         self.met("a write that failed turns out to have happened");
-        let id = self.devices[device].id;
+        let id = self.authors[self.voice(device)].id;
         for intent in pending.intents {
             let versions = self.held_versions(device, intent.slot)?;
             let is_own = |one: &&multibee::Version| {

@@ -50,6 +50,7 @@ impl World<'_> {
     /// A device is gone for ever.
     pub(crate) fn bury(&mut self, device: usize) -> Result<(), Violation> {
         self.devices[device].character.is_lost = true;
+        self.devices[device].is_gone = true;
         self.stop(device, Stop::Kill, 0)?;
         self.queue.retain(
             |_, event| !matches!(event, Event::Start { device: one, .. } if *one == device),

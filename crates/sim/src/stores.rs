@@ -15,10 +15,8 @@ impl World<'_> {
         let disks: Vec<(usize, Disk)> =
             alive.iter().map(|&device| (device, self.devices[device].disk.copy())).collect();
         for (author, disk) in &disks {
-            let log = disk.primary().map(|storage| Log::open(storage, LogOptions::default()));
-            let Some(log) = log.transpose().map_err(|error| self.unsound(*author, &error))? else {
-                continue;
-            };
+            let log = Home::own(Arc::new(disk.clone())).open_primary(LogOptions::default());
+            let log = log.map_err(|error| self.unsound(*author, &error))?;
             for (device, disk) in disks.iter().filter(|(device, _)| device != author) {
                 let home = Home::own(Arc::new(disk.clone()));
                 let copy = home.replica(log.key(), LogOptions::default());

@@ -21,7 +21,7 @@ impl World<'_> {
         lies: &[Lie],
     ) -> Result<(), Violation> {
         let instant = self.instant();
-        let is_wired = self.wire_between(a, b).is_some();
+        let is_wired = self.wire_between(a, b).is_some() || !self.may_meet(a, b);
         let (Some(one), Some(other)) = (self.running(a), self.running(b)) else { return Ok(()) };
         if is_wired {
             return Ok(());
@@ -88,6 +88,9 @@ impl World<'_> {
             }
             if let Some(why) = failed {
                 return Err(self.unsound(device, &why));
+            }
+            if self.note_move(device)? {
+                self.met("a device moves from an old state");
             }
             self.transmit(device)?;
             if events == 0 {

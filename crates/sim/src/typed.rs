@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use multibee::{Counter, Dot, Map, Set};
+use multibee::{Counter, DeviceId, Dot, Map, Set};
 use serde_json::Value;
 
 /// When something was written, and by which write.
@@ -55,6 +55,25 @@ impl State {
             }
         }
         state
+    }
+
+    /// The writes of a device are known by another id.
+    pub(crate) fn rename(&mut self, from: DeviceId, to: DeviceId) {
+        let named = |dot: Dot| if dot.device == from { Dot { device: to, ..dot } } else { dot };
+        match self {
+            Self::Count(counts) => {
+                let all = std::mem::take(counts).into_iter();
+                *counts = all.map(|(dot, by)| (named(dot), by)).collect();
+            }
+            Self::Facts(facts) => {
+                for stamps in facts.hold.values_mut() {
+                    let all = std::mem::take(stamps).into_iter();
+                    *stamps = all.map(|(time, dot)| (time, named(dot))).collect();
+                }
+                let seen = std::mem::take(&mut facts.seen).into_iter();
+                facts.seen = seen.map(named).collect();
+            }
+        }
     }
 
     /// What two who come together know: additions all count; a fact is gone if one of them saw it
@@ -134,8 +153,6 @@ pub(crate) fn number(value: &[u8]) -> Option<i128> {
 
 #[cfg(test)]
 mod tests {
-    use multibee::DeviceId;
-
     use super::*;
 
     fn stamp(device: u64, seq: u64) -> Stamp {

@@ -11,6 +11,7 @@ use rustc_hash::FxHasher;
 
 use crate::device::{Device, Running};
 use crate::fork::Fork;
+use crate::lives::Author;
 use crate::model::{Lengths, Model};
 use crate::plan::{Action, Plan, Stop};
 use crate::report::{Report, Rule, Violation};
@@ -42,8 +43,8 @@ pub(crate) struct World<'p> {
     pub(crate) model: Model,
     /// The digest that belongs to a clock, whoever said so first.
     pub(crate) evidence: BTreeMap<Lengths, (usize, Digest)>,
-    /// How much of each device's log anybody else has ever known.
-    pub(crate) shared: Vec<u64>,
+    /// All logs that were ever written.
+    pub(crate) authors: Vec<Author>,
     pub(crate) random: fastrand::Rng,
     /// The device on whose disk bits have changed, and that which is just starting.
     pub(crate) rotten: Option<usize>,
@@ -89,7 +90,7 @@ impl<'p> World<'p> {
             wires: Vec::new(),
             model: Model::default(),
             evidence: BTreeMap::new(),
-            shared: vec![0; plan.devices.len()],
+            authors: Vec::new(),
             random: fastrand::Rng::with_seed(plan.seed ^ 0x5eed),
             rotten: None,
             is_starting: None,
@@ -102,7 +103,10 @@ impl<'p> World<'p> {
         };
         for (number, character) in (0_u8..).zip(&plan.devices) {
             let device = Device::new(plan, number, *character);
-            world.devices.push(device.map_err(|error| world.broken(Rule::S10, error))?);
+            let device = device.map_err(|error| world.broken(Rule::S10, error))?;
+            let id = device.running.as_ref().map(|running| running.db.device());
+            world.authors.push(Author::new(number.into(), device.key, id.unwrap_or_default()));
+            world.devices.push(device);
         }
         world.admit_all()?;
         Ok(world)
@@ -247,6 +251,16 @@ impl<'p> World<'p> {
                 self.rot(device, places, *down_us)
             }
             Action::Clone { device } => self.clone_device((*device).into()),
+            Action::Copy { device } => {
+                let device = self.one_of(*device);
+                self.copy(device)
+            }
+            Action::Compact { device, within } => {
+                let device = self.one_of(*device);
+                self.compact(device, *within)
+            }
+            Action::BackUp { device } => self.back_up((*device).into()),
+            Action::PutBack { device, down_us } => self.put_back((*device).into(), *down_us),
             Action::Look { device } => {
                 let device = self.one_of(*device);
                 self.look(device)
@@ -261,15 +275,13 @@ impl<'p> World<'p> {
                 self.stop(device, *how, *down_us)
             }
             Action::StopWithin { device, changes, how, down_us } => {
-                let full = *how == Stop::DiskFull;
-                let kind = if full { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
                 let device = self.one_of(*device);
                 if let Some(device) = self.devices.get_mut(device)
                     && device.running.is_some()
                     && device.doom.is_none()
                 {
                     device.doom = Some((*how, *down_us));
-                    device.disk.fail_after(*changes, kind);
+                    device.disk.fail_after(*changes, how.kind());
                 }
                 Ok(())
             }
@@ -307,6 +319,6 @@ impl<'p> World<'p> {
 
     /// What the plan says a device is like.
     pub(crate) fn waits_for_disk(&self, device: usize) -> bool {
-        self.plan.devices.get(device).is_some_and(|character| character.waits_for_disk)
+        self.devices.get(device).is_some_and(|device| device.character.waits_for_disk)
     }
 }

@@ -29,8 +29,7 @@ impl World<'_> {
         if ahead.is_empty() {
             return Ok(clocks);
         }
-        let members = self.devices.iter().take(self.members());
-        let ahead: Lengths = members.map(|one| ahead.length(one.id)).collect();
+        let ahead: Lengths = self.lengths(device, &ahead);
         for slot in self.model.slots() {
             let held: Vec<_> =
                 self.held_versions(device, slot)?.iter().map(|one| one.dot).collect();
@@ -63,7 +62,11 @@ impl World<'_> {
             Slot::Key(key) => running.hand.versions(&keys::key(key)),
             Slot::Rule(prefix) => running.hand.rule_versions(keys::prefix(prefix).as_bytes()),
         };
-        versions.map_err(|error| self.unsound(device, &error))
+        let versions = versions.map_err(|error| self.unsound(device, &error))?;
+        let mut versions: Vec<_> =
+            versions.into_iter().map(|version| self.told_apart(device, version)).collect();
+        versions.sort_by_key(|version| version.dot);
+        Ok(versions)
     }
 
     /// What the model says that a device holds of a key.
@@ -179,7 +182,7 @@ impl World<'_> {
             Settling::Pick(which) => {
                 let at = usize::from(which) % held.versions.len().max(1);
                 let Some(write) = held.versions.get(at) else { return Ok(()) };
-                (Choice::Version(write.dot), held.pick(write))
+                (Choice::Version(self.name_of(device, write.dot)), held.pick(write))
             }
         };
         let is_written = matches!(expected, Expected::Written(_));
@@ -232,6 +235,7 @@ impl World<'_> {
                 if is_connected { self.settle(device) } else { self.observe(device) }
             }
             Ok(_) => Err(self.broken(Rule::S4, format!("device {device} wrote what does not fit"))),
+            Err(Error::StaleRestore { .. }) => self.refused(device),
             Err(_) if self.devices[device].disk.is_failing() => {
                 self.devices[device].pending = Some(Pending { intents, seen });
                 self.fail(device, true)
@@ -246,6 +250,16 @@ impl World<'_> {
             }
             Err(error) => Err(self.unsound(device, &format!("a write was refused: {error}"))),
         }
+    }
+
+    /// A device refuses to write, since it was told that its state is an old one.
+    pub(crate) fn refused(&mut self, device: usize) -> Result<(), Violation> {
+        if !self.devices[device].was_outdated {
+            let what = format!("device {device} refuses to write, and nobody told it to");
+            return Err(self.broken(Rule::S4, what));
+        }
+        self.met("a device refuses to write, as its state is an old one");
+        Ok(())
     }
 
     /// A value that was never put before, for a type.
@@ -305,7 +319,8 @@ impl World<'_> {
         seen: &Clocks,
         intents: Vec<Intent>,
     ) -> Result<(), Violation> {
-        let end = self.clock(device)?[device];
+        let clock = self.clock(device)?;
+        let end = self.own_length(device, &clock);
         let is_durable = self.waits_for_disk(device);
         for intent in intents {
             let versions = self.held_versions(device, intent.slot)?;
@@ -340,7 +355,8 @@ impl World<'_> {
             _ => None,
         };
         let seen = seen.of(slot).to_vec();
-        Write { device, dot, end, seen, kind, value, state, time, is_durable: false }
+        let author = self.voice(device);
+        Write { author, dot, end, seen, kind, value, state, time, is_durable: false }
     }
 
     fn check_own_read(&self, device: usize, intent: &Intent) -> Result<(), Violation> {
@@ -363,7 +379,7 @@ impl World<'_> {
     fn check_stamp(&mut self, write: &Write, slot: Slot, seen: &Clocks) -> Result<(), Violation> {
         let superseded = self.model.versions(slot, seen.of(slot));
         let floor = superseded.iter().map(|write| write.time).max().unwrap_or_default();
-        let (device, time) = (write.device, write.time);
+        let (device, time) = (self.authors[write.author].device, write.time);
         let one = &mut self.devices[device];
         let bound_ms = one.latest_wall_ms + MAX_DRIFT_MS + 1;
         let is_pushed = floor.checked_add(1) == Some(time);

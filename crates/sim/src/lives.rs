@@ -1,0 +1,200 @@
+//! Who wrote what: a device has a log, and another one after each move.
+
+use multibee::{Clock, DeviceId, Dot, LogKey, Version};
+
+use crate::model::Lengths;
+use crate::report::{Rule, Violation};
+use crate::world::World;
+
+/// A log that was written, or what was written in one that was put back, from there on.
+#[derive(Clone, Debug)]
+pub(crate) struct Author {
+    /// The device that wrote it, or writes it.
+    pub(crate) device: usize,
+    pub(crate) key: LogKey,
+    /// Made up for a branch, until a database has named it.
+    pub(crate) id: DeviceId,
+    /// Other ids for what was written last, where the log was written twice.
+    pub(crate) named: Vec<DeviceId>,
+    /// The log from which this one took over.
+    pub(crate) former: Option<usize>,
+    /// Where this is a branch, the log in which it was written.
+    pub(crate) branch: Option<Branch>,
+    /// What was written beyond is gone with the only disk that it was on.
+    pub(crate) kept: Option<u64>,
+    /// How much of the log anybody else has ever known.
+    pub(crate) shared: u64,
+}
+
+/// A second life of a log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Branch {
+    pub(crate) of: usize,
+    /// The end of the last own commit in what was put back.
+    pub(crate) from: u64,
+    /// The length of what was put back.
+    pub(crate) length: u64,
+}
+
+impl Author {
+    pub(crate) const fn new(device: usize, key: LogKey, id: DeviceId) -> Self {
+        let named = Vec::new();
+        Self { device, key, id, named, former: None, branch: None, kept: None, shared: 0 }
+    }
+}
+
+impl World<'_> {
+    /// The author of what a device writes now.
+    pub(crate) fn voice(&self, device: usize) -> usize {
+        let device = &self.devices[device];
+        device.branch.unwrap_or(device.author)
+    }
+
+    /// The author with a log, branches aside.
+    pub(crate) fn author_of(&self, key: &LogKey) -> Option<usize> {
+        self.authors.iter().position(|one| one.key == *key && one.branch.is_none())
+    }
+
+    /// A clock of a device, as a list of lengths.
+    pub(crate) fn lengths(&self, device: usize, clock: &Clock) -> Lengths {
+        let length = |one: &Author| {
+            let ids = one.named.iter().chain([&one.id]);
+            ids.map(|id| clock.length(*id)).max().unwrap_or_default()
+        };
+        let mut lengths: Lengths = self.authors.iter().map(length).collect();
+        let second = self.devices[device].branch;
+        if let Some((second, branch)) =
+            second.and_then(|second| Some((second, self.authors[second].branch?)))
+            && lengths[branch.of] > branch.from
+        {
+            lengths[second] = std::mem::replace(&mut lengths[branch.of], branch.from);
+        }
+        lengths
+    }
+
+    /// How far a device's own commits reach, in a clock of its own.
+    pub(crate) fn own_length(&self, device: usize, clock: &[u64]) -> u64 {
+        let voice = self.voice(device);
+        let from = self.authors[voice].branch.map_or(0, |branch| branch.from);
+        clock.get(voice).copied().unwrap_or_default().max(from)
+    }
+
+    /// The name of a version, told from that of another in the same place in another life.
+    pub(crate) fn told_apart(&self, device: usize, version: Version) -> Version {
+        let author = self.authors.iter().find(|one| one.named.contains(&version.dot.device));
+        if let Some(author) = author {
+            let dot = Dot { device: author.id, seq: version.dot.seq };
+            return Version { dot, ..version };
+        }
+        let Some(second) = self.devices[device].branch else { return version };
+        let one = &self.authors[second];
+        let Some(branch) = one.branch else { return version };
+        let is_of_log = version.dot.device == self.authors[branch.of].id;
+        if is_of_log && version.dot.seq >= branch.from {
+            let dot = Dot { device: one.id, seq: version.dot.seq };
+            return Version { dot, ..version };
+        }
+        version
+    }
+
+    /// What a device calls a write now.
+    pub(crate) fn name_of(&self, device: usize, dot: Dot) -> Dot {
+        let second = self.devices[device].branch.map(|second| &self.authors[second]);
+        match second.and_then(|one| Some((one.id, one.branch?))) {
+            Some((id, branch)) if dot.device == id => {
+                Dot { device: self.authors[branch.of].id, seq: dot.seq }
+            }
+            _ => dot,
+        }
+    }
+
+    /// The first history of a log that was written twice gets a name of its own, too.
+    pub(crate) fn note_names(&mut self, device: usize) -> Result<(), Violation> {
+        let Some(running) = self.running(device) else { return Ok(()) };
+        let clock = running.hand.clock().map_err(|error| self.unsound(device, &error))?;
+        let is_known =
+            |id: &DeviceId| self.authors.iter().any(|one| one.id == *id || one.named.contains(id));
+        let strange: Vec<DeviceId> =
+            clock.iter().map(|(id, _)| id).filter(|id| !is_known(id)).collect();
+        for id in strange {
+            let is_pending =
+                |one: &Author| one.branch.is_some() && self.devices[one.device].branch.is_none();
+            let written_twice = self.authors.iter().rev().find(|one| is_pending(one));
+            if self.fork.is_some() {
+                // Nothing that either of the two wrote is looked at.
+                return Ok(());
+            }
+            let Some(of) = written_twice.and_then(|one| one.branch).map(|branch| branch.of) else {
+                let what = format!("device {device} names {id:?}, who wrote nothing");
+                return Err(self.broken(Rule::S7, what));
+            };
+            self.met("the first history of a log that was written twice gets a name");
+            self.authors[of].named.push(id);
+        }
+        Ok(())
+    }
+
+    /// Notices that a device goes on in another log.
+    pub(crate) fn note_move(&mut self, device: usize) -> Result<bool, Violation> {
+        let Some(running) = self.running(device) else { return Ok(false) };
+        let (key, id) = (running.db.key(), running.db.device());
+        if key == self.devices[device].key {
+            return Ok(false);
+        }
+        let clock = running.hand.clock().map_err(|error| self.unsound(device, &error))?;
+        let is_known = |one: &DeviceId| {
+            *one == id || self.authors.iter().any(|a| a.id == *one || a.named.contains(one))
+        };
+        let mut strange: Vec<DeviceId> =
+            clock.iter().map(|(one, _)| one).filter(|one| !is_known(one)).collect();
+        if let Some(second) = self.devices[device].branch.take()
+            && let Some(named) = strange.pop()
+        {
+            self.met("what was written after putting back gets another author");
+            let before = std::mem::replace(&mut self.authors[second].id, named);
+            self.model.rename(before, named);
+            self.evidence.retain(|clock, _| clock.get(second).is_none_or(|&length| length == 0));
+        }
+        // What both lives of whoever exists twice wrote is not looked at.
+        if let Some(strange) = strange.first().filter(|_| !self.is_forked(device)) {
+            let what = format!("device {device} moved and names {strange:?}, who wrote nothing");
+            return Err(self.broken(Rule::S7, what));
+        }
+        let former = Some(self.devices[device].author);
+        let number = self.authors.len();
+        self.authors.push(Author { former, ..Author::new(device, key, id) });
+        let one = &mut self.devices[device];
+        (one.author, one.key, one.own_end) = (number, key, clock.length(id));
+        // Only while it runs does it remember the stamps of its former log that it has not copied.
+        one.last_stamp = 0;
+        self.note(("moved", device, number));
+        Ok(true)
+    }
+
+    /// Whether somebody else knows of a log, or of what took over from it, more than this.
+    pub(crate) fn is_known_beyond(&self, device: usize, author: usize, at: (u64, u64)) -> bool {
+        let others = (0..self.devices.len()).filter(|&other| other != device);
+        others.into_iter().any(|other| self.knows_beyond(other, author, at))
+    }
+
+    pub(crate) fn knows_beyond(&self, other: usize, author: usize, (own, len): (u64, u64)) -> bool {
+        let one = &self.devices[other];
+        if one.is_gone {
+            return false;
+        }
+        let mut heirs = one.heads.keys().chain([&one.author]);
+        one.heads.get(&author).is_some_and(|&head| head > len)
+            || one.known.get(author).is_some_and(|&known| known > own)
+            || heirs.any(|&heir| self.is_heir(heir, author))
+    }
+
+    fn is_heir(&self, mut heir: usize, author: usize) -> bool {
+        while let Some(former) = self.authors[heir].former {
+            if former == author {
+                return true;
+            }
+            heir = former;
+        }
+        false
+    }
+}
