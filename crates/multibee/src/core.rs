@@ -337,6 +337,9 @@ impl Core {
     /// Learns statements that a peer handed over. Bad ones are left out, and said to be so.
     pub(crate) fn learn(&mut self, statements: Vec<Statement>) -> Result<Advance, Error> {
         let mut advance = Advance::default();
+        if self.is_disproved() {
+            self.become_outdated(self.primary.log().len(), &mut advance)?;
+        }
         if let Some(outdated) = &mut self.outdated {
             outdated.heard.extend(statements);
             return Ok(advance);

@@ -104,7 +104,10 @@ impl Session {
         }
         let around = self.surroundings(state);
         let advanced = state.core.advance(&around);
-        let is_unfinished = advanced.as_ref().is_ok_and(|advance| advance.is_unfinished);
+        let is_unfinished = match &advanced {
+            Ok(advance) => advance.is_unfinished,
+            Err(_) => state.core.is_disproved(),
+        };
         self.settle(state, advanced);
         is_unfinished
     }
@@ -136,6 +139,8 @@ impl Session {
     pub(crate) fn settle(&self, state: &mut State, advance: Result<Advance, Error>) {
         match advance {
             Ok(advance) => self.carry_out(state, advance),
+            // That nothing can be appended is to be dealt with, and no fault of the disk.
+            Err(_) if state.core.is_disproved() => {}
             Err(error) => self.fail(state, &error),
         }
     }
@@ -215,6 +220,7 @@ impl Session {
                 let _ = self.events.send(Event::PeerFault { why: fault.to_string() });
             }
             NetEvent::Closed { id, reason } => self.closed(state, id, &reason.to_string()),
+            NetEvent::LogFailed { .. } if state.core.is_disproved() => {}
             NetEvent::LogFailed { error, .. } => self.fail(state, &error.into()),
             _ => {}
         }

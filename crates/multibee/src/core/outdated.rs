@@ -38,6 +38,11 @@ impl Core {
         self.outdated.as_ref().map(|_| Error::StaleRestore { log: self.key() })
     }
 
+    /// Whether it is proven that the own log was written twice, and nothing was done about it yet.
+    pub(crate) fn is_disproved(&self) -> bool {
+        self.outdated.is_none() && self.primary.log().conflict().is_some()
+    }
+
     /// Begins to find out, if somebody who is connected knows other things of the own log.
     pub(super) fn look_for_own(
         &mut self,

@@ -12,7 +12,7 @@ use multibee::{
 use tempfile::TempDir;
 
 /// Far more than any step takes; only a test that fails waits for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A wall clock that a test sets.
 #[derive(Debug)]
