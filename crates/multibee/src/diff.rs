@@ -102,15 +102,15 @@ pub(crate) struct Difference {
 #[derive(Clone, Debug)]
 enum Part {
     /// Two versions of one log: what both share is passed over.
-    Shared(multibee_btree::Diff),
+    Shared(Box<multibee_btree::Diff>),
     /// A move to a fresh log lies between the two.
-    Apart(Sides),
+    Apart(Box<Sides>),
 }
 
 impl Part {
     fn next(&mut self) -> Result<Option<BlockChange>, Error> {
         match self {
-            Self::Shared(diff) => Ok(diff.next()?),
+            Self::Shared(diff) => Ok(multibee_btree::Diff::next(diff)?),
             Self::Apart(sides) => sides.next(),
         }
     }
@@ -131,10 +131,10 @@ impl Differences {
         let part = |half: RangeOptions| match left.tree().diff(right.tree(), half.clone()) {
             Err(multibee_btree::Error::OtherTree) if left.is_of_same_database(right) => {
                 let [left, right] = [left, right].map(|view| view.tree().range(half.clone()));
-                Ok(Part::Apart(Sides::new(left, right)))
+                Ok(Part::Apart(Box::new(Sides::new(left, right))))
             }
             Err(multibee_btree::Error::OtherTree) => Err(Error::OtherDatabase),
-            part => Ok(Part::Shared(part?)),
+            part => Ok(Part::Shared(Box::new(part?))),
         };
         let [below, above] = halves(spec);
         let parts = vec![part(above)?, part(below)?];

@@ -11,6 +11,9 @@ use crate::keyspace::{self, Place};
 use crate::primary::Primary;
 use crate::record::Held;
 
+/// A key, and what a log's author had written to it last before the log's histories part.
+pub(crate) type Before = (Bytes, Vec<Version>);
+
 impl Primary {
     /// Gives all that a renaming concerns its other name, in one commit: versions, contexts, what
     /// types' states say, and the clock. `before` is what the log's author had written to keys before
@@ -22,7 +25,7 @@ impl Primary {
     pub(crate) fn rename(
         &mut self,
         renaming: &Renaming,
-        before: &[(Bytes, Vec<Version>)],
+        before: &[Before],
         wall_ms: u64,
     ) -> Result<(), Error> {
         let clock = renaming.clock(self.clock());

@@ -9,10 +9,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use multibee_btree::{Bee, Error as TreeError};
 use multibee_log::LogKey;
-use multibee_merge::{Clock, DeviceId, Renaming, Version};
+use multibee_merge::{Clock, DeviceId, Renaming};
 
 use super::{Advance, Core, Following};
 use crate::Error;
@@ -23,6 +22,7 @@ use crate::news::News;
 use crate::parting::{self, Answer, Landmark, Parting};
 use crate::primary::tag_at;
 use crate::record;
+use crate::renaming::Before;
 use crate::statement::{Branch, Claim};
 
 impl Core {
@@ -236,11 +236,7 @@ impl Core {
 
     /// What the log's author had written to keys, last before its histories part, as far as that is
     /// needed to tell its part before from that behind; or the blocks that it takes to tell.
-    fn before(
-        &self,
-        bee: &Bee,
-        renaming: &Renaming,
-    ) -> Result<(Vec<(Bytes, Vec<Version>)>, Vec<u64>), Error> {
+    fn before(&self, bee: &Bee, renaming: &Renaming) -> Result<(Vec<Before>, Vec<u64>), Error> {
         let mut wanted = self.primary.renamed_from_before(renaming)?;
         let mut found = Vec::new();
         let mut at = renaming.from.checked_sub(1);
