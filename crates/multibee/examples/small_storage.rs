@@ -45,6 +45,10 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     println!("{} blocks, {} bytes", report.replica_blocks.count, report.replica_blocks.bytes);
     assert!(report.replica_blocks.count > 100);
 
+    let done = phone.compact(|_| {})?;
+    println!("{} bytes of blocks, {} before", done.bytes_after, done.bytes_before);
+    assert!(done.bytes_after < done.bytes_before);
+
     assert_eq!(phone.digest(), laptop.digest());
     Ok(())
 }
