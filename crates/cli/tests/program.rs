@@ -55,6 +55,11 @@ impl Place {
         stderr(&output)
     }
 
+    /// The key of a database's log.
+    fn key(&self, db: &str) -> String {
+        self.json(db, &["status"])[0]["key"].as_str().unwrap().to_owned()
+    }
+
     fn json(&self, db: &str, args: &[&str]) -> Vec<Value> {
         let args = [&["--json"], args].concat();
         self.ok(db, &args).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -234,7 +239,9 @@ fn backups_are_made_and_put_back() {
     assert!(place.ok("a", &["verify"]).contains("as signed"));
     let data = place.path("a/primary/data");
     let mut bytes = std::fs::read(&data).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
+    // Not in the last commit: that would be taken for one that did not reach the disk.
+    let middle = bytes.len() / 3;
+    bytes[middle] ^= 1;
     std::fs::write(&data, bytes).unwrap();
     place.fails("a", &["verify"], 5);
 }
@@ -259,12 +266,12 @@ fn copies_are_devices_of_their_own_unless_adopted() {
     assert_eq!(place.ok("b", &["adopt"]), key);
     place.ok("b", &["put", "milk", "three"]);
     assert_eq!(place.ok("b", &["get", "milk"]), "three");
-    assert_eq!(place.ok("b", &["key"]), key);
+    assert_eq!(place.key("b"), key);
 
     place.ok("c", &["put", "milk", "four"]);
     assert_eq!(place.ok("c", &["get", "milk"]), "four");
-    assert_ne!(place.ok("c", &["key"]), key);
-    assert_eq!((place.ok("a", &["get", "milk"]), place.ok("a", &["key"])), ("two".into(), key));
+    assert_ne!(place.key("c"), key);
+    assert_eq!((place.ok("a", &["get", "milk"]), place.key("a")), ("two".into(), key));
     place.fails("nowhere", &["adopt"], 2);
 }
 
@@ -507,13 +514,13 @@ fn compacting_keeps_the_data() {
         place.ok("a", &["put", "milk", &number.to_string()]);
     }
     assert!(place.fails("a", &["compact"], 2).contains("--yes"));
-    assert_eq!(place.ok("a", &["key"]), key);
+    assert_eq!(place.key("a"), key);
     let done = place.json("a", &["compact", "--yes"]);
     assert!(done[0]["bytesAfter"].as_u64().unwrap() < done[0]["bytesBefore"].as_u64().unwrap());
     assert_eq!(
         (&done[0]["key"], place.ok("a", &["get", "milk"])),
-        (&place.ok("a", &["key"]).into(), "19".into())
+        (&place.key("a").into(), "19".into())
     );
-    assert_ne!(place.ok("a", &["key"]), key);
+    assert_ne!(place.key("a"), key);
     place.ok("a", &["verify"]);
 }

@@ -31,15 +31,15 @@ pub(crate) struct Recovered {
     pub(crate) has_dropped: bool,
 }
 
+/// Bytes of a key's part. What is shorter was being erased.
+const SEED_LEN: u64 = 32;
+
 /// Finds the key pair that may sign the log: in the part `Key`, or in a header by Hypercore.
 pub(crate) fn find_keys(disk: &Disk, header: &Header) -> Result<Option<KeyPair>> {
     let in_header = header.key_pair.as_ref().and_then(|pair| pair.secret_key.as_ref());
-    let keys = if disk.len(Part::Key)? > 0 {
+    let keys = if disk.len(Part::Key)? >= SEED_LEN {
         let seed = Zeroizing::new(disk.read_exact(Part::Key, 0, 32)?);
-        // Who was about to forget it had got so far.
-        let is_erased = seed.iter().all(|byte| *byte == 0);
-        let keys = || KeyPair::from_seed(seed.as_slice().try_into().expect("32 bytes were read"));
-        (!is_erased).then(keys)
+        Some(KeyPair::from_seed(seed.as_slice().try_into().expect("32 bytes were read")))
     } else {
         in_header.and_then(|secret| secret.first_chunk()).map(|seed| KeyPair::from_seed(*seed))
     };
