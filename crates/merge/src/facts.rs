@@ -95,14 +95,19 @@ impl<F: Fact> Facts<F> {
         self.seen.join(&other.seen);
     }
 
-    /// Other names for the writes that a renaming concerns.
-    pub(crate) fn rename(&mut self, renaming: &Renaming) {
-        self.seen.rename(renaming);
-        let facts = std::mem::take(&mut self.facts).into_iter().map(|(fact, stamps)| {
+    /// A state with other names for the writes that a renaming concerns.
+    ///
+    /// # Errors
+    ///
+    /// It is unreadable.
+    pub(crate) fn renamed(state: &[u8], renaming: &Renaming) -> Result<Bytes, StateError> {
+        let Self { mut seen, facts } = Self::decode(state)?;
+        seen.rename(renaming);
+        let facts = facts.into_iter().map(|(fact, stamps)| {
             let stamps = stamps.into_iter().map(|(dot, time)| (renaming.dot(dot), time));
             (fact.rename(renaming), stamps.collect())
         });
-        self.facts = facts.collect();
+        Ok(Self { seen, facts: facts.collect() }.encode())
     }
 
     /// The one encoding of this state.

@@ -76,9 +76,7 @@ impl MergeType for Map {
         renaming: &Renaming,
         _base: Option<&[u8]>,
     ) -> Result<Bytes, StateError> {
-        let mut facts = Facts::<MapFact>::decode(state)?;
-        facts.rename(renaming);
-        Ok(facts.encode())
+        Facts::<MapFact>::renamed(state, renaming)
     }
 }
 

@@ -91,9 +91,7 @@ impl MergeType for Set {
         renaming: &Renaming,
         _base: Option<&[u8]>,
     ) -> Result<Bytes, StateError> {
-        let mut facts = Facts::<Element>::decode(state)?;
-        facts.rename(renaming);
-        Ok(facts.encode())
+        Facts::<Element>::renamed(state, renaming)
     }
 }
 

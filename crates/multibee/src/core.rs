@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use multibee_btree::{Bee, BeeOptions};
 use multibee_log::{BLOCK_LEN_MAX, Durability, Log, LogKey, LogOptions};
-use multibee_merge::DeviceId;
+use multibee_merge::{Applied, DeviceId};
 
 use crate::catch_up::{Limits, Surroundings};
 use crate::chain::names;
@@ -28,7 +28,7 @@ use crate::parting::Parting;
 use crate::primary::{Primary, tag_at};
 use crate::progress::Progress;
 use crate::setup::{Current, Setup};
-use crate::statement::{Claim, Extent, Statement};
+use crate::statement::{Branch, Claim, Extent, Statement};
 use crate::{DeviceRole, Error};
 use absorbing::{Absorbing, Unwant};
 use keeping::Keeping;
@@ -99,6 +99,7 @@ impl Advance {
         self.unwants.extend(other.unwants);
         self.new_logs.extend(other.new_logs);
         self.grown.extend(other.grown);
+        self.cleared.extend(other.cleared);
         self.old_logs.extend(other.old_logs);
         self.events.extend(other.events);
         self.committed |= other.committed;
@@ -136,6 +137,10 @@ pub(crate) struct Core {
     /// Others know other things of the own log.
     outdated: Option<Outdated>,
     keeping: Keeping,
+    /// What peers' clocks say of logs, and how long those were here, where both were found to agree.
+    agreed: BTreeMap<(LogKey, DeviceId), (Applied, u64)>,
+    /// The named histories of logs that were written twice.
+    branches: BTreeMap<LogKey, Vec<Branch>>,
     /// Logs of which somebody has another history, while it is found out where they part.
     partings: BTreeMap<LogKey, Parting>,
 }
@@ -159,6 +164,8 @@ impl Core {
             leaving: Vec::new(),
             outdated: None,
             keeping: Keeping::default(),
+            agreed: BTreeMap::new(),
+            branches: BTreeMap::new(),
             partings: BTreeMap::new(),
         };
         core.refresh_members(&mut Advance::default())?;
@@ -295,7 +302,6 @@ impl Core {
         let mut ready: Vec<News> = Vec::new();
         let (mut blocks, mut bytes) = (0, 0);
         let clock = self.primary.clock().clone();
-        let named = self.limits_of_named();
         for (key, following) in &mut self.following {
             if following.stuck.is_some() {
                 continue;
@@ -309,7 +315,8 @@ impl Core {
                 self.membership.devices.iter().find(|one| one.key == *key).and_then(|one| one.cut);
             let head = follower.bee().log().len();
             let head = cut.map_or(head, |cut| head.min(cut.length));
-            let head = named.get(key).map_or(head, |to| head.min(*to));
+            let named = self.branches.get(key).and_then(|branches| branches.first());
+            let head = named.map_or(head, |branch| head.min(branch.from));
             let step = follower.next(clock.length(follower.device()), head);
             match step.and_then(checked) {
                 Ok(Step::Idle) => {}
@@ -390,6 +397,7 @@ impl Core {
     /// Opens the logs of new members, and says how far those of removed ones are applied.
     fn refresh_members(&mut self, advance: &mut Advance) -> Result<(), Error> {
         self.membership = Membership::of(self.key(), self.statements.values());
+        self.refresh_branches();
         let me = self.key();
         let keys: Vec<_> = self.membership.devices.iter().map(|member| member.key).collect();
         for key in keys.into_iter().filter(|key| *key != me) {

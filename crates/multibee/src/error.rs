@@ -27,15 +27,6 @@ pub enum Error {
         /// The directory that was asked for.
         path: PathBuf,
     },
-    /// The directory was copied, or put back from a backup. Its key may be in use elsewhere.
-    #[error(
-        "{path} is a copy, and two that write with one key lose writes: go on with a new database, or, \
-         if the original will never be used again and had nothing that is not here, adopt the copy"
-    )]
-    Copied {
-        /// The directory that was asked for.
-        path: PathBuf,
-    },
     /// The folder holds no backup that can be used, or another database's.
     #[error("{path}: no backup that can be used: {what}")]
     BadBackup {

@@ -15,6 +15,7 @@ use multibee_log::{Log, LogKey, LogOptions, MemoryStorage, Storage};
 
 use crate::Error;
 use logs::replica_name;
+pub(crate) use logs::sync_dir;
 pub(crate) use primaries::Primaries;
 pub(crate) use restored::is_restored;
 

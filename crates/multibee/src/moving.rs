@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use multibee_btree::Bee;
 use multibee_log::{Log, LogKey, Storage};
-use multibee_merge::{Clock, Renaming, State, Version};
+use multibee_merge::{Renaming, State, Version};
 
 use crate::Error;
 use crate::absorb::{Absorb, AbsorbStep, Batch, Origin, Ours};
@@ -121,7 +121,7 @@ impl Successor {
             absorb = absorb.comparing_all();
         }
         loop {
-            let clock = self.clock()?;
+            let clock = self.primary.whole_clock()?;
             let ours =
                 Ours { clock: &clock, bee: self.primary.bee(), device: self.primary.device() };
             match absorb.next(&ours) {
@@ -145,11 +145,6 @@ impl Successor {
         }
         (self.covered, self.is_doubtful) = (version, false);
         Ok(())
-    }
-
-    /// What the old log's state has seen, as far as it is here.
-    fn clock(&self) -> Result<Clock, Error> {
-        self.primary.whole_clock()
     }
 
     /// Ends it: from now on this is the database's own log.

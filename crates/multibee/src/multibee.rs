@@ -60,7 +60,7 @@ impl Multibee {
     ///
     /// # Errors
     ///
-    /// [`Error::NotADatabase`], [`Error::Locked`], [`Error::Copied`] and [`Error::NewerFormat`] say
+    /// [`Error::NotADatabase`], [`Error::Locked`] and [`Error::NewerFormat`] say
     /// what to do; otherwise the disk or its content is at fault.
     pub fn open(home: Home, options: Options) -> Result<Self, Error> {
         let setup = Setup::new(&options);

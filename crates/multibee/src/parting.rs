@@ -46,11 +46,11 @@ impl Parting {
     }
 
     /// Another history has a name already, and parts here from this one.
-    pub(crate) fn at(mut self, from: u64) -> Self {
+    pub(crate) fn set(&mut self, from: u64) {
         while self.left.last().is_some_and(|commit| commit.end > from) {
             self.first_apart = self.left.pop();
         }
-        Self { is_found: true, ..self }
+        self.is_found = true;
     }
 
     /// Whether the search is over.

@@ -18,7 +18,7 @@ use crate::keyspace::{self, Place};
 use crate::resolver::Resolver;
 use crate::rules::Rules;
 use crate::staging::{Staging, Start, Told};
-use crate::statement::Statement;
+use crate::statement::{Claim, Statement};
 use crate::view::View;
 
 /// The state of the last commit, in memory.
@@ -336,7 +336,17 @@ impl Primary {
             }
             at = commit.prev_own;
         }
-        Ok(Time::default())
+        self.time_of_succession()
+    }
+
+    /// The time after which the clock goes on if nothing was written yet since this log took over from
+    /// another one: that of the statement that it does.
+    fn time_of_succession(&self) -> Result<Time, Error> {
+        let own = self.log().key();
+        let is_about_us = |statement: &&Statement| matches!(&statement.claim, Claim::Succeed { key, .. } if *key == own);
+        let statements = self.statements()?;
+        let times = statements.iter().filter(is_about_us).map(|statement| statement.time);
+        Ok(times.max().unwrap_or_default())
     }
 
     fn was_floored(&self, block: &Block, first: u64, time: Time) -> Result<bool, Error> {

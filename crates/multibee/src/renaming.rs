@@ -1,6 +1,6 @@
 //! Other names for writes that are held already.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use multibee_btree::RangeOptions;
@@ -9,10 +9,9 @@ use multibee_merge::{Renaming, State, Version};
 use crate::Error;
 use crate::keyspace::{self, Place};
 use crate::primary::Primary;
-use crate::record::Held;
 
-/// A key, and what a log's author had written to it last before the log's histories part.
-pub(crate) type Before = (Bytes, Vec<Version>);
+/// What a log's author had written to keys, last before the log's histories part.
+pub(crate) type Before = BTreeMap<Bytes, Vec<Version>>;
 
 impl Primary {
     /// Gives all that a renaming concerns its other name, in one commit: versions, contexts, what
@@ -25,7 +24,7 @@ impl Primary {
     pub(crate) fn rename(
         &mut self,
         renaming: &Renaming,
-        before: &[Before],
+        before: &Before,
         wall_ms: u64,
     ) -> Result<(), Error> {
         let clock = renaming.clock(self.clock());
@@ -36,9 +35,8 @@ impl Primary {
                 Kept::User => staging.held(&key)?,
                 Kept::Shared => staging.held_shared(&key)?,
             };
-            let versions = before.iter().find(|(other, _)| *other == key);
-            let versions = versions.map_or(&[][..], |(_, versions)| versions);
-            let state = self.renamed(&held, &held.state(&context), renaming, versions);
+            let versions = before.get(&key).map_or(&[][..], Vec::as_slice);
+            let state = self.renamed(&held.state(&context), renaming, versions);
             let is_same = state.versions() == held.versions
                 && held.seen.length(renaming.device) <= renaming.from;
             if is_same {
@@ -75,8 +73,7 @@ impl Primary {
             let counts =
                 held.versions.iter().any(|version| types.renames_from_before(version.kind));
             if counts
-                && self.renamed(&held, &held.state(&context), renaming, &[]).versions()
-                    != held.versions
+                && self.renamed(&held.state(&context), renaming, &[]).versions() != held.versions
             {
                 keys.insert(key);
             }
@@ -84,15 +81,8 @@ impl Primary {
         Ok(keys)
     }
 
-    fn renamed(
-        &self,
-        held: &Held,
-        state: &State,
-        renaming: &Renaming,
-        before: &[Version],
-    ) -> State {
+    fn renamed(&self, state: &State, renaming: &Renaming, before: &[Version]) -> State {
         let types = &self.resolver().types;
-        debug_assert_eq!(held.versions, state.versions(), "the state of what is held");
         let renamed = renaming.state(state, |version| {
             Ok::<_, std::convert::Infallible>(types.rename(version, renaming, before))
         });

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use blake2::{Blake2b, Digest as _, digest::consts::U32};
 use multibee_btree::{Bee, BeeOptions, Entry as Block, Metadata};
 use multibee_log::{BLOCK_LEN_MAX, Durability, KeyPair, Log, LogOptions};
 use multibee_merge::DeviceId;
@@ -67,7 +68,6 @@ impl Setup {
     /// Keys for a log that takes over from `former`.
     pub(crate) fn new_keys(&self, former: &Log) -> KeyPair {
         let Some(seed) = self.seed else { return KeyPair::generate() };
-        use blake2::{Blake2b, Digest as _, digest::consts::U32};
         let mut hash = Blake2b::<U32>::new();
         hash.update(seed);
         hash.update(former.key().as_bytes());

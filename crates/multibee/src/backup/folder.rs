@@ -8,6 +8,7 @@ use multibee_log::LogKey;
 
 use super::catalog::{Catalog, LogEntry};
 use crate::Error;
+use crate::home::sync_dir;
 
 /// What the backup holds. Whatever it does not name is of no account.
 const CATALOG: &str = "backup.json";
@@ -239,17 +240,6 @@ fn private_dir(path: &Path) -> Result<(), Error> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     step().and_then(|()| builder.create(path)).map_err(Error::file(path))
-}
-
-#[cfg(unix)]
-fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-// Elsewhere a directory can't be opened as a file; the system keeps its names in its own journal.
-#[cfg(not(unix))]
-fn sync_dir(_path: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -27,19 +27,23 @@ use crate::statement::{Branch, Claim};
 
 impl Core {
     /// The named histories of a log, those that part first first.
-    pub(super) fn branches(&self, key: &LogKey) -> Vec<Branch> {
-        let known = |author: &LogKey| self.member(author).is_some();
-        let mut branches: Vec<Branch> = self
-            .statements()
-            .filter(|statement| known(&statement.author))
-            .filter_map(|statement| match &statement.claim {
-                Claim::Branch { key: log, branch } if log == key => Some(*branch),
-                _ => None,
-            })
-            .collect();
-        branches.sort_unstable();
-        branches.dedup();
-        branches
+    pub(super) fn branches(&self, key: &LogKey) -> &[Branch] {
+        self.branches.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Reads the named histories of all logs out of the statements.
+    pub(super) fn refresh_branches(&mut self) {
+        let mut branches: BTreeMap<LogKey, BTreeSet<Branch>> = BTreeMap::new();
+        for statement in self.statements() {
+            if let Claim::Branch { key, branch } = &statement.claim
+                && self.member(&statement.author).is_some()
+            {
+                branches.entry(*key).or_default().insert(*branch);
+            }
+        }
+        let in_order =
+            |(key, branches): (LogKey, BTreeSet<Branch>)| (key, branches.into_iter().collect());
+        self.branches = branches.into_iter().map(in_order).collect();
     }
 
     /// Begins to find out where two histories of another device's log part, if somebody who is connected
@@ -47,19 +51,25 @@ impl Core {
     pub(super) fn look_for_partings(&mut self, around: &Surroundings) -> Result<(), Error> {
         if around.reachable.is_empty() {
             self.partings.clear();
+            self.agreed.clear();
         }
         for peer in &around.reachable {
             for (key, following) in &self.following {
-                if self.partings.contains_key(key)
-                    || !self.is_contradicted(following, &peer.status.clock)?
-                    || !self.branches(key).is_empty()
-                {
+                let device = following.follower.device();
+                let log = following.follower.bee().log();
+                let Some(at) = peer.status.clock.get(device) else { continue };
+                let (name, seen) = ((peer.key, device), (at, log.len()));
+                let is_agreed = log.conflict().is_none() && self.agreed.get(&name) == Some(&seen);
+                if is_agreed || self.partings.contains_key(key) || !self.branches(key).is_empty() {
                     continue;
                 }
-                let applied = self.applied(following.follower.device());
+                if !self.is_contradicted(following, &peer.status.clock)? {
+                    self.agreed.insert(name, seen);
+                    continue;
+                }
+                let applied = self.applied(device);
                 // Back from there on they are known to be the same.
-                let since = following.follower.bee().log().trusted_len();
-                let since = if since < applied { since } else { 0 };
+                let since = if log.trusted_len() < applied { log.trusted_len() } else { 0 };
                 if let Some(own) = following.follower.applied_ranges(since, applied) {
                     self.partings.insert(*key, Parting::among(own));
                 }
@@ -150,11 +160,14 @@ impl Core {
         if self.name_partings(advance)? {
             return Ok(true);
         }
-        for key in self.named_logs() {
-            for branch in self.branches(&key) {
-                if self.name_branch(key, branch, advance)? {
-                    return Ok(true);
-                }
+        let all: Vec<(LogKey, Branch)> = self
+            .branches
+            .iter()
+            .flat_map(|(key, branches)| branches.iter().map(|branch| (*key, *branch)))
+            .collect();
+        for (key, branch) in all {
+            if self.name_branch(key, branch, advance)? {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -209,21 +222,6 @@ impl Core {
         Ok(true)
     }
 
-    /// How far logs are followed that were written twice: up to where their histories part. What lies
-    /// behind travels with the states of those who have it.
-    pub(super) fn limits_of_named(&self) -> BTreeMap<LogKey, u64> {
-        let limit = |key| Some((key, self.branches(&key).first()?.from));
-        self.named_logs().into_iter().filter_map(limit).collect()
-    }
-
-    fn named_logs(&self) -> BTreeSet<LogKey> {
-        let named = self.statements().filter_map(|statement| match &statement.claim {
-            Claim::Branch { key, .. } => Some(*key),
-            _ => None,
-        });
-        named.collect()
-    }
-
     /// Whether what is here of a log is of the history that was applied.
     fn is_as_known(&self, key: &LogKey) -> Result<bool, Error> {
         let Some(following) = self.following.get(key) else { return Ok(false) };
@@ -236,9 +234,9 @@ impl Core {
 
     /// What the log's author had written to keys, last before its histories part, as far as that is
     /// needed to tell its part before from that behind; or the blocks that it takes to tell.
-    fn before(&self, bee: &Bee, renaming: &Renaming) -> Result<(Vec<Before>, Vec<u64>), Error> {
+    fn before(&self, bee: &Bee, renaming: &Renaming) -> Result<(Before, Vec<u64>), Error> {
         let mut wanted = self.primary.renamed_from_before(renaming)?;
-        let mut found = Vec::new();
+        let mut found = Before::new();
         let mut at = renaming.from.checked_sub(1);
         while let Some(last) = at.filter(|_| !wanted.is_empty()) {
             let commit = match bee.get_by_seq(last) {
@@ -258,7 +256,7 @@ impl Core {
                 let Place::User(key) = keyspace::place(&block.key) else { continue };
                 if wanted.remove(&key) {
                     let state = record::written(&block, renaming.device, &Clock::new());
-                    found.push((key, state.versions().to_vec()));
+                    found.insert(key, state.versions().to_vec());
                 }
             }
             at = commit.and_then(|commit| commit.prev_own).filter(|before| *before < first);

@@ -52,6 +52,7 @@ impl Core {
         // The statement is one block, and the last one.
         let end = Extent { length: former.log().len() + 1, tag: None };
         let log = former.log().clone();
+        successor.primary.set_time(self.primary.time().clone());
         let statement = successor.succession(&log, Some(end), now_ms)?;
         self.primary.state(&[statement], now_ms)?;
         log.sync()?;
@@ -66,10 +67,7 @@ impl Core {
         followed: Option<Bee>,
     ) -> Result<Advance, Error> {
         let former = self.primary.bee().clone();
-        let time = self.primary.time().clone();
-        let mut primary = successor.enthrone(&self.place.home, former.log())?;
-        // Stamps go on from where they were.
-        primary.set_time(time);
+        let primary = successor.enthrone(&self.place.home, former.log())?;
         former.log().renounce()?;
         let mut advance = Advance { committed: true, ..Advance::default() };
         advance.new_logs.push(primary.log().clone());

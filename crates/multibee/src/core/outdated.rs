@@ -53,8 +53,17 @@ impl Core {
             return Ok(());
         }
         let mut known = None;
+        let own = self.primary.device();
         for peer in &around.reachable {
-            known = known.max(self.contradiction(&peer.status.clock)?);
+            // That the own log has grown since changes nothing.
+            let at = peer.status.clock.get(own).map(|at| (at, 0));
+            if at.is_none() || self.agreed.get(&(peer.key, own)).copied() == at {
+                continue;
+            }
+            match (self.contradiction(&peer.status.clock)?, at) {
+                (None, Some(at)) => drop(self.agreed.insert((peer.key, own), at)),
+                (length, _) => known = known.max(length),
+            }
         }
         match known.or(self.is_finished().then_some(self.primary.log().len())) {
             Some(known) => self.become_outdated(known, advance),
@@ -132,7 +141,7 @@ impl Core {
         let named = self.named_from(&self.key());
         let Some(outdated) = &mut self.outdated else { return Ok(false) };
         if let Some(from) = named {
-            outdated.parting = outdated.parting.clone().at(from);
+            outdated.parting.set(from);
         }
         if !outdated.parting.is_found() {
             return Ok(false);
@@ -165,6 +174,8 @@ impl Core {
             branch = Some(named);
         }
         successor.absorb(&former, former.log().len(), self.limits.absorb_keys, now_ms, |_| {})?;
+        // Stamps go on from where they were.
+        successor.primary.set_time(self.primary.time().clone());
         successor.succeed(former.log(), None, branch, now_ms)?;
         // From now on it is fetched as any other device's.
         let moved = self.take_over(successor, None)?;

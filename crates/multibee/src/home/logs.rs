@@ -158,13 +158,14 @@ fn folders(dir: &Path, folder: &str) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
+/// Makes names in a folder survive a power cut.
 #[cfg(unix)]
-fn sync_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }
 
 // Elsewhere a directory can't be opened as a file; the system keeps its names in its own journal.
 #[cfg(not(unix))]
-fn sync_dir(_path: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(_path: &Path) -> io::Result<()> {
     Ok(())
 }

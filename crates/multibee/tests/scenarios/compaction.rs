@@ -132,6 +132,22 @@ async fn watches_go_on() {
     assert_eq!(diff.map(|change| change.unwrap().key).collect::<Vec<_>>(), ["a", "b", "d"]);
 }
 
+/// Times of writes go on after a compaction, also if the clock was set back and nothing was written in
+/// between.
+#[tokio::test]
+async fn times_go_on() {
+    let mut group = Group::new(Kind::Memory, 1);
+    let db = group.db(0).clone();
+    db.put("before", "1").unwrap();
+    let before = db.get("before").unwrap().unwrap().time;
+    db.compact(|_| {}).unwrap();
+    drop(db);
+    group.devices[0].clock.move_by(-86_400_000);
+    group.restart(0).await;
+    group.db(0).put("after", "1").unwrap();
+    assert!(group.db(0).get("after").unwrap().unwrap().time > before);
+}
+
 /// Room of what was superseded is given back: the disk holds little more than a fresh load of the
 /// same data.
 #[test]

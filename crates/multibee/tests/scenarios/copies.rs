@@ -1,24 +1,10 @@
 //! Copies and restored backups of a database's directory.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use multibee::{Home, Multibee};
 
-use crate::devices::{TestClock, contents, converge, link, options, text, until};
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
+use crate::devices::{TestClock, contents, converge, link, options, put_files, text, until};
 
 /// A copy of a directory becomes a device of its own as it is opened: it goes on from the data as it
 /// was, the original goes on as well, and all that either writes is there in the end.
@@ -37,7 +23,7 @@ async fn a_copy_is_another_device() {
     met.cut().await;
     let key = original.key();
     original.close().await.unwrap();
-    copy(&at("one"), &at("copy"));
+    put_files(&at("one"), &at("copy"));
 
     let original = Multibee::open(Home::dir(at("one")), options(&clock)).unwrap();
     let copied = Multibee::open(Home::dir(at("copy")), options(&clock)).unwrap();

@@ -1,6 +1,7 @@
 //! Devices, links between them, and when they are at rest.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -198,6 +199,24 @@ pub(crate) fn check_same(devices: &[&Multibee]) {
         assert_eq!(state, &states[0], "user states differ");
         assert_eq!(db.verify().unwrap(), devices[0].verify().unwrap(), "scans differ");
         assert_eq!(db.conflicts().unwrap(), devices[0].conflicts().unwrap(), "conflicts differ");
+    }
+}
+
+/// Copies files and folders over what is there. Files that are there stay the same files, so that nothing
+/// about them tells that what is in them is older.
+pub(crate) fn put_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            put_files(&entry.path(), &target);
+        } else if target.exists() {
+            std::fs::write(&target, std::fs::read(entry.path()).unwrap()).unwrap();
+        } else {
+            // With its mode: a key that others may read is refused.
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 

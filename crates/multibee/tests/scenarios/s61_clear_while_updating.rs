@@ -1,7 +1,7 @@
 //! S61: a device clears what it holds of another one's log while more of it arrives.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use multibee::{ByHand, Multibee, Options, ReclaimOptions, Role};
 
@@ -149,8 +149,9 @@ async fn by_itself(kind: Kind) {
         };
         let tidied = async {
             while left(db).0 > 150 || left(db).1 > 150 {
+                let mut changes = db.changes();
                 a.put("go on", "1").unwrap();
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                changes.changed().await.unwrap();
             }
         };
         let result = tokio::time::timeout(crate::devices::PATIENCE, tidied).await;

@@ -1,25 +1,10 @@
 //! S70: an old backup is put back on the same device.
 
-use std::path::Path;
-
 use multibee::{Error, Event, Home, Multibee};
 
-use crate::devices::{Device, Group, Kind, contents, converge, link, options, text, until};
-
-/// Copies files and folders as they are, over what is there: the same files, so that nothing tells
-/// that they are older.
-fn put_back(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            put_back(&entry.path(), &target);
-        } else {
-            std::fs::write(&target, std::fs::read(entry.path()).unwrap()).unwrap();
-        }
-    }
-}
+use crate::devices::{
+    Device, Group, Kind, contents, converge, link, options, put_files, text, until,
+};
 
 /// A group of two on disk; A is put back to what it was in the midst, and goes on by itself.
 async fn restored(offline_writes: bool) -> (Group, Device, multibee::LogKey, tempfile::TempDir) {
@@ -38,7 +23,7 @@ async fn restored(offline_writes: bool) -> (Group, Device, multibee::LogKey, tem
     let Home::Dir(dir) = a.home.clone() else { unreachable!("it is on disk") };
     let Device { db, home, clock } = a;
     db.close().await.unwrap();
-    put_back(&dir, backup.path());
+    put_files(&dir, backup.path());
 
     let db = Multibee::open(home.clone(), options(&clock)).unwrap();
     for number in 0..50 {
@@ -51,7 +36,7 @@ async fn restored(offline_writes: bool) -> (Group, Device, multibee::LogKey, tem
     met.cut().await;
     db.close().await.unwrap();
 
-    put_back(backup.path(), &dir);
+    put_files(backup.path(), &dir);
     let db = Multibee::open(home.clone(), options(&clock)).unwrap();
     assert_eq!(db.key(), key, "nothing tells by itself");
     if offline_writes {

@@ -1,24 +1,9 @@
 //! S71: a device's key is used twice.
 
-use std::path::Path;
-
 use multibee::{Home, LogKey, Multibee};
 use tempfile::TempDir;
 
-use crate::devices::{Device, Group, Kind, converge, link, options, text};
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
+use crate::devices::{Device, Group, Kind, converge, link, options, put_files, text};
 
 /// A and its twin, which has the same key, and B and C: B has met A since, and C the twin. All four have
 /// counted, and written a key of their own and one in common.
@@ -49,7 +34,7 @@ async fn forked() -> Forked {
     let key = db.key();
     db.close().await.unwrap();
     let Home::Dir(place) = home.clone() else { unreachable!("it is on disk") };
-    copy(&place, &dir.path().join("twin"));
+    put_files(&place, &dir.path().join("twin"));
     let a = Multibee::open(home, options(&clock)).unwrap();
     let twin = Multibee::adopt(Home::dir(dir.path().join("twin")), options(&clock)).unwrap();
     assert_eq!((a.key(), twin.key()), (key, key));
