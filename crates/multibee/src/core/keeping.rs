@@ -261,10 +261,22 @@ impl Core {
         self.following.keys().copied().collect()
     }
 
+    /// Whether this device keeps all that there is.
+    pub(crate) fn is_mirror(&self) -> bool {
+        self.member(&self.key()).is_some_and(|member| member.role == DeviceRole::Mirror)
+    }
+
+    /// The logs of which all blocks are wanted: of a mirror, those of all who were not thrown out.
+    pub(crate) fn mirrored(&self) -> Vec<LogKey> {
+        let is_kept = |key: &LogKey| !self.is_removed(key);
+        let all = self.following.keys().copied().filter(is_kept);
+        if self.is_mirror() { all.collect() } else { Vec::new() }
+    }
+
     /// How far a followed log is needed here no more, by nobody.
     pub(crate) fn clearing_bound(&self, key: &LogKey) -> Bound {
         let me = self.key();
-        if self.member(&me).is_some_and(|member| member.role == DeviceRole::Mirror) {
+        if self.is_mirror() {
             return Bound { length: 0, held_back_by: Some(me) };
         }
         let others: Vec<_> =

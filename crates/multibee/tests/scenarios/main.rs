@@ -15,6 +15,7 @@ mod introductions;
 mod large_versions;
 mod listing;
 mod members;
+mod mirrors;
 mod roles;
 mod union;
 
