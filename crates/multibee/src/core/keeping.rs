@@ -286,6 +286,22 @@ impl Core {
         bound((*key, device), self.applied(device), others)
     }
 
+    /// How far nobody would need the own log any more, if another one took over.
+    pub(crate) fn own_clearing_bound(&self) -> Result<Bound, Error> {
+        let (me, device) = (self.key(), self.primary.device());
+        if self.is_mirror() {
+            return Ok(Bound { length: 0, held_back_by: Some(me) });
+        }
+        let others: Vec<_> =
+            self.others().map(|other| (other, self.keeping.published.newest(&other))).collect();
+        let others = others.iter().map(|(other, clock)| (*other, clock));
+        let own = self.primary.whole_clock()?.length(device);
+        let seen = bound((me, device), own, others);
+        // Behind the last own commit nothing is news to anybody.
+        let is_all = seen.held_back_by.is_none();
+        Ok(if is_all { Bound { length: self.primary.log().len(), ..seen } } else { seen })
+    }
+
     /// The blocks of a followed log below `length` that may go.
     pub(crate) fn clearable(&self, key: &LogKey, length: u64) -> Result<Vec<Range<u64>>, Error> {
         let Some(following) = self.following.get(key) else { return Ok(Vec::new()) };
