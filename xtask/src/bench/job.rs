@@ -74,6 +74,8 @@ pub(super) enum Job {
     Device(workload::GroupDevice),
     Merge(workload::Merge),
     OpenGroup,
+    OpenStated(workload::OpenStated),
+    Compact(workload::Compact),
 }
 
 impl Job {
@@ -110,6 +112,8 @@ impl Job {
             Self::Device(kind) => kind,
             Self::Merge(kind) => kind,
             Self::OpenGroup => &workload::OpenGroup,
+            Self::OpenStated(kind) => kind,
+            Self::Compact(kind) => kind,
         }
     }
 }

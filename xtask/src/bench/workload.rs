@@ -2,6 +2,7 @@
 
 mod append;
 mod clone;
+mod compact;
 mod converge;
 mod device;
 mod diff;
@@ -18,6 +19,7 @@ mod read;
 mod scan;
 mod silence;
 mod sparse;
+mod statements;
 mod verify;
 
 use clap::ValueEnum;
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use append::{Append, AppendFloor};
 pub(super) use clone::{CloneFloor, CloneTree, ServeTree};
+pub(super) use compact::Compact;
 pub(super) use converge::{CatchUp, Converge};
 pub(super) use device::GroupDevice;
 pub(super) use diff::{Diff, Overwrite};
@@ -40,6 +43,7 @@ pub(super) use read::{Read, ReadWhileWriting};
 pub(super) use scan::Scan;
 pub(super) use silence::Silence;
 pub(super) use sparse::Sparse;
+pub(super) use statements::OpenStated;
 pub(super) use verify::Verify;
 
 use super::job::Job;
@@ -89,10 +93,14 @@ pub(super) enum Workload {
     /// Merge a million entries of five devices, and open what has become of it. Not run by peers, and
     /// only if named: it takes a minute and gigabytes.
     M2,
+    /// Open a database in which much was said about devices. Not run by peers.
+    M3,
+    /// Move a database to a fresh log while somebody writes. Not run by peers.
+    M4,
 }
 
 /// All workloads, in an order in which each finds what it needs.
-const PLANS: [Plan; 19] = [
+const PLANS: [Plan; 21] = [
     append::PLAN,
     read::PLAN,
     put_single::PLAN,
@@ -112,6 +120,8 @@ const PLANS: [Plan; 19] = [
     silence::PLAN,
     merge::PLAN,
     merge::LARGE,
+    statements::PLAN,
+    compact::PLAN,
 ];
 
 impl Workload {
