@@ -93,3 +93,41 @@ async fn strangers(kind: Kind) {
 }
 
 scenario!(strangers_are_turned_away, strangers);
+
+/// Two devices remove each other while apart, and each hears first of its own removal of the other: the
+/// senior one stays, on all devices, and goes on as if nothing were.
+async fn mutual_removal(kind: Kind) {
+    let group = Group::new(kind, 3);
+    let links = [group.link(0, 1).await, group.link(0, 2).await];
+    group.converge().await;
+    for link in links {
+        link.cut().await;
+    }
+    let seniors: Vec<_> = group.db(0).devices().unwrap().iter().map(|one| one.key).collect();
+    let place = |number: usize| seniors.iter().position(|key| *key == group.db(number).key());
+    let (senior, junior) = if place(0) < place(1) { (0, 1) } else { (1, 0) };
+    group.db(senior).remove_replica(&group.db(junior).key()).unwrap();
+    group.db(junior).remove_replica(&group.db(senior).key()).unwrap();
+    group.db(senior).put("news", "1").unwrap();
+    // The third one hears from the junior first.
+    let link = group.link(junior, 2).await;
+    let [senior, junior, third] = [senior, junior, 2].map(|number| group.db(number));
+    until(third, "it believes the junior", || is_removed(third, senior)).await;
+    link.cut().await;
+
+    let link = group.link(0, 1).await;
+    until(senior, "it stays", || is_removed(senior, junior) && !is_removed(senior, senior)).await;
+    until(junior, "it goes", || is_removed(junior, junior) && !is_removed(junior, senior)).await;
+    assert!(matches!(junior.put("in vain", "1"), Err(Error::Removed { .. })));
+    link.cut().await;
+    let links = [group.link(0, 2).await, group.link(1, 2).await];
+    until(third, "it knows better", || is_removed(third, junior) && !is_removed(third, senior))
+        .await;
+    for link in links {
+        link.cut().await;
+    }
+    let _links = [group.link(0, 2).await, group.link(1, 2).await];
+    until(third, "it follows", || text(third, "news").is_some()).await;
+}
+
+scenario!(the_senior_of_two_that_remove_each_other_stays, mutual_removal);
