@@ -230,6 +230,13 @@ impl<'p> World<'p> {
 
     fn act(&mut self, action: &Action) -> Result<(), Violation> {
         match action {
+            Action::Join { .. }
+            | Action::Remove { .. }
+            | Action::Retire { .. }
+            | Action::Readmit { .. }
+            | Action::MakeSecret { .. }
+            | Action::Recover { .. }
+            | Action::Reclaim { .. } => self.act_on_members(action),
             Action::Write { device, changes } => {
                 let device = self.one_of(*device);
                 self.write(device, changes)
@@ -241,10 +248,6 @@ impl<'p> World<'p> {
             Action::Resolve { device, key, how } => {
                 let device = self.one_of(*device);
                 self.resolve(device, *key, *how)
-            }
-            Action::Join { device, by } => {
-                let device = self.one_of(*device);
-                self.join(device, (*by).into())
             }
             Action::Forget { device, is_whole, down_us } => {
                 let device = self.one_of(*device);
@@ -265,30 +268,6 @@ impl<'p> World<'p> {
             }
             Action::BackUp { device } => self.back_up((*device).into()),
             Action::PutBack { device, down_us } => self.put_back((*device).into(), *down_us),
-            Action::Remove { device, by, by_secret } => {
-                let by = self.one_of(*by);
-                self.remove((*device).into(), by, *by_secret)
-            }
-            Action::Retire { device, by } => {
-                let (device, by) = (self.one_of(*device), self.one_of(*by));
-                self.retire(device, by)
-            }
-            Action::Readmit { device, by } => {
-                let by = self.one_of(*by);
-                self.readmit((*device).into(), by)
-            }
-            Action::MakeSecret { device } => {
-                let device = self.one_of(*device);
-                self.make_secret(device)
-            }
-            Action::Recover { device } => {
-                let device = self.one_of(*device);
-                self.recover(device)
-            }
-            Action::Reclaim { device, even_for_others } => {
-                let device = self.one_of(*device);
-                self.reclaim(device, *even_for_others)
-            }
             Action::Look { device } => {
                 let device = self.one_of(*device);
                 self.look(device)
@@ -317,6 +296,41 @@ impl<'p> World<'p> {
                 let device = self.one_of(*device);
                 self.set_clock(device, *skew_ms)
             }
+        }
+    }
+
+    /// Does what is about members, or gives room back.
+    fn act_on_members(&mut self, action: &Action) -> Result<(), Violation> {
+        match action {
+            Action::Remove { device, by, by_secret } => {
+                let by = self.one_of(*by);
+                self.remove((*device).into(), by, *by_secret)
+            }
+            Action::Retire { device, by } => {
+                let (device, by) = (self.one_of(*device), self.one_of(*by));
+                self.retire(device, by)
+            }
+            Action::Readmit { device, by } => {
+                let by = self.one_of(*by);
+                self.readmit((*device).into(), by)
+            }
+            Action::MakeSecret { device } => {
+                let device = self.one_of(*device);
+                self.make_secret(device)
+            }
+            Action::Recover { device } => {
+                let device = self.one_of(*device);
+                self.recover(device)
+            }
+            Action::Reclaim { device, even_for_others } => {
+                let device = self.one_of(*device);
+                self.reclaim(device, *even_for_others)
+            }
+            Action::Join { device, by } => {
+                let device = self.one_of(*device);
+                self.join(device, (*by).into())
+            }
+            _ => Ok(()),
         }
     }
 
