@@ -78,8 +78,8 @@ async fn strangers(kind: Kind) {
     group.db(0).add_replica(group.db(1).key()).unwrap();
     for (one, other) in [(0, 1), (1, 0)] {
         let (left, right) = tokio::io::duplex(1 << 16);
-        let dialled = group.db(one).attach(left, multibee::Role::Initiator);
-        let answered = group.db(other).attach(right, multibee::Role::Responder);
+        let dialled = group.db(one).attach(left, Role::Initiator);
+        let answered = group.db(other).attach(right, Role::Responder);
         let refused = |db: &Multibee, connection| {
             let db = db.clone();
             async move { tokio::time::timeout(PATIENCE, db.wait_introduced(connection)).await }
