@@ -43,6 +43,24 @@ pub enum BrokenRule {
     /// Tombstones are collected as if what removed devices wrote, and others may still hold, could
     /// not come any more.
     ForgetRemovedWriters,
+    /// The clock of an absorbed state is taken over without saying which histories of logs it means.
+    AbsorbWithoutTags,
+    /// What was written in a log that was put back keeps the names of what was written there before.
+    MoveWithoutRenaming,
+    /// Nothing that a removed device says is heard, not even whom it had removed.
+    HideStatements,
+    /// Of a removed device's log more is taken than the members have agreed on.
+    TakeBeyondCut,
+    /// Of two devices that remove each other both are gone.
+    IgnoreSeniority,
+    /// That a log goes on for another one is taken from anybody.
+    UnsignedSuccession,
+    /// A move that was interrupted is taken for finished.
+    FinishHalfMove,
+    /// Whoever may only read writes, and is heard.
+    IgnoreRole,
+    /// The hybrid clock begins anew in a fresh log.
+    ForgetTimeOnMove,
     /// Others are told of what the disk may still lose.
     #[cfg(feature = "broken")]
     ShareBeforeDurable,
@@ -76,7 +94,7 @@ mod with_feature {
 
     impl BrokenRule {
         /// All of them.
-        pub const ALL: [Self; 18] = [
+        pub const ALL: [Self; 27] = [
             Self::SkipEntry,
             Self::MergeOutsideLock,
             Self::DropDot,
@@ -94,6 +112,15 @@ mod with_feature {
             Self::MoveClockEarly,
             Self::CollectConflict,
             Self::ForgetRemovedWriters,
+            Self::AbsorbWithoutTags,
+            Self::MoveWithoutRenaming,
+            Self::HideStatements,
+            Self::TakeBeyondCut,
+            Self::IgnoreSeniority,
+            Self::UnsignedSuccession,
+            Self::FinishHalfMove,
+            Self::IgnoreRole,
+            Self::ForgetTimeOnMove,
             Self::ShareBeforeDurable,
         ];
 

@@ -10,7 +10,7 @@ use multibee_merge::{Clock, Digest, Version};
 use multibee_replica::{CloseReason, ConnectionId, EventReceiver, Link, Role};
 
 use crate::session::Session;
-use crate::{Error, Multibee, keyspace};
+use crate::{Error, Multibee, RecoverySecret, keyspace};
 
 /// Drives the connections of one database, one step at a time, in whatever time it likes.
 ///
@@ -149,6 +149,18 @@ impl ByHand {
     pub fn rule_versions(&self, prefix: &[u8]) -> Result<Vec<Version>, Error> {
         let mut staging = self.session.lock().core.primary.stage(false)?;
         Ok(staging.held_shared(&keyspace::rule(prefix))?.versions)
+    }
+
+    /// Has a recovery secret count that was made elsewhere: one that is the same in each run.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_recovery`](crate::Multibee::create_recovery).
+    pub fn set_recovery(&self, secret: &RecoverySecret) -> Result<(), Error> {
+        let mut state = self.session.lock();
+        let advance = state.core.set_recovery(secret.keys())?;
+        self.session.settle(&mut state, Ok(advance));
+        Ok(())
     }
 
     /// Why nothing is merged any more in this run, if the disk failed.

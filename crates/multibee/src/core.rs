@@ -16,6 +16,7 @@ use multibee_btree::{Bee, BeeOptions};
 use multibee_log::{BLOCK_LEN_MAX, Durability, Log, LogKey, LogOptions};
 use multibee_merge::{Applied, DeviceId};
 
+use crate::broken::BrokenRule;
 use crate::catch_up::{Limits, Surroundings};
 use crate::chain::names;
 use crate::event::Event;
@@ -30,6 +31,7 @@ use crate::progress::Progress;
 use crate::setup::{Current, Setup};
 use crate::statement::{Branch, Claim, Extent, Statement};
 use crate::{DeviceRole, Error};
+pub(crate) use absorbing::untagged;
 use absorbing::{Absorbing, Unwant};
 use keeping::Keeping;
 use moving::Leaver;
@@ -319,6 +321,7 @@ impl Core {
             let cut =
                 self.membership.devices.iter().find(|one| one.key == *key).and_then(|one| one.cut);
             let head = follower.bee().log().len();
+            let cut = cut.filter(|_| !BrokenRule::TakeBeyondCut.is_broken());
             let head = cut.map_or(head, |cut| head.min(cut.length));
             let named = self.branches.get(key).and_then(|branches| branches.first());
             let head = named.map_or(head, |branch| head.min(branch.from));
@@ -415,7 +418,8 @@ impl Core {
         }
         for (key, following) in &mut self.following {
             let member = self.membership.devices.iter().find(|member| member.key == *key);
-            let is_read_only = member.is_some_and(|member| member.role == DeviceRole::ReadOnly);
+            let is_read_only = member.is_some_and(|member| member.role == DeviceRole::ReadOnly)
+                && !BrokenRule::IgnoreRole.is_broken();
             if following.follower.is_read_only && !is_read_only {
                 following.stuck = None;
             }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use multibee_log::LogKey;
 use multibee_replica::{ChannelId, ConnectionId, Role};
 
+use crate::broken::BrokenRule;
 use crate::core::Core;
 use crate::event::Event;
 use crate::hello::{self, Introduced, Side};
@@ -78,7 +79,7 @@ impl Session {
         if let Contact::Recognised { known, .. } = &contact
             && state.core.is_removed(known)
         {
-            self.endpoint.with(|r| r.bar_logs(id));
+            self.bar(id);
         }
         state.peers.set(id, contact);
     }
@@ -132,7 +133,7 @@ impl Session {
     fn introduce(&self, state: &mut State, id: ConnectionId, key: LogKey) {
         let removed = !state.core.is_active(&key);
         if state.core.is_removed(&key) {
-            self.endpoint.with(|r| r.bar_logs(id));
+            self.bar(id);
         }
         match state.peers.contact(id) {
             Some(&Contact::Recognised { side, channel, mut own, .. }) => {
@@ -187,14 +188,26 @@ impl Session {
         }
     }
 
-    /// Removed devices get no logs any more, only the news of their removal.
+    /// Removed devices get no logs any more, only the news of their removal. Whose removal turns out not
+    /// to count is hung up on, so that it is dialled again, or dials.
     pub(crate) fn part_with_removed(&self, state: &mut State) {
         let State { core, peers, .. } = state;
         for (id, peer) in peers.devices_mut() {
-            peer.removed |= !core.is_active(&peer.key);
-            if core.is_removed(&peer.key) {
-                self.endpoint.with(|r| r.bar_logs(id));
+            let is_active = core.is_active(&peer.key);
+            if peer.removed && is_active {
+                self.endpoint.with(|r| r.close(id));
             }
+            peer.removed |= !is_active;
+            if core.is_removed(&peer.key) {
+                self.bar(id);
+            }
+        }
+    }
+
+    /// No log moves on a connection with a removed device.
+    fn bar(&self, id: ConnectionId) {
+        if !BrokenRule::TakeBeyondCut.is_broken() {
+            self.endpoint.with(|r| r.bar_logs(id));
         }
     }
 }

@@ -9,6 +9,7 @@ use multibee_log::LogKey;
 use multibee_merge::{DeviceId, Time};
 
 use crate::DeviceRole;
+use crate::broken::BrokenRule;
 use crate::statement::{Claim, Extent, Leaving, Statement};
 
 /// A device that is or was a member.
@@ -299,7 +300,7 @@ impl Gone {
         let mut gone = Self::default();
         let mut removed_by_senior = BTreeSet::new();
         for (own_rank, author) in admissions.by_seniority.iter().enumerate() {
-            if removed_by_senior.contains(author) {
+            if removed_by_senior.contains(author) && !BrokenRule::IgnoreSeniority.is_broken() {
                 continue;
             }
             for statement in said.by(author) {

@@ -14,6 +14,7 @@ use multibee_merge::{Renaming, State, Version};
 
 use crate::Error;
 use crate::absorb::{Absorb, AbsorbStep, Batch, Origin, Ours};
+use crate::broken::BrokenRule;
 use crate::follow::FollowError;
 use crate::home::{Home, Primaries, is_restored};
 use crate::primary::Primary;
@@ -181,7 +182,7 @@ pub(crate) fn open(
     let mut promised = None;
     for begun in unfinished {
         let key = begun.key();
-        if heirs.contains(&key) {
+        if heirs.contains(&key) || BrokenRule::FinishHalfMove.is_broken() {
             promised = Some(begun);
         } else {
             drop(begun);
@@ -197,13 +198,10 @@ pub(crate) fn open(
         None => Successor::begin(home, setup, &bee)?,
     };
     let now_ms = setup.clock.now_ms();
-    successor.absorb(
-        &bee,
-        log.len(),
-        crate::catch_up::Limits::default().absorb_keys,
-        now_ms,
-        |_| {},
-    )?;
+    if is_new || !BrokenRule::FinishHalfMove.is_broken() {
+        let keys_at_once = crate::catch_up::Limits::default().absorb_keys;
+        successor.absorb(&bee, log.len(), keys_at_once, now_ms, |_| {})?;
+    }
     if is_new {
         successor.succeed(&log, None, None, now_ms)?;
     }

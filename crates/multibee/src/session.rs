@@ -252,9 +252,7 @@ impl Session {
         }
         let Some(peer) = state.peers.peer_mut(id) else { return };
         match message {
-            PeerMessage::Statements(signed) if !peer.removed => {
-                self.take_statements(state, id, signed);
-            }
+            PeerMessage::Statements(signed) => self.take_statements(state, id, signed),
             PeerMessage::Status(status) if !peer.removed => self.take_status(state, id, status),
             PeerMessage::AskRanges { key, since } if !peer.removed => {
                 let channel = peer.channel;
@@ -292,6 +290,9 @@ impl Session {
             }
         }
         if let Some(peer) = state.peers.peer_mut(id) {
+            if peer.removed {
+                statements.retain(|statement| state.core.counts_from_outside(statement));
+            }
             peer.told.extend(statements.iter().map(Statement::hash));
         }
         let learnt = state.core.learn(statements);

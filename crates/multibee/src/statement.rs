@@ -15,6 +15,7 @@ use prost::Message;
 
 use crate::DeviceRole;
 use crate::author::{Author, signer};
+use crate::broken::BrokenRule;
 
 /// One statement, its signature checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -306,7 +307,8 @@ impl Statement {
         let public_key = signer(&author, body.manifest.as_deref())?;
         let signature: [u8; 64] =
             record.signature[..].try_into().map_err(|_| StatementError::Signature)?;
-        if !multibee_log::verify(&public_key, &signable(&record.body), &signature) {
+        let is_taken = BrokenRule::UnsignedSuccession.is_broken() && body.succeed.is_some();
+        if !is_taken && !multibee_log::verify(&public_key, &signable(&record.body), &signature) {
             return Err(StatementError::Signature);
         }
         let claim = claim(&body)?;

@@ -46,6 +46,10 @@ impl World<'_> {
             if self.now >= end - CALM_US / 2 && self.devices.iter().any(|one| one.is_deceived) {
                 self.restart_deceived()?;
             }
+            if self.membership.is_on && self.now >= end - CALM_US / 2 {
+                // Who let somebody in may have been out itself, and have learnt so since.
+                self.join_all()?;
+            }
             if let Some(bad) = self.rotten.filter(|bad| {
                 // What it wrote, and nobody else has, it may be unable to hand out.
                 self.now >= end && self.running(*bad).is_some()
@@ -67,10 +71,12 @@ impl World<'_> {
             self.check_stores()?;
         }
         // What was asked for before may still come. Whoever was a stranger when a connection began
-        // stays one until it ends.
-        self.part_all()?;
-        self.meet_all()?;
-        self.advance(self.now + 60 * SECOND)?;
+        // stays one until it ends. Who learns on a connection what all have seen forgets deletes.
+        for _ in 0..if self.forgets_deletes() { 3 } else { 1 } {
+            self.part_all()?;
+            self.meet_all()?;
+            self.advance(self.now + 60 * SECOND)?;
+        }
         let before = self.footprint();
         self.part_all()?;
         self.meet_all()?;
@@ -80,7 +86,47 @@ impl World<'_> {
             let what = format!("{before:?} became {:?}", self.footprint());
             return Err(self.broken(Rule::S8, what));
         }
-        Ok(())
+        self.check_compaction()
+    }
+
+    /// Where all have the same, a compaction is news to nobody: others fetch what says so, and no more.
+    fn check_compaction(&mut self) -> Result<(), Violation> {
+        const BLOCKS_MAX: u64 = 8;
+        let insiders = self.insiders();
+        let Some(&device) = insiders.first() else { return Ok(()) };
+        // Some plans are enough: it takes time.
+        let is_plain = self.fork.is_none() && self.rotten.is_none() && !self.forgets_deletes();
+        if !is_plain || self.plan.seed % 5 != 2 {
+            return Ok(());
+        }
+        let before: Vec<u64> = insiders.iter().map(|&one| self.downloaded(one)).collect();
+        self.met("a device is compacted while all have the same");
+        self.compact(device, None)?;
+        for _ in 0..2 {
+            self.advance(self.now + 60 * SECOND)?;
+            self.part_all()?;
+            self.meet_all()?;
+        }
+        self.advance(self.now + 60 * SECOND)?;
+        for (&other, before) in insiders.iter().zip(before) {
+            let more = self.downloaded(other).saturating_sub(before);
+            if more > BLOCKS_MAX {
+                let what =
+                    format!("device {other} fetched {more} blocks as {device} was compacted");
+                return Err(self.broken(Rule::S8, what));
+            }
+        }
+        if self.is_converged()? {
+            return Ok(());
+        }
+        let what = format!("as {device} was compacted, {}", self.describe_difference());
+        Err(self.broken(Rule::S13, what))
+    }
+
+    /// Blocks that a device has fetched since it was started.
+    fn downloaded(&self, device: usize) -> u64 {
+        let status = self.running(device).and_then(|running| running.db.status().ok());
+        status.map_or(0, |status| status.blocks_downloaded)
     }
 
     /// What a liar said of itself may be believed for as long as a process runs, but no longer.
@@ -116,7 +162,7 @@ impl World<'_> {
     pub(crate) fn meet_all(&mut self) -> Result<(), Violation> {
         for a in 0..self.devices.len() {
             // Where somebody is lost for ever, the others find other ways.
-            let is_line = self.plan.is_line && self.alive().len() == self.devices.len();
+            let is_line = self.plan.is_line && self.insiders().len() == self.devices.len();
             for b in if is_line { a.saturating_sub(1)..a } else { 0..a } {
                 self.meet(a, b, 1_000, &[], &[])?;
             }

@@ -30,6 +30,7 @@ impl World<'_> {
         }
         self.note_names(device)?;
         let mut clock = self.clock(device)?;
+        self.note_membership(device, &clock)?;
         let Some(running) = self.running(device) else { return Ok(()) };
         let (digest, heads) = (running.hand.digest(), running.hand.heads());
         let is_ahead = !running.hand.ahead().is_empty();
@@ -101,6 +102,8 @@ impl World<'_> {
                     self.devices[device].was_outdated = true;
                     continue;
                 }
+                Event::Removed { .. } if self.membership.was_removed(device) => continue,
+                Event::Removed { .. } => Rule::T3,
                 Event::ClockAhead { .. } => {
                     self.met("a device hears of a clock that is ahead");
                     continue;
@@ -206,12 +209,18 @@ impl World<'_> {
     }
 
     /// The versions that are held are those that follow from the clock.
-    fn check_held(&self, device: usize, clocks: &Clocks) -> Result<(), Violation> {
+    fn check_held(&mut self, device: usize, clocks: &Clocks) -> Result<(), Violation> {
+        let mut forgotten = false;
         for slot in self.model.slots().into_iter().filter(|slot| !self.is_spoilt(*slot)) {
             let held = self.held_versions(device, slot)?;
             let held: Vec<_> = held.iter().map(|version| version.dot).collect();
             let versions = self.model.versions(slot, clocks.of(slot));
+            let is_deleted = versions.iter().all(|write| write.value.is_none());
             let expected: Vec<_> = versions.iter().map(|write| write.dot).collect();
+            if held.is_empty() && is_deleted && self.forgets_deletes() {
+                forgotten |= !expected.is_empty();
+                continue;
+            }
             if held != expected {
                 let (at, story) = (clocks.of(slot), self.model.tell(slot));
                 let what = format!(
@@ -219,6 +228,9 @@ impl World<'_> {
                 );
                 return Err(self.broken(Rule::S7, what));
             }
+        }
+        if forgotten {
+            self.met("a delete is forgotten");
         }
         Ok(())
     }
@@ -327,22 +339,23 @@ impl World<'_> {
 
     /// Whether all devices say that they are at the same point.
     pub(crate) fn is_converged(&self) -> Result<bool, Violation> {
-        let alive = self.alive();
-        let Some(first) = alive.first() else { return Ok(true) };
+        let insiders = self.insiders();
+        let Some(first) = insiders.first() else { return Ok(true) };
         let first = self.blind(self.clock(*first)?);
-        for device in alive {
+        for &device in &insiders {
             let clock = self.blind(self.clock(device)?);
             let is_ahead = self.running(device).is_some_and(|one| !one.hand.ahead().is_empty());
-            if clock != first || is_ahead || !self.has_all(&clock) {
+            if clock != first || is_ahead || !self.has_all(&clock, &insiders) {
                 return Ok(false);
             }
         }
-        Ok(true)
+        self.is_agreed_on_members()
     }
 
     /// Whether everything is applied that somebody has who is there.
-    fn has_all(&self, clock: &[u64]) -> bool {
-        self.authors.iter().enumerate().all(|(author, one)| {
+    fn has_all(&self, clock: &[u64], insiders: &[usize]) -> bool {
+        let whole = |author: usize| self.is_whole(author, insiders);
+        self.authors.iter().enumerate().filter(|(author, _)| whole(*author)).all(|(author, one)| {
             let is_there = self.running(one.device).is_some() && !self.is_forked(one.device);
             let end = self.model.end(author).min(one.kept.unwrap_or(u64::MAX));
             !is_there || clock.get(author).is_some_and(|&at| at >= end)
@@ -382,6 +395,9 @@ impl World<'_> {
             let lengths = lengths.join(" ");
             text += &format!(" {device} {clock:?} logs {lengths};");
         }
+        if self.membership.is_on {
+            text += &self.describe_members();
+        }
         text
     }
 
@@ -405,7 +421,7 @@ impl World<'_> {
                 return Err(self.broken(Rule::S1, what));
             }
         }
-        Ok(())
+        self.check_members()
     }
 
     /// What devices have stored and fetched: unchanged while nobody writes.

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use multibee::{ByHand, Durability, Event, Home, KeyPair, LogKey, Multibee, Options, WallClock};
+use multibee::{
+    AddOptions, ByHand, Durability, Event, Home, KeyPair, LogKey, Multibee, Options,
+    RecoverySecret, WallClock,
+};
 use multibee_replica::ConnectionId;
 
 use crate::disk::Disk;
@@ -49,8 +52,7 @@ pub(crate) struct Device {
     pub(crate) latest_wall_ms: u64,
     /// The stamp of its last write that was not pushed on by what it superseded.
     pub(crate) last_stamp: u64,
-    /// From how much news on it looks whether to absorb, and how many keys at a time.
-    limits: (u64, usize),
+    limits: Limits,
     pub(crate) absorbing: Absorbing,
     /// It was connected with one who lied.
     pub(crate) is_deceived: bool,
@@ -67,6 +69,19 @@ pub(crate) struct Device {
     pub(crate) was_outdated: bool,
     /// It does not come back.
     pub(crate) is_gone: bool,
+    /// It says that it was thrown out.
+    pub(crate) is_out: bool,
+}
+
+/// How much is done at once, and what by itself.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// From how much news on it looks whether to absorb, and how many keys at a time.
+    news_min: u64,
+    absorb_keys: usize,
+    /// After how many blocks it looks what may be given back, and whether that is deletes, too.
+    tidy_blocks: u64,
+    forget_deletes: bool,
 }
 
 /// What is known of a device that absorbs the state of another one.
@@ -97,11 +112,13 @@ pub(crate) struct Running {
 const START_MS: i64 = 1_800_000_000_000;
 
 impl Device {
-    /// A new device, and its process.
+    /// A new device, and its process; the secret admits it, if there is one.
     pub(crate) fn new(
         plan: &Plan,
         number: u8,
         character: Character,
+        now_us: u64,
+        secret: Option<&RecoverySecret>,
     ) -> Result<Self, multibee::Error> {
         let mut bytes = [number; 32];
         for (byte, of_seed) in bytes.iter_mut().zip(plan.seed.to_le_bytes()) {
@@ -109,10 +126,19 @@ impl Device {
         }
         let keys = KeyPair::from_seed(bytes);
         let (disk, clock) = (Disk::default(), Arc::new(SimClock::default()));
-        set_clock(&clock, 0, character.skew_ms);
-        let limits = (plan.news_min, plan.absorb_keys);
+        set_clock(&clock, now_us, character.skew_ms);
+        let limits = Limits {
+            news_min: plan.news_min,
+            absorb_keys: plan.absorb_keys,
+            tidy_blocks: plan.tidy_blocks,
+            forget_deletes: plan.forget_deletes,
+        };
         let options = options(&keys, &clock, character, 0, limits);
-        let db = Multibee::create(Home::own(Arc::new(disk.clone())), options)?;
+        let home = Home::own(Arc::new(disk.clone()));
+        let db = match secret {
+            Some(secret) => Multibee::recover(home, secret, options, AddOptions::default())?,
+            None => Multibee::create(home, options)?,
+        };
         let key = db.key();
         let running = Some(Running::new(db));
         let (doom, pending) = (None, None);
@@ -142,6 +168,7 @@ impl Device {
             is_compacting: false,
             was_outdated: false,
             is_gone: false,
+            is_out: false,
         })
     }
 
@@ -176,6 +203,12 @@ impl Device {
             backup: None,
             ..*original
         }
+    }
+
+    /// By how much a clock is wrong that shows `wall_ms` at `now_us`.
+    pub(crate) fn skew_to(wall_ms: u64, now_us: u64) -> i64 {
+        let right = START_MS.saturating_add_unsigned(now_us / 1_000);
+        i64::try_from(wall_ms).unwrap_or(i64::MAX).saturating_sub(right)
     }
 
     /// Where its database lives.
@@ -218,8 +251,9 @@ fn options(
     clock: &Arc<SimClock>,
     character: Character,
     starts: u64,
-    (news_min, absorb_keys): (u64, usize),
+    limits: Limits,
 ) -> Options {
+    let Limits { news_min, absorb_keys, tidy_blocks, forget_deletes } = limits;
     let durability = match character.waits_for_disk {
         true => Durability::Immediate,
         false => Durability::Buffered,
@@ -236,6 +270,8 @@ fn options(
         cache_bytes: 1 << 20,
         news_min: (news_min > 0).then_some(news_min),
         absorb_keys: (absorb_keys > 0).then_some(absorb_keys),
+        tidy_blocks: (tidy_blocks > 0).then_some(tidy_blocks),
+        forget_deletes,
         ..Options::default()
     }
 }

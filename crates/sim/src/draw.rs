@@ -1,9 +1,10 @@
 //! Drawing plans: what happens in a run, by chance.
 
+use crate::focus::Focus;
 use crate::keys;
 use crate::plan::{
-    Action, Change, Character, Flaw, FlawKind, Lie, LieKind, Place, Plan, Scope, Settling, Step,
-    Stop, What, Within,
+    Action, Change, Character, Flaw, FlawKind, Lie, LieKind, Place, Plan, Role, Scope, Settling,
+    Step, Stop, What, Within,
 };
 
 const SECOND: u64 = 1_000_000;
@@ -20,6 +21,7 @@ impl Plan {
             skew_ms: skew(&mut random),
             is_late: number >= 2 && random.u8(..5) == 0,
             is_lost: number >= 1 && random.u8(..24) == 0,
+            role: Role::Full,
         };
         let devices: Vec<_> = (0..count).map(&mut character).collect();
         let news_min = random.choice([0, 0, 2, 5, 20, 60]).unwrap_or_default();
@@ -30,7 +32,21 @@ impl Plan {
         let count = if draw.is_stormy { scope.steps.saturating_mul(2) } else { scope.steps };
         let steps = (0..count).map(|at| draw.step(at, count)).collect();
         let news_min = if has_fork { 0 } else { news_min };
-        Self { seed, devices, news_min, absorb_keys, is_line, steps }
+        let (forget_deletes, tidy_blocks) = (false, 0);
+        let plan = Self {
+            seed,
+            devices,
+            news_min,
+            absorb_keys,
+            is_line,
+            forget_deletes,
+            tidy_blocks,
+            steps,
+        };
+        match Focus::of(seed) {
+            Some(focus) => plan.focused(focus),
+            None => plan,
+        }
     }
 }
 

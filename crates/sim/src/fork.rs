@@ -64,7 +64,10 @@ impl World<'_> {
             (self.plan.devices.len()..self.devices.len())
                 .filter(|&one| self.devices[one].original == Some(device)),
         );
-        if meant.len() == 1 { device } else { meant[self.random.usize(..meant.len())] }
+        if meant.iter().any(|&one| !self.devices[one].is_gone) {
+            meant.retain(|&one| !self.devices[one].is_gone);
+        }
+        if let [one] = meant[..] { one } else { meant[self.random.usize(..meant.len())] }
     }
 
     /// How many devices there are, copies aside.

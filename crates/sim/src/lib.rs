@@ -18,17 +18,21 @@ mod checks;
 mod device;
 mod disk;
 mod draw;
+mod focus;
 mod fork;
 mod intent;
 mod keys;
 mod lies;
 mod lives;
 mod members;
+mod membership;
 mod minimise;
 mod model;
 mod moves;
+mod newcomers;
 mod plan;
 mod process;
+mod reclaim;
 mod report;
 mod restart;
 mod rot;
@@ -40,10 +44,11 @@ mod wire;
 mod world;
 mod writes;
 
+pub use focus::Focus;
 pub use minimise::minimise;
 pub use plan::{
-    Action, Change, Character, Flaw, FlawKind, Lie, LieKind, Place, Plan, Scope, Settling, Step,
-    Stop, What, Within,
+    Action, Change, Character, Flaw, FlawKind, Lie, LieKind, Place, Plan, Role, Scope, Settling,
+    Step, Stop, What, Within,
 };
 pub use report::{Report, Rule, Violation};
 pub use situations::ALL as SITUATIONS;

@@ -165,8 +165,6 @@ impl World<'_> {
         self.authors.push(Author { former, ..Author::new(device, key, id) });
         let one = &mut self.devices[device];
         (one.author, one.key, one.own_end) = (number, key, clock.length(id));
-        // Only while it runs does it remember the stamps of its former log that it has not copied.
-        one.last_stamp = 0;
         self.note(("moved", device, number));
         Ok(true)
     }

@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use multibee_sim::{Plan, Report, Rule, Scope, Violation, minimise, run};
+use multibee_sim::{Focus, Plan, Report, Rule, Scope, Violation, minimise, run};
 
 /// Simulates groups of devices whose disks, networks and clocks fail, and checks that they keep
 /// every promise.
@@ -33,6 +33,9 @@ struct Options {
     /// Run only this plan, as it was kept in a file.
     #[arg(long)]
     plan: Option<PathBuf>,
+    /// Only plans about this, beside everything else.
+    #[arg(long)]
+    focus: Option<Focus>,
     /// Devices in a group, at most.
     #[arg(long, default_value_t = Scope::default().devices)]
     devices: u8,
@@ -48,6 +51,16 @@ struct Options {
     /// Runs that may be spent on cutting a plan down.
     #[arg(long, default_value_t = 3_000)]
     tries: u32,
+}
+
+impl Options {
+    fn plan_of(&self, seed: u64, scope: Scope) -> Plan {
+        let plan = Plan::random(seed, scope);
+        match self.focus {
+            Some(focus) => plan.focused(focus),
+            None => plan,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -71,7 +84,7 @@ fn go(options: &Options) -> Result<bool> {
     }
     match options.seed {
         Some(seed) => {
-            let plan = Plan::random(seed, scope);
+            let plan = options.plan_of(seed, scope);
             match run(&plan) {
                 Ok(_) => Ok(repeat(&plan)),
                 Err(violation) => keep(options, &plan, &violation).map(|()| false),
@@ -140,7 +153,7 @@ impl Search {
     /// Runs the next seed. Whether another one is wanted.
     fn one_more(&self, options: &Options, scope: Scope) -> bool {
         let seed = self.next.fetch_add(1, Ordering::Relaxed);
-        let plan = Plan::random(seed, scope);
+        let plan = options.plan_of(seed, scope);
         let outcome = run_anew(&plan);
         let Ok(mut report) = self.report.lock() else { return false };
         match outcome {

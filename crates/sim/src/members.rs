@@ -1,12 +1,10 @@
 //! Who belongs to the group.
 
-use multibee::{Error, LogOptions};
+use multibee::{AddOptions, DeviceRole, Error, LogOptions};
 
-use crate::model::Clocks;
-use crate::plan::Stop;
+use crate::plan::{Role, Stop};
 use crate::report::Violation;
 use crate::world::World;
-use crate::writes::Pending;
 
 impl World<'_> {
     /// Every device admits every other, but for those that come later.
@@ -44,18 +42,18 @@ impl World<'_> {
 
     /// Whoever has not joined, or was forgotten, does now.
     pub(crate) fn join_all(&mut self) -> Result<(), Violation> {
-        let Some(first) = (0..self.devices.len()).find(|&one| {
-            let is_there = self.running(one).is_some() && !self.is_forked(one);
-            is_there && !self.devices[one].character.is_late
-        }) else {
+        let insiders = self.insiders();
+        let is_early = |one: &&usize| !self.devices[**one].character.is_late;
+        // If all who began are gone, whoever they let in.
+        let Some(&first) = insiders.iter().find(is_early).or(insiders.first()) else {
             return Ok(());
         };
         for device in 0..self.members() {
-            if self.devices[device].character.is_late {
+            if self.devices[device].character.is_late && device != first {
                 self.join(device, first)?;
                 for neighbour in [device - 1, device + 1] {
                     // They meet nobody else, who could tell them.
-                    if self.plan.is_line && neighbour < self.devices.len() {
+                    if self.plan.is_line && neighbour < self.plan.devices.len() {
                         self.join(device, neighbour)?;
                     }
                 }
@@ -73,18 +71,20 @@ impl World<'_> {
     fn admit(&mut self, by: usize, device: usize) -> Result<(), Violation> {
         let key = self.devices[device].key;
         let Some(running) = self.running(by) else { return Ok(()) };
-        match running.db.add_replica(key) {
+        let role = match self.devices[device].character.role {
+            Role::Full => DeviceRole::Full,
+            Role::ReadOnly => DeviceRole::ReadOnly,
+            Role::Mirror => DeviceRole::Mirror,
+        };
+        match running.db.add_with(key, AddOptions { role, ..AddOptions::default() }) {
+            Err(Error::Removed { .. }) if self.membership.is_on => Ok(()),
             Ok(()) => {
                 let clock = self.clock(by)?;
                 self.devices[by].own_end = self.own_length(by, &clock);
                 Ok(())
             }
             Err(Error::StaleRestore { .. }) => self.refused(by),
-            Err(_) if self.devices[by].disk.is_failing() => {
-                let seen = Clocks::default();
-                self.devices[by].pending = Some(Pending { intents: Vec::new(), seen });
-                self.fail(by, true)
-            }
+            Err(_) if self.devices[by].disk.is_failing() => self.fail_stating(by),
             Err(error) => Err(self.unsound(by, &error)),
         }
     }

@@ -18,6 +18,12 @@ pub struct Plan {
     /// Each device only ever meets those before and behind it.
     #[serde(default)]
     pub is_line: bool,
+    /// What is remembered of deletes is forgotten by itself.
+    #[serde(default)]
+    pub forget_deletes: bool,
+    /// After so many blocks it is seen what may be given back; 0 for the usual.
+    #[serde(default)]
+    pub tidy_blocks: u64,
     /// What happens, in this order.
     pub steps: Vec<Step>,
 }
@@ -35,6 +41,19 @@ pub struct Character {
     /// It does not come back in the end.
     #[serde(default)]
     pub is_lost: bool,
+    /// In which role others admit it.
+    #[serde(default)]
+    pub role: Role,
+}
+
+/// In which role others admit a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in `multibee::DeviceRole`")]
+pub enum Role {
+    #[default]
+    Full,
+    ReadOnly,
+    Mirror,
 }
 
 /// Something that happens some time after what came before.
@@ -78,6 +97,27 @@ pub enum Action {
     BackUp { device: u8 },
     /// A device is killed, and starts again from what was kept: nothing tells.
     PutBack { device: u8, down_us: u64 },
+    /// A device throws another one out; if so wished, by the recovery secret.
+    Remove {
+        device: u8,
+        by: u8,
+        #[serde(default)]
+        by_secret: bool,
+    },
+    /// A device is destroyed, and another one waits for it no longer.
+    Retire { device: u8, by: u8 },
+    /// A device that was thrown out begins anew, and is admitted.
+    Readmit { device: u8, by: u8 },
+    /// A device has a recovery secret count.
+    MakeSecret { device: u8 },
+    /// A device is destroyed, and a new one stands in for it, which the recovery secret admits.
+    Recover { device: u8 },
+    /// A device gives back what nobody needs, or even what others may need.
+    Reclaim {
+        device: u8,
+        #[serde(default)]
+        even_for_others: bool,
+    },
     /// Two devices connect.
     Meet {
         a: u8,
@@ -285,6 +325,22 @@ impl Default for Scope {
 }
 
 impl Plan {
+    /// Whether devices come and go, or may do less than others.
+    pub(crate) fn has_members(&self) -> bool {
+        let is_about_members = |step: &Step| {
+            matches!(
+                step.action,
+                Action::Remove { .. }
+                    | Action::Retire { .. }
+                    | Action::Readmit { .. }
+                    | Action::MakeSecret { .. }
+                    | Action::Recover { .. }
+            )
+        };
+        self.steps.iter().any(is_about_members)
+            || self.devices.iter().any(|one| one.role != Role::Full)
+    }
+
     /// Whether every step is about devices that are there.
     pub(crate) fn is_sound(&self) -> bool {
         let is_there = |number: u8| usize::from(number) < self.devices.len();
@@ -292,7 +348,10 @@ impl Plan {
             && self.steps.iter().all(|step| match &step.action {
                 Action::Meet { a, b, .. }
                 | Action::Part { a, b }
-                | Action::Join { device: a, by: b } => a != b && is_there(*a) && is_there(*b),
+                | Action::Join { device: a, by: b }
+                | Action::Remove { device: a, by: b, .. }
+                | Action::Retire { device: a, by: b }
+                | Action::Readmit { device: a, by: b } => a != b && is_there(*a) && is_there(*b),
                 Action::Write { device, .. }
                 | Action::Rule { device, .. }
                 | Action::Resolve { device, .. }
@@ -304,6 +363,9 @@ impl Plan {
                 | Action::Compact { device, .. }
                 | Action::BackUp { device }
                 | Action::PutBack { device, .. }
+                | Action::MakeSecret { device }
+                | Action::Recover { device }
+                | Action::Reclaim { device, .. }
                 | Action::Stop { device, .. }
                 | Action::StopWithin { device, .. }
                 | Action::SetClock { device, .. } => is_there(*device),

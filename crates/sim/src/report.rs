@@ -119,6 +119,8 @@ pub enum Rule {
     S14,
     /// The same plan gives the same run.
     S15,
+    /// All agree on who belongs to the group, and how far a removed device's log counts.
+    T3,
     /// Writes that supersede others are stamped later, and no clock pulls others along.
     T11,
 }

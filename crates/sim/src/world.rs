@@ -12,6 +12,7 @@ use rustc_hash::FxHasher;
 use crate::device::{Device, Running};
 use crate::fork::Fork;
 use crate::lives::Author;
+use crate::membership::Membership;
 use crate::model::{Lengths, Model};
 use crate::plan::{Action, Plan, Stop};
 use crate::report::{Report, Rule, Violation};
@@ -50,6 +51,8 @@ pub(crate) struct World<'p> {
     pub(crate) rotten: Option<usize>,
     pub(crate) is_starting: Option<usize>,
     pub(crate) fork: Option<Fork>,
+    /// Who threw out whom, and how far logs of such devices count; the recovery secret.
+    pub(crate) membership: Membership,
     pub(crate) step: usize,
     pub(crate) values: u64,
     pub(crate) report: Report,
@@ -95,6 +98,7 @@ impl<'p> World<'p> {
             rotten: None,
             is_starting: None,
             fork: None,
+            membership: Membership::new(plan),
             step: 0,
             values: 0,
             report: Report { runs: 1, ..Report::default() },
@@ -102,7 +106,7 @@ impl<'p> World<'p> {
             events: 0,
         };
         for (number, character) in (0_u8..).zip(&plan.devices) {
-            let device = Device::new(plan, number, *character);
+            let device = Device::new(plan, number, *character, 0, None);
             let device = device.map_err(|error| world.broken(Rule::S10, error))?;
             let id = device.running.as_ref().map(|running| running.db.device());
             world.authors.push(Author::new(number.into(), device.key, id.unwrap_or_default()));
@@ -226,6 +230,13 @@ impl<'p> World<'p> {
 
     fn act(&mut self, action: &Action) -> Result<(), Violation> {
         match action {
+            Action::Join { .. }
+            | Action::Remove { .. }
+            | Action::Retire { .. }
+            | Action::Readmit { .. }
+            | Action::MakeSecret { .. }
+            | Action::Recover { .. }
+            | Action::Reclaim { .. } => self.act_on_members(action),
             Action::Write { device, changes } => {
                 let device = self.one_of(*device);
                 self.write(device, changes)
@@ -237,10 +248,6 @@ impl<'p> World<'p> {
             Action::Resolve { device, key, how } => {
                 let device = self.one_of(*device);
                 self.resolve(device, *key, *how)
-            }
-            Action::Join { device, by } => {
-                let device = self.one_of(*device);
-                self.join(device, (*by).into())
             }
             Action::Forget { device, is_whole, down_us } => {
                 let device = self.one_of(*device);
@@ -289,6 +296,41 @@ impl<'p> World<'p> {
                 let device = self.one_of(*device);
                 self.set_clock(device, *skew_ms)
             }
+        }
+    }
+
+    /// Does what is about members, or gives room back.
+    fn act_on_members(&mut self, action: &Action) -> Result<(), Violation> {
+        match action {
+            Action::Remove { device, by, by_secret } => {
+                let by = self.one_of(*by);
+                self.remove((*device).into(), by, *by_secret)
+            }
+            Action::Retire { device, by } => {
+                let (device, by) = (self.one_of(*device), self.one_of(*by));
+                self.retire(device, by)
+            }
+            Action::Readmit { device, by } => {
+                let by = self.one_of(*by);
+                self.readmit((*device).into(), by)
+            }
+            Action::MakeSecret { device } => {
+                let device = self.one_of(*device);
+                self.make_secret(device)
+            }
+            Action::Recover { device } => {
+                let device = self.one_of(*device);
+                self.recover(device)
+            }
+            Action::Reclaim { device, even_for_others } => {
+                let device = self.one_of(*device);
+                self.reclaim(device, *even_for_others)
+            }
+            Action::Join { device, by } => {
+                let device = self.one_of(*device);
+                self.join(device, (*by).into())
+            }
+            _ => Ok(()),
         }
     }
 

@@ -176,6 +176,10 @@ impl World<'_> {
             self.met("a conflict is settled by name");
         }
         let held = self.held(key, &seen);
+        if self.forgets_deletes() && held.versions.iter().all(|write| write.value.is_none()) {
+            // There may be nothing left to pick from.
+            return Ok(());
+        }
         let (choice, expected) = match how {
             Settling::Delete => (Choice::Delete, held.delete()),
             Settling::Value(_) => (Choice::Value(value.clone().into()), held.put(kind, value)),
@@ -192,7 +196,7 @@ impl World<'_> {
     }
 
     fn begin_write(&mut self, device: usize) -> Result<Option<Clocks>, Violation> {
-        if self.running(device).is_none() {
+        if self.running(device).is_none() || self.is_unaware_reader(device)? {
             return Ok(None);
         }
         self.report.operations += 1;
@@ -223,7 +227,14 @@ impl World<'_> {
             _ => None,
         };
         let intents: Vec<Intent> = expected.into_iter().filter_map(written).collect();
+        let is_reader = self.membership.is_on && self.may_only_read(device)?;
         match done {
+            Ok(_) if is_reader && !intents.is_empty() => {
+                let what = format!("device {device} may only read, and wrote");
+                Err(self.broken(Rule::T3, what))
+            }
+            Err(Error::Removed { .. }) => self.refused_as_removed(device),
+            Err(Error::ReadOnly { .. }) => self.refused_as_reader(device),
             Ok(changed) if !is_refused => {
                 if changed != should {
                     let what = format!("device {device}: {changed:?} changed, not {should:?}");
@@ -383,7 +394,10 @@ impl World<'_> {
         let one = &mut self.devices[device];
         let bound_ms = one.latest_wall_ms + MAX_DRIFT_MS + 1;
         let is_pushed = floor.checked_add(1) == Some(time);
-        let fault = if time <= floor {
+        // Of a delete that is forgotten nobody knows any more when it was.
+        let is_forgotten =
+            self.plan.forget_deletes && superseded.iter().all(|write| write.value.is_none());
+        let fault = if time <= floor && !is_forgotten {
             Some("it supersedes a later one")
         } else if is_pushed {
             None

@@ -32,8 +32,12 @@ impl Primary {
         ahead.merge(&batch.clock);
         ahead.merge(&batch.ahead);
         ahead.remove(self.device());
+        let mut theirs = batch.clock.clone();
+        if BrokenRule::AbsorbWithoutTags.is_broken() {
+            theirs = crate::core::untagged(&theirs);
+        }
         if batch.is_last || BrokenRule::MoveClockEarly.is_broken() {
-            clock.merge(&batch.clock);
+            clock.merge(&theirs);
             clock.remove(self.device());
         }
         let ahead = ahead.beyond(&clock);

@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use multibee_log::LogKey;
-use multibee_merge::{Clock, DeviceId, Digest};
+use multibee_merge::{Applied, Clock, DeviceId, Digest};
 
 use super::{Advance, Core, Following, events};
 use crate::Error;
 use crate::absorb::{Absorb, AbsorbStep, Batch, Origin, Ours, forked};
+use crate::broken::BrokenRule;
 use crate::catch_up::{Choice, Reachable, Situation, Surroundings, Whose, choose};
 use crate::event::Event;
 use crate::follow::FollowError;
@@ -85,7 +86,10 @@ impl Core {
             let ours =
                 Ours { clock: &clock, bee: self.primary.bee(), device: self.primary.device() };
             match absorbing.absorb.next(&ours) {
-                Ok(AbsorbStep::Target(theirs)) => {
+                Ok(AbsorbStep::Target(mut theirs)) => {
+                    if BrokenRule::AbsorbWithoutTags.is_broken() {
+                        theirs = untagged(&theirs);
+                    }
                     if let Some(known) = self.contradiction(&theirs)? {
                         self.become_outdated(known, advance)?;
                         return Ok(true);
@@ -284,3 +288,8 @@ impl Core {
 
 /// What is no longer wanted.
 pub(crate) type Unwant = (LogKey, Range<u64>);
+
+/// A clock that does not say which histories of logs it means.
+pub(crate) fn untagged(clock: &Clock) -> Clock {
+    clock.iter().map(|(device, at)| (device, Applied { tag: None, ..at })).collect()
+}

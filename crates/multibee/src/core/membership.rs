@@ -7,6 +7,7 @@ use multibee_merge::DeviceId;
 
 use super::{Advance, Core};
 use crate::author::Author;
+use crate::broken::BrokenRule;
 use crate::devices::AddOptions;
 use crate::statement::{Claim, Extent, Leaving, Statement};
 use crate::{DeviceRole, Error, MAX_NAME_LEN};
@@ -120,6 +121,26 @@ impl Core {
         self.say([Claim::Remove { key, applied, why: Leaving::Absent }].into())
     }
 
+    /// Whether a statement is heard though a device says it that was removed, or is finished.
+    ///
+    /// That a member removed another one is: two may have removed each other while apart, and which of
+    /// them stays can be told only by those who know both. One from each about each is enough.
+    pub(crate) fn counts_from_outside(&self, statement: &Statement) -> bool {
+        let removed = |claim: &Claim| match claim {
+            Claim::Remove { key, why: Leaving::Removed, .. } => Some(*key),
+            _ => None,
+        };
+        let Some(key) = removed(&statement.claim) else { return false };
+        if BrokenRule::HideStatements.is_broken() {
+            return false;
+        }
+        let author = statement.author;
+        let mut said = self.statements().filter(|one| one.author == author);
+        self.member(&author).is_some()
+            && self.member(&key).is_some()
+            && !said.any(|one| removed(&one.claim) == Some(key))
+    }
+
     /// Gives a device another name.
     pub(crate) fn rename(&mut self, key: LogKey, name: String) -> Result<Advance, Error> {
         check_name(&name)?;
@@ -135,7 +156,8 @@ impl Core {
     pub(crate) fn may_write(&self) -> Result<(), Error> {
         self.may_state()?;
         let key = self.key();
-        let is_read_only = |role| role == DeviceRole::ReadOnly;
+        let is_read_only =
+            |role| role == DeviceRole::ReadOnly && !BrokenRule::IgnoreRole.is_broken();
         let role = self.member(&key).map_or(DeviceRole::Full, |member| member.role);
         if is_read_only(role) { Err(Error::ReadOnly { key }) } else { Ok(()) }
     }

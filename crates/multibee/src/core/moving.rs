@@ -5,6 +5,7 @@ use multibee_log::{LogKey, WeakLog};
 
 use super::{Advance, Core, Following};
 use crate::Error;
+use crate::broken::BrokenRule;
 use crate::event::Event;
 use crate::follow::Follower;
 use crate::home::Home;
@@ -52,7 +53,9 @@ impl Core {
         // The statement is one block, and the last one.
         let end = Extent { length: former.log().len() + 1, tag: None };
         let log = former.log().clone();
-        successor.primary.set_time(self.primary.time().clone());
+        if !BrokenRule::ForgetTimeOnMove.is_broken() {
+            successor.primary.set_time(self.primary.time().clone());
+        }
         let statement = successor.succession(&log, Some(end), now_ms)?;
         self.primary.state(&[statement], now_ms)?;
         log.sync()?;

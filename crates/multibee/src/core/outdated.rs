@@ -12,6 +12,7 @@ use multibee_merge::{Clock, Renaming};
 
 use super::{Advance, Core};
 use crate::Error;
+use crate::broken::BrokenRule;
 use crate::catch_up::Surroundings;
 use crate::event::Event;
 use crate::moving::{Renamed, Successor};
@@ -170,12 +171,16 @@ impl Core {
         let mut branch = None;
         if let Some(first) = outdated.parting.first_apart() {
             let named = Branch::at(&former, first)?;
-            successor = successor.renaming(self.renamed(&former, named)?);
+            if !BrokenRule::MoveWithoutRenaming.is_broken() {
+                successor = successor.renaming(self.renamed(&former, named)?);
+            }
             branch = Some(named);
         }
         successor.absorb(&former, former.log().len(), self.limits.absorb_keys, now_ms, |_| {})?;
         // Stamps go on from where they were.
-        successor.primary.set_time(self.primary.time().clone());
+        if !BrokenRule::ForgetTimeOnMove.is_broken() {
+            successor.primary.set_time(self.primary.time().clone());
+        }
         successor.succeed(former.log(), None, branch, now_ms)?;
         // From now on it is fetched as any other device's.
         let moved = self.take_over(successor, None)?;

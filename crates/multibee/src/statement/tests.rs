@@ -69,6 +69,26 @@ fn nobody_signs_for_another() {
     assert!(matches!(Statement::verify(signed.into()), Err(StatementError::Manifest)));
 }
 
+/// A log goes on for another one only if that one says so: nobody else can sign for it.
+#[test]
+fn a_succession_is_signed_by_who_ends() {
+    let [old, heir, other] = [1, 2, 3].map(log);
+    let made = Statement::succeed(&old, &heir, None, Time::from_millis(5)).unwrap();
+    let record = SignedRecord::decode(made.signed).unwrap();
+    let signature = Bytes::copy_from_slice(&other.sign(&signable(&record.body)).unwrap());
+    let forged = SignedRecord { signature, ..record }.encode_to_vec();
+    let read = Statement::verify(forged.into());
+    assert!(matches!(read, Err(StatementError::Signature)), "{read:?}");
+}
+
+/// The same, with that rule broken.
+#[cfg(feature = "broken")]
+#[test]
+#[should_panic(expected = "Succeed")]
+fn a_succession_that_is_not_signed_is_found() {
+    BrokenRule::UnsignedSuccession.while_broken(a_succession_is_signed_by_who_ends);
+}
+
 /// A log goes on for another one only if both say so: nobody is made an heir unasked, and a
 /// consent holds for one log.
 #[test]

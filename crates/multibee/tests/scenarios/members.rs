@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use multibee::{Error, Multibee};
+use multibee::{Error, Multibee, Role};
 
 use crate::devices::{Group, Kind, PATIENCE, text, until};
 use crate::scenario;
@@ -78,8 +78,8 @@ async fn strangers(kind: Kind) {
     group.db(0).add_replica(group.db(1).key()).unwrap();
     for (one, other) in [(0, 1), (1, 0)] {
         let (left, right) = tokio::io::duplex(1 << 16);
-        let dialled = group.db(one).attach(left, multibee::Role::Initiator);
-        let answered = group.db(other).attach(right, multibee::Role::Responder);
+        let dialled = group.db(one).attach(left, Role::Initiator);
+        let answered = group.db(other).attach(right, Role::Responder);
         let refused = |db: &Multibee, connection| {
             let db = db.clone();
             async move { tokio::time::timeout(PATIENCE, db.wait_introduced(connection)).await }
@@ -93,3 +93,43 @@ async fn strangers(kind: Kind) {
 }
 
 scenario!(strangers_are_turned_away, strangers);
+
+/// Connects two devices that may hang up as soon as they know of each other.
+fn meet(one: &Multibee, other: &Multibee) {
+    let (left, right) = tokio::io::duplex(1 << 16);
+    one.attach(left, Role::Initiator);
+    other.attach(right, Role::Responder);
+}
+
+/// Two devices remove each other while apart, and each hears first of its own removal of the other: the
+/// senior one stays, on all devices, and goes on as if nothing were.
+async fn mutual_removal(kind: Kind) {
+    let group = Group::new(kind, 3);
+    let links = [group.link(0, 1).await, group.link(0, 2).await];
+    group.converge().await;
+    for link in links {
+        link.cut().await;
+    }
+    let seniors: Vec<_> = group.db(0).devices().unwrap().iter().map(|one| one.key).collect();
+    let place = |number: usize| seniors.iter().position(|key| *key == group.db(number).key());
+    let (senior, junior) = if place(0) < place(1) { (0, 1) } else { (1, 0) };
+    group.db(senior).remove_replica(&group.db(junior).key()).unwrap();
+    group.db(junior).remove_replica(&group.db(senior).key()).unwrap();
+    group.db(senior).put("news", "1").unwrap();
+    let [senior, junior, third] = [senior, junior, 2].map(|number| group.db(number));
+    // The third one hears from the junior first.
+    meet(junior, third);
+    until(third, "it believes the junior", || is_removed(third, senior)).await;
+
+    meet(senior, junior);
+    until(senior, "it stays", || is_removed(senior, junior) && !is_removed(senior, senior)).await;
+    until(junior, "it goes", || is_removed(junior, junior) && !is_removed(junior, senior)).await;
+    assert!(matches!(junior.put("in vain", "1"), Err(Error::Removed { .. })));
+    meet(senior, third);
+    until(third, "it knows better", || is_removed(third, junior) && !is_removed(third, senior))
+        .await;
+    meet(senior, third);
+    until(third, "it follows", || text(third, "news").is_some()).await;
+}
+
+scenario!(the_senior_of_two_that_remove_each_other_stays, mutual_removal);

@@ -75,3 +75,24 @@ async fn what_was_not_taken(kind: Kind) {
 }
 
 scenario!(s50_what_was_not_taken_is_handed_out, what_was_not_taken);
+
+/// What was not taken is handed out by a device, too, that was compacted before it knew.
+async fn what_was_not_taken_of_an_earlier_log(kind: Kind) {
+    let group = Group::new(kind, 2);
+    let link = group.link(0, 1).await;
+    group.converge().await;
+    link.cut().await;
+    let (a, b) = (group.db(0), group.db(1));
+    a.remove_replica(&b.key()).unwrap();
+    b.put("before", "1").unwrap();
+    b.compact(|_| {}).unwrap();
+    b.put("behind", "1").unwrap();
+
+    let _link = group.link(0, 1).await;
+    until(b, "B is told", || is_removed(b, b)).await;
+    let found = b.unmerged().unwrap();
+    let found: Vec<_> = found.iter().map(|one| &one.key[..]).collect();
+    assert_eq!(found, [&b"before"[..], b"behind"]);
+}
+
+scenario!(s50_what_was_not_taken_before_a_move, what_was_not_taken_of_an_earlier_log);
