@@ -122,7 +122,10 @@ impl Bitfield {
                 }
                 None => Some(first),
                 Some(Page::Full) => held.then_some(first),
-                Some(Page::Some { words, .. }) => next_in_page(words, first, held),
+                Some(Page::Some { words, .. }) => {
+                    let last = (end - number * PAGE_BITS).min(PAGE_BITS);
+                    next_in_page(words, first..last, held)
+                }
             };
             if let Some(bit) = bit {
                 return (number * PAGE_BITS + bit).min(end);
@@ -253,9 +256,11 @@ fn set_in_page(page: &mut [u32; PAGE_WORDS], range: Range<u64>, held: bool) -> u
     changed
 }
 
-/// Returns the first bit from `first` on that is `held`.
-fn next_in_page(page: &[u32; PAGE_WORDS], first: u64, held: bool) -> Option<u64> {
-    for (index, word) in page.iter().enumerate().skip((first / 32) as usize) {
+/// Returns the first bit of `bits` that is `held`, or one soon behind them.
+fn next_in_page(page: &[u32; PAGE_WORDS], bits: Range<u64>, held: bool) -> Option<u64> {
+    let first = bits.start;
+    let words = page.iter().enumerate().take(bits.end.div_ceil(32) as usize);
+    for (index, word) in words.skip((first / 32) as usize) {
         let base = index as u64 * 32;
         let skipped = first.saturating_sub(base);
         let wanted = (if held { *word } else { !*word }) >> skipped << skipped;

@@ -221,6 +221,19 @@ impl Core {
         self.statements.values()
     }
 
+    /// Statements that this one knows and somebody else does not, with their names.
+    pub(crate) fn untold<'a>(
+        &'a self,
+        told: &'a BTreeSet<[u8; 32]>,
+    ) -> impl Iterator<Item = (&'a [u8; 32], &'a Statement)> {
+        self.statements.iter().filter(|(hash, _)| !told.contains(*hash))
+    }
+
+    /// How many statements there are. They are only ever added.
+    pub(crate) fn statement_count(&self) -> usize {
+        self.statements.len()
+    }
+
     pub(crate) const fn following(&self) -> &BTreeMap<LogKey, Following> {
         &self.following
     }

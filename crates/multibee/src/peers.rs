@@ -56,6 +56,8 @@ pub(crate) struct Peer {
     pub(crate) removed: bool,
     /// Hashes of the statements that it has from us, or we from it.
     pub(crate) told: BTreeSet<[u8; 32]>,
+    /// How many there were when it had all of them.
+    pub(crate) told_count: usize,
     /// What we said last of how far we are.
     pub(crate) our_status: Option<Status>,
     /// What it said last of how far it is.
@@ -64,8 +66,8 @@ pub(crate) struct Peer {
     pub(crate) asked: BTreeMap<LogKey, Asked>,
     /// Where histories of logs part, as it was asked last.
     pub(crate) asked_common: BTreeMap<LogKey, Vec<Landmark>>,
-    /// What it asked so, and was told, as long as something of it was not known here.
-    pub(crate) wonders: BTreeMap<LogKey, (Vec<Landmark>, Vec<(u64, Answer)>)>,
+    /// What it asked so, as long as something of it is not known here.
+    pub(crate) wonders: BTreeMap<LogKey, Wonder>,
     /// Logs that were offered to it.
     pub(crate) offered: BTreeSet<LogKey>,
     /// Set once its data was found to differ though its clock is equal.
@@ -124,6 +126,7 @@ impl Peer {
             known_as: None,
             removed: false,
             told: BTreeSet::new(),
+            told_count: 0,
             our_status: None,
             status: None,
             asked: BTreeMap::new(),
@@ -132,6 +135,24 @@ impl Peer {
             offered: BTreeSet::new(),
             diverged: false,
         }
+    }
+}
+
+/// A question for where histories of a log part.
+#[derive(Debug)]
+pub(crate) struct Wonder {
+    pub(crate) question: Vec<Landmark>,
+    /// What it was told last, if it was.
+    pub(crate) answers: Vec<(u64, Answer)>,
+}
+
+impl Wonder {
+    pub(crate) const fn new(question: Vec<Landmark>) -> Self {
+        Self { question, answers: Vec::new() }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.answers.iter().any(|(_, answer)| *answer == Answer::Unknown)
     }
 }
 

@@ -3,6 +3,7 @@
 //! A commit holds either news from this device or what was merged from others, never both. It is
 //! one append: data, merge progress and evidence land together or not at all.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub(crate) struct Primary {
     /// Stamps commits. It learns nothing of others, and no write is later because of it: a clock
     /// that was wrong while something was merged makes no write look late.
     committed: HybridClock,
+    /// The end of the last own commit and the tag of the log there, once that was asked for.
+    own_end: Cell<Option<Applied>>,
     /// Whether it was said in this run that our own stamps are ahead of our clock.
     said_ahead: bool,
     resolver: Arc<Resolver>,
@@ -62,6 +65,7 @@ impl Primary {
             digest: Digest::EMPTY,
             time: HybridClock::default(),
             committed: HybridClock::default(),
+            own_end: Cell::new(None),
             said_ahead: false,
             resolver,
             rules: Rules::default(),
@@ -110,8 +114,13 @@ impl Primary {
         let mut clock = self.clock.clone();
         if let Some(last) = self.last_own {
             let length = last + 1;
-            let tag = tag_at(self.log(), length)?;
-            clock.advance(self.device, Applied { length, tag });
+            let known = self.own_end.get().filter(|at| at.length == length);
+            let at = match known {
+                Some(at) => at,
+                None => Applied { length, tag: tag_at(self.log(), length)? },
+            };
+            self.own_end.set(Some(at));
+            clock.advance(self.device, at);
         }
         Ok(clock)
     }

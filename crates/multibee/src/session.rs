@@ -19,9 +19,8 @@ use crate::event::Event;
 use crate::follow::Hint;
 use crate::hello::Side;
 use crate::look::Looks;
-use crate::parting::Answer;
 use crate::peer_message::{PROTOCOL, PeerMessage, RANGES_MAX, Status};
-use crate::peers::{Contact, Peer, Peers, Standing, compare};
+use crate::peers::{Contact, Peer, Peers, Standing, Wonder, compare};
 use crate::question::Question;
 use crate::statement::Statement;
 
@@ -267,10 +266,10 @@ impl Session {
                 hint.by_author = key == peer.key;
                 state.core.take_hint(&key, hint);
             }
-            PeerMessage::AskCommon { key, question } if !state.core.is_removed(&peer.key) => {
-                if peer.wonders.len() < WONDERS_MAX {
-                    peer.wonders.insert(key, (question, Vec::new()));
-                }
+            PeerMessage::AskCommon { key, question }
+                if !state.core.is_removed(&peer.key) && peer.wonders.len() < WONDERS_MAX =>
+            {
+                peer.wonders.insert(key, Wonder::new(question));
             }
             PeerMessage::Common { key, answers } if !state.core.is_removed(&peer.key) => {
                 state.core.take_common(&key, &answers);
@@ -326,12 +325,7 @@ impl Session {
         };
         let mut wanted = Advance::default();
         for (id, peer) in peers.devices_mut() {
-            let new: Vec<_> =
-                core.statements().filter(|one| peer.told.insert(one.hash())).collect();
-            if !new.is_empty() {
-                let signed = new.iter().map(|statement| statement.signed.clone()).collect();
-                self.send(id, peer.channel, &PeerMessage::Statements(signed));
-            }
+            self.tell_statements(core, id, peer);
             self.prove_again(core, id, peer);
             self.ask_common(core, id, peer);
             wanted.join(self.answer_common(core, id, peer));
@@ -373,6 +367,20 @@ impl Session {
         self.carry_out(state, wanted);
     }
 
+    /// Tells a device the statements that it does not know yet.
+    fn tell_statements(&self, core: &Core, id: ConnectionId, peer: &mut Peer) {
+        if peer.told_count == core.statement_count() {
+            return;
+        }
+        let (names, signed): (Vec<_>, Vec<_>) =
+            core.untold(&peer.told).map(|(name, one)| (*name, one.signed.clone())).unzip();
+        if !signed.is_empty() {
+            self.send(id, peer.channel, &PeerMessage::Statements(signed));
+        }
+        peer.told.extend(names);
+        peer.told_count = core.statement_count();
+    }
+
     /// Asks a device where its history of a log and ours part, if they do.
     fn ask_common(&self, core: &Core, id: ConnectionId, peer: &mut Peer) {
         let theirs = peer.status.as_ref().map(|status| &status.clock);
@@ -388,24 +396,18 @@ impl Session {
     /// Tells a device which own commits of a log are here as well, and again when more is known.
     fn answer_common(&self, core: &mut Core, id: ConnectionId, peer: &mut Peer) -> Advance {
         let mut wanted = Advance::default();
-        for (key, (question, before)) in &mut peer.wonders {
+        for (key, wonder) in &mut peer.wonders {
             // What can't be read here says nothing.
-            let answers = core.common(key, question).unwrap_or_default();
-            if answers == *before {
+            let answers = core.common(key, &wonder.question).unwrap_or_default();
+            if answers == wonder.answers {
                 continue;
             }
-            self.send(
-                id,
-                peer.channel,
-                &PeerMessage::Common { key: *key, answers: answers.clone() },
-            );
+            let message = PeerMessage::Common { key: *key, answers: answers.clone() };
+            self.send(id, peer.channel, &message);
             wanted.join(core.want_for_answer(key, &answers));
-            *before = answers;
+            wonder.answers = answers;
         }
-        let is_open = |answers: &[(u64, Answer)]| {
-            answers.iter().any(|(_, answer)| *answer == Answer::Unknown)
-        };
-        peer.wonders.retain(|_, (_, answers)| is_open(answers));
+        peer.wonders.retain(|_, wonder| wonder.is_open());
         wanted
     }
 
