@@ -17,10 +17,12 @@ use super::group::now_us;
 use crate::bench::data;
 use crate::bench::disk::DiskUse;
 use crate::bench::job::Kind;
+use crate::bench::peer::Peer;
 use crate::bench::record::Record;
 use crate::bench::server::{PATIENCE, tell};
 use crate::bench::task::Task;
 use crate::bench::usage::{Meter, WakeUps, peak_rss_kib};
+use crate::bench::work::Work;
 
 /// One device of a group of so many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +49,10 @@ impl Kind for GroupDevice {
         self.n
     }
 
+    fn at_peer(&self, peer: Peer) -> Option<Work> {
+        (peer == Peer::Autobase).then_some(Work::new("device", self.batch))
+    }
+
     fn run(&self, task: &Task) -> Result<Vec<Record>> {
         obey(*self, task).map(|()| Vec::new())
     }
@@ -57,6 +63,9 @@ impl Kind for GroupDevice {
 pub(super) struct Place {
     pub(super) port: u16,
     pub(super) key: String,
+    /// Of a peer; ours is known.
+    #[serde(default)]
+    pub(super) version: Option<String>,
 }
 
 /// What a device is told to do. It answers each with one line.
@@ -137,7 +146,7 @@ fn obey(kind: GroupDevice, task: &Task) -> Result<()> {
     let db = Multibee::create(Home::dir(task.folder()), options)?;
     let runtime = Runtime::new().context("tokio")?;
     let address = runtime.block_on(db.listen("127.0.0.1:0"))?;
-    tell(&Place { port: address.port(), key: db.key().to_string() })?;
+    tell(&Place { port: address.port(), key: db.key().to_string(), version: None })?;
     let mut device = Device { kind, db, runtime, places: Vec::new(), dialled: Vec::new() };
     let meter = Meter::start();
     for line in io::stdin().lock().lines() {
