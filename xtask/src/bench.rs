@@ -78,7 +78,7 @@ pub(crate) struct Options {
     runs: u32,
     /// Whom to compare with, round by round: `none`, or some of `node` (that is `hyperbee` with
     /// Hypercore, `hyperbee2`, `autobase`), `redb`, `fjall`, `sqlite`.
-    #[arg(long, default_value = "node", value_name = "PEER,..")]
+    #[arg(long, default_value = "hyperbee", value_name = "PEER,..")]
     peers: Peers,
     /// Keep the results as a baseline of this name.
     #[arg(long, value_name = "NAME")]
@@ -266,5 +266,39 @@ fn warn_of_circumstances(folder: &TempDir) {
     }
     if let Some(load) = usage::load1().filter(|load| *load > 0.5) {
         eprintln!("WARNING: load {load}: the machine is busy; compare `per CPU s` rather");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn chosen(arguments: &[&str]) -> Vec<Workload> {
+        let typed = Typed::parse_from([&["bench"], arguments].concat());
+        let jobs = Workload::jobs().into_iter().filter(|job| typed.options.chooses(*job));
+        let mut workloads: Vec<_> = jobs.map(|job| job.kind().workload()).collect();
+        workloads.dedup();
+        workloads
+    }
+
+    /// What takes minutes runs only if it is named; what is measured with others runs those.
+    #[test]
+    fn workloads_are_chosen_by_name() {
+        assert_eq!(chosen(&["--only", "w3,W11"]), [Workload::W3, Workload::W11]);
+        assert_eq!(chosen(&["--only", "W12"]), [Workload::W4, Workload::W8]);
+        assert_eq!(chosen(&["--only", "W3", "--growth"]), [Workload::W3, Workload::G]);
+        let all = chosen(&[]);
+        assert!(all.contains(&Workload::F) && all.contains(&Workload::W11));
+        for large in [Workload::G, Workload::G7, Workload::L3] {
+            assert!(!all.contains(&large) && chosen(&["--only", &format!("{large:?}")]) == [large]);
+        }
     }
 }

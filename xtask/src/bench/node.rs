@@ -55,3 +55,31 @@ pub(super) fn missing(peer: Peer) -> Option<String> {
         (!installed).then(|| why.to_owned())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::job::Job;
+    use crate::bench::workload::{Converge, GroupDevice};
+
+    fn file(peer: Peer, job: Job) -> Option<String> {
+        let task = Task { peer, job, root: PathBuf::new(), run: 1, quick: false };
+        let command = command(&task).ok()?;
+        let path = PathBuf::from(command.get_args().next()?);
+        Some(path.file_name()?.to_str()?.to_owned())
+    }
+
+    /// Each peer has a program for what it does; a group of devices is no single process.
+    #[test]
+    fn each_peer_has_its_program() {
+        let named = |peer, job| file(peer, job).unwrap();
+        assert_eq!(named(Peer::Node, Job::Diff), "bench.mjs");
+        assert_eq!(named(Peer::Node, Job::Clone), "bee.mjs");
+        assert_eq!(named(Peer::Hyperbee2, Job::Diff), "bee.mjs");
+        let device = GroupDevice { number: 1, devices: 3, batch: 50, n: 7500 };
+        assert_eq!(named(Peer::Autobase, Job::Device(device)), "autobase.mjs");
+        assert_eq!(file(Peer::Autobase, Job::Diff), None);
+        let group = Job::Converge(Converge { devices: 3, batch: 50 });
+        assert_eq!(file(Peer::Hyperbee2, group), None);
+    }
+}
