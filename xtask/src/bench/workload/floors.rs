@@ -162,7 +162,12 @@ impl Kind for Floor {
             Part::PingPong => ping(n)?,
         };
         let variant = self.part.to_string();
-        let title = Title { variant: &variant, durability: "read", unit: "/s" };
+        let durability = match self.part {
+            Part::Sync => "immediate",
+            Part::Write | Part::WriteLarge => "buffered",
+            _ => "read",
+        };
+        let title = Title { variant: &variant, durability, unit: "/s" };
         let record = Record::new(task, &title, span, DiskUse::default());
         Ok(vec![record.and_mb_per_s("mbPerS", self.part.len())])
     }
