@@ -136,16 +136,22 @@ mod tests {
 
     #[test]
     fn redb_does_all_jobs() {
-        ["Immediate", "Buffered"].map(|durability| does_all_jobs::<Redb>("redb", durability));
+        for durability in ["Immediate", "Buffered"] {
+            does_all_jobs::<Redb>("redb", durability);
+        }
     }
 
     #[test]
     fn fjall_does_all_jobs() {
-        ["Immediate", "Buffered"].map(|durability| does_all_jobs::<Fjall>("fjall", durability));
+        for durability in ["Immediate", "Buffered"] {
+            does_all_jobs::<Fjall>("fjall", durability);
+        }
     }
 
     #[test]
     fn sqlite_does_all_jobs() {
-        ["Immediate", "Buffered"].map(|durability| does_all_jobs::<Sqlite>("sqlite", durability));
+        for durability in ["Immediate", "Buffered"] {
+            does_all_jobs::<Sqlite>("sqlite", durability);
+        }
     }
 }
