@@ -89,10 +89,14 @@ class Device {
     this.dialled.forEach((stream) => this.attach(stream));
   }
 
-  async join(places) {
+  async admit(places) {
     this.places = places.map(({ port, key }) => ({ port, key: Buffer.from(key, "hex") }));
     this.base = new Autobase(this.store, this.number === 0 ? null : this.places[0].key, view);
     await this.base.ready();
+    return true;
+  }
+
+  async join() {
     this.connect();
     const others = this.places.slice(1);
     if (this.number === 0) {
@@ -165,7 +169,8 @@ class Device {
     if (order === "WriteMissed") return this.write(missedWrites(n), size);
     if (order === "Leave") return this.leave();
     if (order === "Read") return this.read();
-    if (order.Join) return this.join(order.Join);
+    if (order === "Join") return this.join();
+    if (order.Admit) return this.admit(order.Admit);
     if (order.Await) return this.reach(order.Await).then(nowUs);
     if (order.Return) return this.back(order.Return);
     throw new Error(`there is no order ${JSON.stringify(order)}`);

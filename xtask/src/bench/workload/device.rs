@@ -71,9 +71,11 @@ pub(super) struct Place {
 /// What a device is told to do. It answers each with one line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Order {
-    /// Admit all of these, the device itself among them, connect to those before it, and wait until
-    /// all are there and hold the same. Answer: `true`.
-    Join(Vec<Place>),
+    /// Admit all of these, the device itself among them. Answer: `true`.
+    Admit(Vec<Place>),
+    /// Connect to those before it, once all have admitted each other, and wait until all are there
+    /// and hold the same. Answer: `true`.
+    Join,
     /// Write what its number says. Answer: [`Wrote`].
     Write,
     /// Write what another device is to miss. Answer: [`Wrote`].
@@ -163,8 +165,12 @@ fn obey(kind: GroupDevice, task: &Task) -> Result<()> {
 impl Device {
     fn follow(&mut self, order: Order, task: &Task) -> Result<()> {
         match order {
-            Order::Join(places) => {
+            Order::Admit(places) => {
                 self.places = places;
+                self.admit()?;
+                tell(&true)
+            }
+            Order::Join => {
                 self.join()?;
                 tell(&true)
             }
@@ -197,13 +203,17 @@ impl Device {
         }
     }
 
-    fn join(&mut self) -> Result<()> {
+    fn admit(&self) -> Result<()> {
         for place in &self.places {
             let key: LogKey = place.key.parse().context("a device's key")?;
             if key != self.db.key() {
                 self.db.add_replica(key)?;
             }
         }
+        Ok(())
+    }
+
+    fn join(&mut self) -> Result<()> {
         self.connect()?;
         let others = self.places.len() - 1;
         self.until("all are connected and in sync", |db| {

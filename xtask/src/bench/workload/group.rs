@@ -58,7 +58,9 @@ impl Group {
         let places: Vec<Place> =
             group.devices.iter_mut().map(Server::hear).collect::<Result<_>>()?;
         group.version = places.first().and_then(|place| place.version.clone());
-        group.all::<bool>(&Order::Join(places))?;
+        // One that is dialled by somebody whom it does not know yet refuses.
+        group.all::<bool>(&Order::Admit(places))?;
+        group.all::<bool>(&Order::Join)?;
         Ok(group)
     }
 
