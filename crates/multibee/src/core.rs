@@ -94,7 +94,7 @@ pub(crate) struct Advance {
 
 impl Advance {
     /// What came of another step, too.
-    fn join(&mut self, other: Self) {
+    pub(crate) fn join(&mut self, other: Self) {
         self.wants.extend(other.wants);
         self.unwants.extend(other.unwants);
         self.new_logs.extend(other.new_logs);

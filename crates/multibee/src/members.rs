@@ -56,7 +56,8 @@ impl Membership {
     /// - The founder is the author of the earliest admission, if it is no recovery secret of somebody
     ///   else. Without any, `me` is alone.
     /// - An admission counts if its author was admitted.
-    /// - A log is admitted, too, if it goes on for one that was. It inherits name and role.
+    /// - A log is admitted, too, if it goes on for one that was. It inherits name and role. So is the one
+    ///   that an admitted log goes on for: whom that has admitted still belongs to it.
     /// - A removal counts unless its author is removed by somebody senior to it. What goes on for a
     ///   removed log is removed with it.
     /// - The log of a removed device counts as far as any member says to have applied it.
@@ -154,12 +155,7 @@ impl Admissions {
         loop {
             let count = admitted.len();
             for statement in sorted {
-                let Some(key) = admits(&statement.claim) else { continue };
-                if admitted.contains_key(&statement.author) && !admitted.contains_key(&key) {
-                    let goes_on = matches!(statement.claim, Claim::Succeed { .. });
-                    let predecessor = goes_on.then_some(statement.author);
-                    admitted.insert(key, Admission { time: statement.time, predecessor });
-                }
+                admit(&mut admitted, statement);
             }
             if admitted.len() == count {
                 break;
@@ -196,6 +192,25 @@ impl Admissions {
             }
         }
         line
+    }
+}
+
+/// Admits whom a statement leads to: from its author to the key that it names, and from a log that goes
+/// on to the one that it goes on for. Both of these have signed, and what the one said still counts
+/// where only the other one was admitted.
+fn admit(admitted: &mut BTreeMap<LogKey, Admission>, statement: &Statement) {
+    let (author, Some(key)) = (statement.author, admits(&statement.claim)) else { return };
+    let goes_on = matches!(statement.claim, Claim::Succeed { .. });
+    match (admitted.get(&author).copied(), admitted.get(&key).copied()) {
+        (Some(_), None) => {
+            let predecessor = goes_on.then_some(author);
+            admitted.insert(key, Admission { time: statement.time, predecessor });
+        }
+        (None, Some(heir)) if goes_on => {
+            admitted.insert(author, heir);
+            admitted.insert(key, Admission { predecessor: Some(author), ..heir });
+        }
+        _ => {}
     }
 }
 

@@ -6,43 +6,82 @@
 use std::ops::Range;
 
 use multibee_btree::Bee;
+use multibee_log::Log;
+use multibee_merge::Applied;
 
 use crate::Error;
+use crate::primary::tag_at;
 
 /// Own commits in one question, at most.
 pub(crate) const LANDMARKS_MAX: usize = 64;
 
-/// The last block of an own commit, and its hash.
-pub(crate) type Landmark = (u64, [u8; 32]);
+/// The end of an own commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Landmark {
+    /// Its last block.
+    pub(crate) last: u64,
+    /// The hash of that.
+    pub(crate) hash: [u8; 32],
+    /// First 8 bytes of the log's tree hash behind it, if known.
+    pub(crate) tag: Option<[u8; 8]>,
+}
 
 /// What somebody else has at a landmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Nobody here knows.
+    /// Nobody here knows, though something was applied there.
     Unknown,
     /// The same block.
     Same,
     /// Another one.
     Different,
+    /// Nothing was applied that far.
+    Beyond,
+}
+
+/// What it means that somebody whose history is the same so far has not applied a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beyond {
+    /// Nothing: others may have applied another one.
+    Open,
+    /// That there is no other one: nothing says that the log was written twice.
+    Same,
+    /// That nobody else has it: the log was written twice.
+    Apart,
 }
 
 /// The search for the last own commit that is the same in two histories.
 #[derive(Clone, Debug)]
 pub(crate) struct Parting {
-    /// Own commits of which it is not known, oldest first.
+    /// Own commits that are not known to be apart, oldest first.
     left: Vec<Range<u64>>,
+    /// So many of the oldest are known to be the same.
+    same: usize,
     /// The first own commit behind those that are the same, as far as is known.
     first_apart: Option<Range<u64>>,
     /// Of so many of the newest nobody has known anything.
     unknown: usize,
+    /// What to make of what somebody has not applied.
+    beyond: Beyond,
     is_found: bool,
 }
 
 impl Parting {
-    /// Looks among these own commits, oldest first.
+    /// Looks among these own commits of another device, oldest first.
     pub(crate) const fn among(own: Vec<Range<u64>>) -> Self {
         let is_found = own.is_empty();
-        Self { left: own, first_apart: None, unknown: 0, is_found }
+        let beyond = Beyond::Open;
+        Self { left: own, same: 0, first_apart: None, unknown: 0, beyond, is_found }
+    }
+
+    /// Looks among the commits of the own log.
+    pub(crate) fn of_own(own: Vec<Range<u64>>) -> Self {
+        Self { beyond: Beyond::Same, ..Self::among(own) }
+    }
+
+    /// It is proven that the own log was written twice: what others have not applied is only here.
+    pub(crate) const fn dispute(&mut self) {
+        self.beyond = Beyond::Apart;
     }
 
     /// Another history has a name already, and parts here from this one.
@@ -69,14 +108,16 @@ impl Parting {
         for commit in self.asked() {
             let last = commit.end - 1;
             let Some(hash) = bee.log().block_hash(last)? else { break };
-            question.push((last, *hash.as_bytes()));
+            let tag = tag_at(bee.log(), commit.end)?;
+            question.push(Landmark { last, hash: *hash.as_bytes(), tag });
         }
         Ok(question)
     }
 
     /// What is asked now, newest first.
     fn asked(&self) -> impl Iterator<Item = &Range<u64>> {
-        self.left.iter().rev().skip(self.unknown).take(LANDMARKS_MAX)
+        let open = self.left.get(self.same..).unwrap_or_default();
+        open.iter().rev().skip(self.unknown).take(LANDMARKS_MAX)
     }
 
     /// Takes an answer, if it is to what is asked now.
@@ -86,38 +127,73 @@ impl Parting {
         if self.is_found || asked.is_empty() || !is_current {
             return;
         }
-        // A history that differs somewhere differs behind that as well.
-        let apart = asked.iter().rposition(|(_, answer)| *answer == Answer::Different);
-        if let Some(oldest) = apart {
-            for _ in 0..=self.unknown + oldest {
-                self.first_apart = self.left.pop().or(self.first_apart.take());
-            }
-            self.unknown = 0;
+        let before = (self.left.len(), self.same);
+        let newest = self.left.len().saturating_sub(self.unknown);
+        let is = |wanted| move |(_, answer): &(u64, Answer)| *answer == wanted;
+        // A history that differs somewhere differs behind that as well, and is the same before where
+        // it is the same.
+        if let Some(oldest) = asked.iter().rposition(is(Answer::Different)) {
+            self.part_at(newest.saturating_sub(oldest + 1));
         }
-        let is_same_somewhere = asked.iter().any(|(_, answer)| *answer == Answer::Same);
-        self.is_found = is_same_somewhere || self.left.is_empty();
-        if apart.is_none() && !is_same_somewhere {
+        if let Some(latest) = asked.iter().position(is(Answer::Same)) {
+            self.same = self.same.max(newest.saturating_sub(latest)).min(self.left.len());
+        }
+        // What comes next behind what is the same for certain was applied by nobody else, nor was what
+        // follows.
+        let next = newest.checked_sub(self.same + 1).and_then(|number| asked.get(number));
+        if self.same > 0 && next.is_some_and(is(Answer::Beyond)) {
+            match self.beyond {
+                Beyond::Open => {}
+                Beyond::Same => self.left.truncate(self.same),
+                Beyond::Apart => self.part_at(self.same),
+            }
+        }
+        self.is_found = self.left.len() <= self.same;
+        if before == (self.left.len(), self.same) {
             // Further back, and from the newest again for others to answer.
             self.unknown += asked.len();
-            if self.unknown >= self.left.len() {
+            if self.unknown >= self.left.len() - self.same {
                 self.unknown = 0;
             }
+        } else {
+            self.unknown = 0;
+        }
+    }
+
+    /// From this one on, the commits that are left are apart.
+    fn part_at(&mut self, index: usize) {
+        if let Some(first) = self.left.get(index) {
+            self.first_apart = Some(first.clone());
+            self.left.truncate(index);
         }
     }
 }
 
-/// What is here at landmarks of a log.
-pub(crate) fn answer(bee: Option<&Bee>, question: &[Landmark]) -> Result<Vec<Answer>, Error> {
+/// What is here at landmarks of a log that is applied up to `applied`.
+pub(crate) fn answer(
+    log: Option<&Log>,
+    applied: Applied,
+    question: &[Landmark],
+) -> Result<Vec<Answer>, Error> {
+    let compared = |is_same| if is_same { Answer::Same } else { Answer::Different };
     let mut answers = Vec::with_capacity(question.len());
-    for (last, hash) in question {
-        let ours = match bee {
-            Some(bee) if *last < bee.log().len() => bee.log().block_hash(*last)?,
-            _ => None,
+    for Landmark { last, hash, tag } in question {
+        let log = log.filter(|log| *last < log.len());
+        let ours = match log {
+            Some(log) => log.block_hash(*last)?,
+            None => None,
         };
-        answers.push(match ours {
-            None => Answer::Unknown,
-            Some(ours) if ours.as_bytes() == hash => Answer::Same,
-            Some(_) => Answer::Different,
+        let end = last.saturating_add(1);
+        let our_tag = match log {
+            Some(log) => tag_at(log, end)?,
+            None => None,
+        };
+        let our_tag = our_tag.or(applied.tag.filter(|_| applied.length == end));
+        answers.push(match (ours, our_tag, tag) {
+            (Some(ours), _, _) => compared(ours.as_bytes() == hash),
+            (None, Some(ours), Some(theirs)) => compared(ours == *theirs),
+            _ if applied.length <= *last => Answer::Beyond,
+            _ => Answer::Unknown,
         });
     }
     Ok(answers)
@@ -125,35 +201,86 @@ pub(crate) fn answer(bee: Option<&Bee>, question: &[Landmark]) -> Result<Vec<Ans
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
 
+    fn commits(count: u64) -> Vec<Range<u64>> {
+        (0..count).map(|number| 1 + 2 * number..3 + 2 * number).collect()
+    }
+
+    /// What somebody answers whose history is the same for so many commits, of which so many are applied.
+    fn answers(
+        parting: &Parting,
+        same: u64,
+        applied: u64,
+        is_known: impl Fn(u64) -> bool,
+    ) -> Vec<(u64, Answer)> {
+        let answer = |commit: &Range<u64>| {
+            let answer = match (commit.end - 3) / 2 {
+                number if number >= applied => Answer::Beyond,
+                number if !is_known(number) => Answer::Unknown,
+                number if number < same => Answer::Same,
+                _ => Answer::Different,
+            };
+            (commit.end - 1, answer)
+        };
+        parting.asked().map(answer).collect()
+    }
+
     proptest! {
-        /// Whatever the histories, and however much the other side knows of its own, the search ends
-        /// where they part, or not at all.
+        /// Whatever the histories, and however far the other side's goes, the search ends where they
+        /// part. What it has not applied is apart if it is the own history, and there is another one.
         #[test]
-        fn the_search_ends_where_histories_part(count in 0..200_u64, same in 0..200_u64, known in 0..250_u64) {
-            let commits: Vec<_> = (0..count).map(|number| 1 + 2 * number..3 + 2 * number).collect();
-            let mut parting = Parting::among(commits.clone());
-            for _ in 0..10 {
-                let asked: Vec<_> = parting.asked().map(|commit| {
-                    let number = (commit.end - 3) / 2;
-                    let answer = match number {
-                        _ if number >= known => Answer::Unknown,
-                        _ if number < same => Answer::Same,
-                        _ => Answer::Different,
-                    };
-                    (commit.end - 1, answer)
-                }).collect();
+        fn the_search_ends_where_histories_part(
+            count in 0..200_u64, same in 1..200_u64, applied in 1..250_u64,
+            (is_own, is_disputed) in any::<(bool, bool)>(),
+        ) {
+            let all = commits(count);
+            let mut parting =
+                if is_own { Parting::of_own(all.clone()) } else { Parting::among(all.clone()) };
+            if is_own && is_disputed {
+                parting.dispute();
+            }
+            for _ in 0..20 {
+                let asked = answers(&parting, same, applied, |_| true);
                 parting.take(&asked);
             }
-            let expected = commits.get(usize::try_from(same).unwrap());
-            prop_assert!(parting.is_found() || known == 0);
-            // Who knows less than what both share knows of no difference.
-            if parting.is_found() {
-                prop_assert_eq!(parting.first_apart(), expected.filter(|_| known > same));
+            let is_apart = is_own && is_disputed;
+            let end = if is_apart { same.min(applied) } else { same };
+            let expected = all.get(usize::try_from(end).unwrap());
+            // Of another's log nothing follows from what somebody has not applied.
+            let is_told = applied > same || applied >= count;
+            prop_assert_eq!(parting.is_found(), is_own || is_told);
+            prop_assert_eq!(parting.first_apart(), expected.filter(|_| is_apart || is_told));
+        }
+
+        /// Who knows only some commits does not end the search in the wrong place: with the help of
+        /// another one it ends in the right one.
+        #[test]
+        fn what_nobody_knows_is_not_guessed(
+            count in 1..200_u64, same in 0..200_u64, known in vec(any::<bool>(), 200), is_own: bool,
+        ) {
+            let all = commits(count);
+            let mut parting =
+                if is_own { Parting::of_own(all.clone()) } else { Parting::among(all.clone()) };
+            if is_own {
+                parting.dispute();
             }
+            let expected = all.get(usize::try_from(same).unwrap());
+            let is_known = |number: u64| known[usize::try_from(number).unwrap()];
+            for _ in 0..20 {
+                let asked = answers(&parting, same, count, is_known);
+                parting.take(&asked);
+                prop_assert!(!parting.is_found() || parting.first_apart() == expected);
+            }
+            for _ in 0..20 {
+                let asked = answers(&parting, same, count, |_| true);
+                parting.take(&asked);
+            }
+            prop_assert!(parting.is_found());
+            prop_assert_eq!(parting.first_apart(), expected);
         }
     }
 }

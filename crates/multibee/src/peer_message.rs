@@ -95,9 +95,13 @@ struct CommonRecord {
     /// Their hashes, in a question.
     #[prost(bytes = "bytes", repeated, tag = "3")]
     hashes: Vec<Bytes>,
-    /// For each of them, in an answer: 1 the same, 2 another block, 0 not known.
+    /// For each of them, in an answer: 1 the same, 2 another block, 3 nothing was applied that far,
+    /// 0 not known.
     #[prost(uint32, repeated, tag = "4")]
     answers: Vec<u32>,
+    /// First 8 bytes of the tree hashes behind them, in a question; empty where unknown.
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    tags: Vec<Bytes>,
 }
 
 const STATEMENTS: u64 = 0;
@@ -142,9 +146,10 @@ impl PeerMessage {
             Self::AskCommon { key, question } => {
                 let record = CommonRecord {
                     key: bytes(key),
-                    lasts: question.iter().map(|(last, _)| *last).collect(),
-                    hashes: question.iter().map(|(_, hash)| hash.to_vec().into()).collect(),
+                    lasts: question.iter().map(|landmark| landmark.last).collect(),
+                    hashes: question.iter().map(|one| one.hash.to_vec().into()).collect(),
                     answers: Vec::new(),
+                    tags: question.iter().map(|one| tag_bytes(one.tag)).collect(),
                 };
                 (ASK_COMMON, record.encode_to_vec())
             }
@@ -153,12 +158,14 @@ impl PeerMessage {
                     Answer::Unknown => 0,
                     Answer::Same => 1,
                     Answer::Different => 2,
+                    Answer::Beyond => 3,
                 };
                 let record = CommonRecord {
                     key: bytes(key),
                     lasts: answers.iter().map(|(last, _)| *last).collect(),
                     hashes: Vec::new(),
                     answers: answers.iter().map(|(_, answer)| number(*answer)).collect(),
+                    tags: Vec::new(),
                 };
                 (COMMON, record.encode_to_vec())
             }
@@ -201,9 +208,11 @@ impl PeerMessage {
             ASK_COMMON => {
                 let record = CommonRecord::decode(payload)?;
                 let mut question = Vec::new();
-                for (last, hash) in record.lasts.iter().zip(&record.hashes).take(LANDMARKS_MAX) {
+                let named = record.lasts.iter().zip(&record.hashes).take(LANDMARKS_MAX);
+                for (number, (last, hash)) in named.enumerate() {
                     let hash = hash[..].try_into().map_err(|_| malformed("a hash has 32 bytes"))?;
-                    question.push((*last, hash));
+                    let tag = record.tags.get(number).and_then(|tag| tag[..].try_into().ok());
+                    question.push(Landmark { last: *last, hash, tag });
                 }
                 Self::AskCommon { key: key(&record.key)?, question }
             }
@@ -212,6 +221,7 @@ impl PeerMessage {
                 let answer = |(last, number): (&u64, &u32)| match number {
                     1 => (*last, Answer::Same),
                     2 => (*last, Answer::Different),
+                    3 => (*last, Answer::Beyond),
                     _ => (*last, Answer::Unknown),
                 };
                 let answers = record.lasts.iter().zip(&record.answers).take(LANDMARKS_MAX);
@@ -220,6 +230,10 @@ impl PeerMessage {
             _ => Self::Unknown,
         })
     }
+}
+
+fn tag_bytes(tag: Option<[u8; 8]>) -> Bytes {
+    tag.map_or_else(Bytes::new, |tag| Bytes::copy_from_slice(&tag))
 }
 
 fn bytes(key: &LogKey) -> Bytes {
@@ -294,8 +308,13 @@ mod tests {
                 }),
                 PeerMessage::AskRanges { key, since },
                 PeerMessage::Proof(digest.to_vec().into()),
-                PeerMessage::AskCommon { key, question: vec![(since, [7; 32]), (0, [8; 32])] },
-                PeerMessage::Common { key, answers: vec![(since, Answer::Same), (9, Answer::Different), (0, Answer::Unknown)] },
+                PeerMessage::AskCommon { key, question: vec![
+                    Landmark { last: since, hash: [7; 32], tag: None },
+                    Landmark { last: 0, hash: [8; 32], tag: Some([9; 8]) },
+                ] },
+                PeerMessage::Common { key, answers: vec![
+                    (since, Answer::Same), (9, Answer::Different), (0, Answer::Unknown), (3, Answer::Beyond),
+                ] },
                 PeerMessage::Ranges { key, hint: Hint { since, upto: at, ranges, by_author: false } },
             ];
             for message in messages {

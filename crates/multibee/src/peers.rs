@@ -12,7 +12,7 @@ use crate::catch_up::Reachable;
 use crate::core::Core;
 use crate::hello::Side;
 use crate::look::Looks;
-use crate::parting::Landmark;
+use crate::parting::{Answer, Landmark};
 use crate::peer_message::Status;
 
 /// Connections that ended of which is known why.
@@ -64,6 +64,8 @@ pub(crate) struct Peer {
     pub(crate) asked: BTreeMap<LogKey, Asked>,
     /// Where histories of logs part, as it was asked last.
     pub(crate) asked_common: BTreeMap<LogKey, Vec<Landmark>>,
+    /// What it asked so, and was told, as long as something of it was not known here.
+    pub(crate) wonders: BTreeMap<LogKey, (Vec<Landmark>, Vec<(u64, Answer)>)>,
     /// Logs that were offered to it.
     pub(crate) offered: BTreeSet<LogKey>,
     /// Set once its data was found to differ though its clock is equal.
@@ -126,6 +128,7 @@ impl Peer {
             status: None,
             asked: BTreeMap::new(),
             asked_common: BTreeMap::new(),
+            wonders: BTreeMap::new(),
             offered: BTreeSet::new(),
             diverged: false,
         }

@@ -19,6 +19,7 @@ use crate::event::Event;
 use crate::follow::Hint;
 use crate::hello::Side;
 use crate::look::Looks;
+use crate::parting::Answer;
 use crate::peer_message::{PROTOCOL, PeerMessage, RANGES_MAX, Status};
 use crate::peers::{Contact, Peer, Peers, Standing, compare};
 use crate::question::Question;
@@ -26,6 +27,9 @@ use crate::statement::Statement;
 
 /// A gap in a log from which on its news is asked for as a list, rather than by its chain.
 const ASK_FROM_BLOCKS: u64 = 16;
+
+/// Logs that a peer may ask about at the same time where their histories part.
+const WONDERS_MAX: usize = 256;
 
 /// Everything behind the lock.
 #[derive(Debug)]
@@ -260,10 +264,9 @@ impl Session {
                 state.core.take_hint(&key, hint);
             }
             PeerMessage::AskCommon { key, question } if !state.core.is_removed(&peer.key) => {
-                let channel = peer.channel;
-                // What can't be read here says nothing.
-                let answers = state.core.common(&key, &question).unwrap_or_default();
-                self.send(id, channel, &PeerMessage::Common { key, answers });
+                if peer.wonders.len() < WONDERS_MAX {
+                    peer.wonders.insert(key, (question, Vec::new()));
+                }
             }
             PeerMessage::Common { key, answers } if !state.core.is_removed(&peer.key) => {
                 state.core.take_common(&key, &answers);
@@ -314,6 +317,7 @@ impl Session {
                 return;
             }
         };
+        let mut wanted = Advance::default();
         for (id, peer) in peers.devices_mut() {
             let new: Vec<_> =
                 core.statements().filter(|one| peer.told.insert(one.hash())).collect();
@@ -323,6 +327,7 @@ impl Session {
             }
             self.prove_again(core, id, peer);
             self.ask_common(core, id, peer);
+            wanted.join(self.answer_common(core, id, peer));
             if peer.removed {
                 continue;
             }
@@ -358,6 +363,7 @@ impl Session {
             offers.iter().for_each(|(id, key)| r.offer(*id, key));
             r.log_changed(&key);
         });
+        self.carry_out(state, wanted);
     }
 
     /// Asks a device where its history of a log and ours part, if they do.
@@ -370,6 +376,30 @@ impl Session {
                 self.send(id, peer.channel, &PeerMessage::AskCommon { key, question });
             }
         }
+    }
+
+    /// Tells a device which own commits of a log are here as well, and again when more is known.
+    fn answer_common(&self, core: &mut Core, id: ConnectionId, peer: &mut Peer) -> Advance {
+        let mut wanted = Advance::default();
+        for (key, (question, before)) in &mut peer.wonders {
+            // What can't be read here says nothing.
+            let answers = core.common(key, question).unwrap_or_default();
+            if answers == *before {
+                continue;
+            }
+            self.send(
+                id,
+                peer.channel,
+                &PeerMessage::Common { key: *key, answers: answers.clone() },
+            );
+            wanted.join(core.want_for_answer(key, &answers));
+            *before = answers;
+        }
+        let is_open = |answers: &[(u64, Answer)]| {
+            answers.iter().any(|(_, answer)| *answer == Answer::Unknown)
+        };
+        peer.wonders.retain(|_, (_, answers)| is_open(answers));
+        wanted
     }
 
     /// Asks a device for where the news lies that it has and we have not.

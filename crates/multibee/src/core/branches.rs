@@ -140,14 +140,30 @@ impl Core {
         key: &LogKey,
         question: &[Landmark],
     ) -> Result<Vec<(u64, Answer)>, Error> {
-        let answers = parting::answer(self.bee(key), question)?;
-        Ok(question.iter().map(|(last, _)| *last).zip(answers).collect())
+        let applied = self.primary.clock().get(crate::merging::device_of(key));
+        let log = self.bee(key).map(Bee::log);
+        let answers = parting::answer(log, applied.unwrap_or_default(), question)?;
+        Ok(question.iter().map(|landmark| landmark.last).zip(answers).collect())
+    }
+
+    /// Asks others for blocks that it takes to answer.
+    pub(crate) fn want_for_answer(&mut self, key: &LogKey, answers: &[(u64, Answer)]) -> Advance {
+        let mut advance = Advance::default();
+        let unknown = answers.iter().filter(|(_, answer)| *answer == Answer::Unknown);
+        let mut seqs: Vec<u64> = unknown.map(|(last, _)| *last).collect();
+        seqs.sort_unstable();
+        self.want_once(*key, &seqs, &mut advance);
+        advance
     }
 
     /// Takes somebody's answer.
     pub(crate) fn take_common(&mut self, key: &LogKey, answers: &[(u64, Answer)]) {
         if *key == self.key() {
+            let is_disputed = self.primary.log().conflict().is_some();
             if let Some(outdated) = &mut self.outdated {
+                if is_disputed {
+                    outdated.parting.dispute();
+                }
                 outdated.parting.take(answers);
             }
         } else if let Some(parting) = self.partings.get_mut(key) {

@@ -122,7 +122,7 @@ impl Core {
         advance: &mut Advance,
     ) -> Result<(), Error> {
         let key = self.key();
-        let parting = Parting::among(self.primary.own_ranges(0)?);
+        let parting = Parting::of_own(self.primary.own_ranges(0)?);
         // By another run, too. A log of which it is proven that it was written twice takes nothing.
         if self.primary.log().conflict().is_none() {
             self.primary.log().set_user_data(OUTDATED, b"1")?;

@@ -71,6 +71,26 @@ fn strangers_add_nobody() {
     assert_eq!(active(&a, &statements), [a.key(), b.key()]);
 }
 
+/// Two databases become one by devices that both go on for others: all whom those had added stay, whoever
+/// counts as the founder.
+#[test]
+fn what_a_log_goes_on_for_is_admitted_with_it() {
+    let [a, b, heir, x, y, other] = [1, 2, 3, 4, 5, 6].map(log);
+    let ours = [add(&a, 10, &b), succeed(&a, 20, &heir)];
+    for early in [5, 15, 25] {
+        let theirs = [add(&x, early, &y), succeed(&x, early + 1, &other)];
+        let met = [add(&heir, 30, &other), add(&other, 31, &heir)];
+        let all: Vec<_> = ours.iter().chain(&theirs).chain(&met).cloned().collect();
+        let mut active = active(&b, &all);
+        active.sort_unstable();
+        let mut expected = [&b, &heir, &y, &other].map(Log::key);
+        expected.sort_unstable();
+        assert_eq!(active, expected, "{early}");
+        assert_eq!(find(&b, &all, &heir).predecessor, Some(a.key()));
+        assert_eq!(find(&b, &all, &other).predecessor, Some(x.key()));
+    }
+}
+
 /// Two members that remove each other: the senior one stays.
 #[test]
 fn the_senior_wins_a_mutual_removal() {
