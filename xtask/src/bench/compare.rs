@@ -39,8 +39,19 @@ const DEVIATION_UNKNOWN: f64 = 0.2;
 
 /// The noise of two series together.
 fn noise(before: &Summary, now: &Summary) -> f64 {
-    let deviation = |of: &Summary| of.deviation().unwrap_or(DEVIATION_UNKNOWN);
+    let deviation =
+        |of: &Summary| of.deviation().map_or(DEVIATION_UNKNOWN, |seen| seen * unseen(of.count));
     NOISE_MIN + deviation(before) + deviation(now)
+}
+
+/// Few runs show little of how far runs can be apart: by how much what they show is to be widened, so
+/// that it is about three standard deviations of the difference of two medians.
+fn unseen(runs: usize) -> f64 {
+    match runs {
+        0..=2 => 3.0,
+        3 => 1.5,
+        _ => 1.0,
+    }
 }
 
 fn judge(before: &Summary, now: &Summary) -> Verdict {
@@ -167,6 +178,16 @@ mod tests {
         assert_eq!(verdict(&[100.0, 130.0, 90.0], &[90.0, 89.0, 91.0]), Verdict::WithinNoise);
         assert_eq!(verdict(&[100.0, 101.0, 99.0], &[90.0, 112.0, 89.0]), Verdict::WithinNoise);
         assert_eq!(verdict(&[100.0, 100.0], &[98.0, 98.0]), Verdict::WithinNoise);
+    }
+
+    /// The same spread says more of how much runs differ if it is that of more runs.
+    #[test]
+    fn few_runs_show_little_of_their_spread() {
+        let now = [88.0; 4];
+        assert_eq!(verdict(&[104.0, 96.0], &now), Verdict::WithinNoise);
+        assert_eq!(verdict(&[104.0, 100.0, 96.0], &now), Verdict::Slower);
+        assert_eq!(verdict(&[112.0, 100.0, 88.0], &now), Verdict::WithinNoise);
+        assert_eq!(verdict(&[110.0, 100.0, 100.0, 96.0], &now), Verdict::Slower);
     }
 
     /// Single runs tell no spread, so only what is far off counts.
