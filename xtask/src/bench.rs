@@ -62,8 +62,12 @@ use runner::Runner;
 use task::Task;
 use workload::Workload;
 
+use crate::instructions;
+
 #[derive(Args)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    instructions: instructions::Counting,
     /// Run only these workloads, as in W1,W4.
     #[arg(long, value_delimiter = ',', value_enum, ignore_case = true)]
     only: Vec<Workload>,
@@ -104,6 +108,9 @@ fn parse_task(text: &str) -> Result<Task, serde_json::Error> {
 pub(crate) fn run(options: &Options) -> Result<bool> {
     if let Some(task) = &options.worker {
         return worker::run(task).map(|()| true);
+    }
+    if options.instructions.are_wanted() {
+        return instructions::run(&options.instructions).map(instructions::Outcome::is_good);
     }
     if let [port, ms] = options.distance[..] {
         return be_distance(port, Duration::from_millis(ms.into())).map(|()| true);

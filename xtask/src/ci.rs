@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::command::cargo;
-use crate::{crash, interop, tidy};
+use crate::{crash, instructions, interop, tidy};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -48,6 +48,7 @@ const STEPS: &[Step] = &[
     Step { name: "features", run: |_| try_features() },
     Step { name: "broken", run: |_| find_what_is_broken() },
     Step { name: "kill", run: |_| crash::kill_a_few_times().map(passed_if) },
+    Step { name: "count", run: |_| count_instructions() },
     Step { name: "interop", run: |_| interoperate() },
     Step { name: "tidy", run: |_| tidy::run().map(passed_if) },
 ];
@@ -110,6 +111,15 @@ fn find_what_is_broken() -> Result<Outcome> {
         return Ok(Outcome::Failed);
     }
     run_cargo(&["test", "-p", "multibee", "--features", "broken", "--lib", "absorb"], &[])
+}
+
+/// A machine without valgrind can check the rest, CI's too: a change that costs instructions is none
+/// that breaks something.
+fn count_instructions() -> Result<Outcome> {
+    Ok(match instructions::run(&instructions::Counting::default())? {
+        instructions::Outcome::Skipped => Outcome::Skipped,
+        instructions::Outcome::Counted(is_good) => passed_if(is_good),
+    })
 }
 
 /// A machine without Node can check the rest, but CI must not.

@@ -5,6 +5,7 @@ mod ci;
 mod command;
 mod crash;
 mod fuzz;
+mod instructions;
 mod interop;
 mod random;
 mod sim;
@@ -64,4 +65,16 @@ fn main() -> ExitCode {
 /// The folder of the workspace.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace's folder")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn arguments_do_not_contradict_each_other() {
+        Arguments::command().debug_assert();
+    }
 }

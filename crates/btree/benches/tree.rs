@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use multibee_btree::testing::encoded;
 use multibee_btree::{Bee, BeeOptions, Block, RangeOptions};
 use multibee_log::{Durability, KeyPair, Log, LogOptions, MemoryStorage};
 
@@ -42,6 +43,11 @@ fn block(c: &mut Criterion) {
     group.bench_function("decode", |b| b.iter(|| Block::decode(black_box(raw.clone())).unwrap()));
     group.bench_function("decode with its levels", |b| {
         b.iter(|| Block::decode(black_box(raw.clone())).unwrap().levels().unwrap());
+    });
+    let block = Block::decode(raw).unwrap();
+    let levels = block.levels().unwrap();
+    group.bench_function("encode", |b| {
+        b.iter(|| encoded(black_box(&block), black_box(&levels)));
     });
     group.finish();
 }

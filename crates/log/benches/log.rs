@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use blake2::digest::Digest as _;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use multibee_log::{Durability, KeyPair, Log, LogOptions, MemoryStorage};
+use multibee_log::testing::{leaf_hash as leaf, leaf_hashes, parent_hash};
+use multibee_log::{
+    Durability, KeyPair, Log, LogOptions, MemoryStorage, Request, RequestRun, RequestUpgrade,
+};
 
 /// Bytes of a block.
 const BLOCK_LEN: usize = 128;
@@ -30,13 +33,14 @@ fn blocks(count: u64) -> Vec<[u8; BLOCK_LEN]> {
         .collect()
 }
 
-/// The hash of one block: half of the least that an append could cost. It is not the log's own
-/// function, which is private, but the same bytes through the same hash.
+/// The hash of one block: half of the least that an append could cost. Also by the crate that the
+/// log does not use.
 fn leaf_hash(c: &mut Criterion) {
     let block = [0x5a; BLOCK_LEN];
     let mut group = c.benchmark_group("hash");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("leaf of 128 B", |b| {
+    group.bench_function("leaf of 128 B", |b| b.iter(|| leaf(black_box(&block))));
+    group.bench_function("leaf of 128 B, RustCrypto", |b| {
         b.iter(|| {
             let mut state = blake2::Blake2b256::new();
             state.update([0]);
@@ -45,6 +49,14 @@ fn leaf_hash(c: &mut Criterion) {
             state.finalize()
         });
     });
+    let hash = leaf(&block);
+    group.bench_function("parent", |b| {
+        b.iter(|| parent_hash(black_box(&hash), black_box(&hash), 2 * BLOCK_LEN as u64));
+    });
+    let blocks = blocks(1000);
+    let blocks: Vec<&[u8]> = blocks.iter().map(AsRef::as_ref).collect();
+    group.throughput(Throughput::Elements(1000));
+    group.bench_function("1000 leaves of 128 B", |b| b.iter(|| leaf_hashes(black_box(&blocks))));
     group.finish();
 }
 
@@ -82,12 +94,44 @@ fn get(c: &mut Criterion) {
     group.finish();
 }
 
+/// A run of blocks is proven by who has it; checked and stored by who has the head alone.
+fn run(c: &mut Criterion) {
+    const LEN: u64 = 256;
+    let source = new_log();
+    source.append(&blocks(HELD)).unwrap();
+    source.sync().unwrap();
+    let upgrade = Some(RequestUpgrade { start: 0, length: HELD });
+    let head = source.prove(&Request { upgrade, manifest: true, ..Request::default() }).unwrap();
+    let replica = || {
+        let options = LogOptions { durability: Durability::Buffered, ..LogOptions::default() };
+        let replica = Log::create_replica(MemoryStorage::default(), source.key(), options);
+        let replica = replica.unwrap();
+        replica.apply(&head).unwrap();
+        replica
+    };
+    let request = RequestRun { start: LEN, depth: LEN.trailing_zeros(), nodes: 0 };
+    let nodes = replica().missing_nodes(request.top().unwrap()).unwrap();
+    let request = RequestRun { nodes, ..request };
+    let mut group = c.benchmark_group("run");
+    group.throughput(Throughput::Elements(LEN));
+    group.bench_function("prove 256 blocks", |b| b.iter(|| source.prove_run(&request).unwrap()));
+    let proof = [source.prove_run(&request).unwrap()];
+    group.bench_function("check and store 256 blocks", |b| {
+        let apply = |replica: Log| {
+            assert!(replica.apply_runs(&proof).unwrap().iter().all(Result::is_ok));
+            replica
+        };
+        b.iter_batched(replica, apply, BatchSize::LargeInput);
+    });
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .sample_size(20)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(1));
-    targets = leaf_hash, append, get
+    targets = leaf_hash, append, get, run
 }
 criterion_main!(benches);

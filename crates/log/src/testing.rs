@@ -51,6 +51,7 @@ mod faults;
 mod faulty;
 #[doc(hidden)]
 pub mod fuzz;
+mod hashing;
 mod history;
 mod image;
 mod invariants;
@@ -68,6 +69,8 @@ pub use crash_images::{CrashImage, CrashImages, Effort};
 #[doc(hidden)]
 pub use enumerator::{Bad, Enumerator, Tally};
 pub use faulty::{Fault, FaultyStorage, Operation};
+#[doc(hidden)]
+pub use hashing::{leaf_hash, leaf_hashes, parent_hash};
 pub use image::Image;
 #[doc(hidden)]
 pub use invariants::Invariant;

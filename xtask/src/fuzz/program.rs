@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::corpus;
-use crate::command::cargo;
+use crate::command::{cargo, compiler};
 use crate::root;
 
 /// What makes the compiler count which branches are taken and what is compared with what.
@@ -62,7 +62,7 @@ impl Programs {
     /// everything built anew.
     pub(super) fn build(targets: &[String]) -> Result<Self> {
         check_compiler()?;
-        let host = host()?;
+        let host = compiler()?.host;
         let work = work_folder();
         let build = work.join("build");
         println!("building the fuzz targets for {host}");
@@ -183,15 +183,6 @@ fn check_compiler() -> Result<()> {
          install g++ or clang++, or name one in the variable CXX"
     );
     Ok(())
-}
-
-/// The system that the compiler builds for unless told otherwise.
-fn host() -> Result<String> {
-    let program = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(program).arg("-vV").output().context("rustc -vV")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).context("rustc -vV names no host")
 }
 
 /// Runs a fuzz target, passing on what it says.

@@ -6,7 +6,8 @@ mod forest;
 use bytes::Bytes;
 use multibee_log::testing::fuzz::Target;
 
-use crate::block::{Block, Level, encode_block, encode_level};
+use super::encoded;
+use crate::block::Block;
 use crate::error::BlockFault;
 use crate::header::Header;
 use crate::node::Outline;
@@ -39,11 +40,7 @@ pub fn header(data: &[u8]) {
 pub fn block(data: &[u8]) {
     let Some(block) = decode(data) else { return };
     let Ok(levels) = block.levels() else { return };
-    let (mut index, mut canonical) = (Vec::new(), Vec::new());
-    for Level { keys, children } in &levels {
-        encode_level(&mut index, keys.iter().copied(), children.iter().copied());
-    }
-    encode_block(&mut canonical, &index, block.key(), block.value(), block.extra());
+    let canonical = encoded(&block, &levels);
     assert!(canonical.len() <= data.len(), "no form is shorter than the canonical one");
     let again = decode(&canonical).expect("what was encoded can be decoded");
     assert_eq!((again.key(), again.value()), (block.key(), block.value()));
