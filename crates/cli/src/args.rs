@@ -228,6 +228,9 @@ pub(crate) enum Command {
     /// Go on in a fresh log that holds only what is alive: the history is gone then, and this device has
     /// another key
     Compact {
+        /// Only say what there is, what would be left, and what holds room back
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
         /// Don't ask
         #[arg(long)]
         yes: bool,

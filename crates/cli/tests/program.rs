@@ -514,6 +514,9 @@ fn compacting_keeps_the_data() {
         place.ok("a", &["put", "milk", &number.to_string()]);
     }
     assert!(place.fails("a", &["compact"], 2).contains("--yes"));
+    let foretold = place.json("a", &["compact", "--dry-run"]);
+    assert_eq!(foretold[0]["kinds"]["live"]["count"], 1);
+    assert!(place.ok("a", &["compact", "--dry-run"]).contains("left behind"));
     assert_eq!(place.key("a"), key);
     let done = place.json("a", &["compact", "--yes"]);
     assert!(done[0]["bytesAfter"].as_u64().unwrap() < done[0]["bytesBefore"].as_u64().unwrap());

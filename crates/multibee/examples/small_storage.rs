@@ -45,6 +45,9 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     println!("{} blocks, {} bytes", report.replica_blocks.count, report.replica_blocks.bytes);
     assert!(report.replica_blocks.count > 100);
 
+    let estimate = phone.compact_dry_run()?; // nothing is done
+    println!("{} bytes of history", estimate.history_bytes());
+
     let done = phone.compact(|_| {})?;
     println!("{} bytes of blocks, {} before", done.bytes_after, done.bytes_before);
     assert!(done.bytes_after < done.bytes_before);

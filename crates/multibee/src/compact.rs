@@ -1,7 +1,10 @@
 //! Compacting a database: what is alive goes to a fresh log, and the old one is given up.
 
+mod estimate;
+
 use crate::moving::Successor;
 use crate::{Error, Multibee};
+pub use estimate::{CompactEstimate, Weight};
 
 /// Blocks that the last step of a compaction may have left to absorb, about: whoever writes waits
 /// for it.
@@ -38,6 +41,7 @@ impl Multibee {
     /// This device has another [key](Self::key) afterwards; the others learn so, and download nothing
     /// because of it. Meanwhile the database is read and written as ever, but for a moment at the
     /// end. [Versions](crate::View::version) begin anew: earlier ones can't be checked out any more.
+    /// What would become of it [can be asked before](Self::compact_dry_run).
     ///
     /// ```
     /// # use multibee::{Home, Multibee, Options};

@@ -8,7 +8,7 @@ mod moving;
 mod outdated;
 mod source;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -146,8 +146,13 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn open(primary: Primary, place: Place, limits: Limits) -> Result<Self, Error> {
-        let statements = primary.statements()?;
+    /// `statements` are those in the own tree.
+    pub(crate) fn open(
+        primary: Primary,
+        statements: Vec<Statement>,
+        place: Place,
+        limits: Limits,
+    ) -> Result<Self, Error> {
         let statements = statements.into_iter().map(|one| (one.hash(), one)).collect();
         let mut core = Self {
             primary,
@@ -417,8 +422,9 @@ impl Core {
             following.follower.is_read_only = is_read_only;
         }
         let mut claims = Vec::new();
+        let stated = self.stated();
         for member in self.membership.devices.iter().filter(|member| member.cut.is_some()) {
-            if self.is_active(&me) && member.key != me && !self.has_stated(&member.key) {
+            if self.is_active(&me) && member.key != me && !stated.contains(&member.key) {
                 let key = member.key;
                 claims.push(Claim::Applied { key, applied: self.extent(&key)? });
             }
@@ -462,13 +468,15 @@ impl Core {
         Ok(log)
     }
 
-    /// Whether we have said how far the log of a removed device is applied here.
-    fn has_stated(&self, removed: &LogKey) -> bool {
+    /// The logs of removed devices of which we have said how far they are applied here.
+    fn stated(&self) -> BTreeSet<LogKey> {
         let me = self.key();
-        self.statements.values().filter(|statement| statement.author == me).any(|statement| {
-            matches!(&statement.claim,
-                Claim::Remove { key, .. } | Claim::Applied { key, .. } if key == removed)
-        })
+        let own = self.statements.values().filter(|statement| statement.author == me);
+        let removed = |statement: &Statement| match statement.claim {
+            Claim::Remove { key, .. } | Claim::Applied { key, .. } => Some(key),
+            _ => None,
+        };
+        own.filter_map(removed).collect()
     }
 
     /// How far a log is applied, and which history of it.

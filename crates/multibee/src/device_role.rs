@@ -11,7 +11,8 @@ pub enum DeviceRole {
     /// It reads and writes.
     #[default]
     Full,
-    /// It reads and writes, and keeps all that it was ever given: others may rely on finding it there.
+    /// It reads and writes, and downloads and keeps the others' logs whole, with all their history: what
+    /// any of them ever wrote can be had from it, as long as it met it or somebody who had it.
     Mirror,
 }
 

@@ -1,5 +1,6 @@
 //! Where a database keeps its logs: a directory, or memory.
 
+mod gone;
 mod logs;
 mod primaries;
 mod restored;

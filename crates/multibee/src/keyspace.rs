@@ -95,6 +95,14 @@ pub(crate) fn statement(hash: &[u8; 32]) -> Bytes {
     reserved(Kind::Statement, hash)
 }
 
+/// The hash of the statement that is stored under a key.
+pub(crate) fn statement_hash(stored: &[u8]) -> Option<[u8; 32]> {
+    match stored {
+        [MARK, letter, hash @ ..] if *letter == Kind::Statement as u8 => hash.try_into().ok(),
+        _ => None,
+    }
+}
+
 /// Where a version stands that has no room in the record of its key, which is stored under `base`
 /// while it is live.
 pub(crate) fn aside(base: &[u8], dot: Dot) -> Bytes {

@@ -145,7 +145,7 @@ pub use broken::BrokenRule;
 pub use by_hand::ByHand;
 pub use changes::{Changed, Changes, ChangesIter, Origin};
 pub use clock::{SystemClock, WallClock};
-pub use compact::{CompactProgress, Compacted};
+pub use compact::{CompactEstimate, CompactProgress, Compacted, Weight};
 pub use conflicts::{Choice, Conflicts};
 pub use device_role::DeviceRole;
 pub use devices::{AddOptions, Device};

@@ -69,20 +69,22 @@ impl Membership {
         let mut sorted: Vec<&Statement> = statements.into_iter().collect();
         sorted.sort_by_cached_key(|statement| (statement.time, statement.author, statement.hash()));
         let admissions = Admissions::of(me, &sorted);
-        let gone = Gone::of(&admissions, &sorted);
+        let said = Said::of(&admissions, &sorted);
+        let gone = Gone::of(&admissions, &said);
         let is_recovery = |key: &LogKey| {
-            let mut said = admissions.said(&sorted);
-            said.any(|one| matches!(&one.claim, Claim::Recovery { key: found, .. } if found == key))
+            said.about(key).iter().any(|one| matches!(one.claim, Claim::Recovery { .. }))
         };
         let mut membership = Self::default();
         let mut taken = BTreeSet::new();
+        let mut places = BTreeMap::new();
         for key in &admissions.by_seniority {
             if is_recovery(key) {
                 let counts = !gone.removed.contains_key(key) && !gone.absent.contains(key);
                 membership.recovery.extend(counts.then_some(*key));
             } else if taken.insert(DeviceId::of_key(key.as_bytes())) {
-                let before = &membership.devices;
-                let member = member(*key, before, &admissions, &gone, &sorted);
+                let before = |key: &LogKey| membership.devices.get(*places.get(key)?);
+                let member = member(*key, before, &admissions, &gone, &said);
+                places.insert(*key, membership.devices.len());
                 membership.devices.push(member);
             }
         }
@@ -99,26 +101,26 @@ pub(crate) fn members<'a>(
     Membership::of(me, statements).devices
 }
 
-fn member(
+fn member<'a>(
     key: LogKey,
-    seniors: &[Member],
+    senior: impl Fn(&LogKey) -> Option<&'a Member>,
     admissions: &Admissions,
     gone: &Gone,
-    sorted: &[&Statement],
+    said: &Said<'_>,
 ) -> Member {
     let predecessor = admissions.admitted.get(&key).and_then(|one| one.predecessor);
-    let inherited = seniors.iter().find(|senior| Some(senior.key) == predecessor);
+    let inherited = predecessor.and_then(|key| senior(&key));
     let successors: Vec<LogKey> = admissions.heirs.get(&key).cloned().unwrap_or_default();
     let removed_by = gone.removed.get(&key).copied();
     let has_left = !successors.is_empty() || gone.left.contains(&key) || gone.absent.contains(&key);
     let is_cut = removed_by.is_some() || gone.absent.contains(&key);
-    let role = role(&key, admissions, sorted);
+    let role = role(&key, admissions, said);
     Member {
         key,
         device: DeviceId::of_key(key.as_bytes()),
-        name: name(&key, admissions, gone, sorted).or(inherited.and_then(|one| one.name.clone())),
+        name: name(&key, gone, said).or(inherited.and_then(|one| one.name.clone())),
         role: role.or(inherited.map(|one| one.role)).unwrap_or_default(),
-        cut: is_cut.then(|| cut(key, admissions, sorted)),
+        cut: is_cut.then(|| cut(key, said)),
         removed_by,
         is_retired: removed_by.is_none() && has_left,
         predecessor,
@@ -140,6 +142,7 @@ struct Admissions {
     /// Logs that go on for others, by these.
     heirs: BTreeMap<LogKey, Vec<LogKey>>,
     by_seniority: Vec<LogKey>,
+    ranks: BTreeMap<LogKey, usize>,
 }
 
 impl Admissions {
@@ -170,16 +173,12 @@ impl Admissions {
             }
         }
         let by_seniority = by_seniority(founder, &admitted);
-        Self { admitted, heirs, by_seniority }
+        let ranks = by_seniority.iter().copied().zip(0..).collect();
+        Self { admitted, heirs, by_seniority, ranks }
     }
 
     fn rank(&self, key: &LogKey) -> Option<usize> {
-        self.by_seniority.iter().position(|one| one == key)
-    }
-
-    /// The statements of those who were admitted.
-    fn said<'a>(&self, sorted: &[&'a Statement]) -> impl Iterator<Item = &'a Statement> {
-        sorted.iter().copied().filter(|one| self.admitted.contains_key(&one.author))
+        self.ranks.get(key).copied()
     }
 
     /// A key and all that goes on for it, through any number.
@@ -192,6 +191,36 @@ impl Admissions {
             }
         }
         line
+    }
+}
+
+/// The statements of those who were admitted, each list in the order of their times.
+#[derive(Default)]
+struct Said<'a> {
+    by_author: BTreeMap<LogKey, Vec<&'a Statement>>,
+    by_subject: BTreeMap<LogKey, Vec<&'a Statement>>,
+}
+
+impl<'a> Said<'a> {
+    fn of(admissions: &Admissions, sorted: &[&'a Statement]) -> Self {
+        let mut said = Self::default();
+        for one in sorted.iter().filter(|one| admissions.admitted.contains_key(&one.author)) {
+            said.by_author.entry(one.author).or_default().push(one);
+            if let Some(key) = one.claim.key() {
+                said.by_subject.entry(key).or_default().push(one);
+            }
+        }
+        said
+    }
+
+    /// What somebody said.
+    fn by(&self, author: &LogKey) -> &[&'a Statement] {
+        self.by_author.get(author).map_or(&[], Vec::as_slice)
+    }
+
+    /// What was said about a log.
+    fn about(&self, key: &LogKey) -> &[&'a Statement] {
+        self.by_subject.get(key).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -266,14 +295,14 @@ struct Gone {
 }
 
 impl Gone {
-    fn of(admissions: &Admissions, sorted: &[&Statement]) -> Self {
+    fn of(admissions: &Admissions, said: &Said<'_>) -> Self {
         let mut gone = Self::default();
         let mut removed_by_senior = BTreeSet::new();
         for (own_rank, author) in admissions.by_seniority.iter().enumerate() {
             if removed_by_senior.contains(author) {
                 continue;
             }
-            for statement in sorted.iter().filter(|statement| statement.author == *author) {
+            for statement in said.by(author) {
                 let Claim::Remove { key, why, .. } = &statement.claim else { continue };
                 if key == author {
                     gone.left.insert(*key);
@@ -296,14 +325,11 @@ impl Gone {
 }
 
 /// How far the log of a removed device counts: as far as any member says to have applied it.
-fn cut(removed: LogKey, admissions: &Admissions, sorted: &[&Statement]) -> Extent {
-    admissions
-        .said(sorted)
-        .filter(|statement| statement.author != removed)
+fn cut(removed: LogKey, said: &Said<'_>) -> Extent {
+    let others = said.about(&removed).iter().filter(|statement| statement.author != removed);
+    others
         .filter_map(|statement| match &statement.claim {
-            Claim::Remove { key, applied, .. } | Claim::Applied { key, applied } => {
-                (*key == removed).then_some(*applied)
-            }
+            Claim::Remove { applied, .. } | Claim::Applied { applied, .. } => Some(*applied),
             _ => None,
         })
         .max_by_key(|extent| extent.length)
@@ -311,32 +337,26 @@ fn cut(removed: LogKey, admissions: &Admissions, sorted: &[&Statement]) -> Exten
 }
 
 /// The name that a device got last, or was admitted with. Those who were thrown out name nobody.
-fn name(
-    wanted: &LogKey,
-    admissions: &Admissions,
-    gone: &Gone,
-    sorted: &[&Statement],
-) -> Option<String> {
-    let named = |claim: &Claim| match claim {
-        Claim::Name { key, name } => (key == wanted).then(|| name.clone()),
+fn name(wanted: &LogKey, gone: &Gone, said: &Said<'_>) -> Option<String> {
+    let said = said.about(wanted);
+    let last = said.iter().rev().find_map(|one| match &one.claim {
+        Claim::Name { name, .. } if !gone.removed.contains_key(&one.author) => Some(name.clone()),
+        _ => None,
+    });
+    let added = |one: &&Statement| match &one.claim {
+        Claim::Add { name, .. } => name.clone(),
         _ => None,
     };
-    let counts = |one: &&Statement| !gone.removed.contains_key(&one.author);
-    let last = admissions.said(sorted).filter(counts).filter_map(|one| named(&one.claim)).last();
-    let added = |claim: &Claim| match claim {
-        Claim::Add { key, name, .. } if key == wanted => name.clone(),
-        _ => None,
-    };
-    last.or_else(|| admissions.said(sorted).find_map(|one| added(&one.claim)))
+    last.or_else(|| said.iter().find_map(added))
 }
 
 /// The role in which a device was admitted, if anybody admitted it other than by going on for it.
-fn role(wanted: &LogKey, admissions: &Admissions, sorted: &[&Statement]) -> Option<DeviceRole> {
-    let added = |claim: &Claim| match claim {
-        Claim::Add { key, role, .. } => (key == wanted).then_some(*role),
+fn role(wanted: &LogKey, admissions: &Admissions, said: &Said<'_>) -> Option<DeviceRole> {
+    let added = |one: &&Statement| match &one.claim {
+        Claim::Add { role, .. } => Some(*role),
         _ => None,
     };
-    let role = admissions.said(sorted).filter_map(|one| added(&one.claim)).max();
+    let role = said.about(wanted).iter().filter_map(added).max();
     let is_founder = admissions.by_seniority.first() == Some(wanted);
     if is_founder { role.max(Some(DeviceRole::Full)) } else { role }
 }

@@ -154,6 +154,14 @@ impl Successor {
     }
 }
 
+/// A database's own log, opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) bee: Bee,
+    /// All statements in it: they are read once.
+    pub(crate) statements: Vec<Statement>,
+}
+
 /// Opens a database's own log. If that is a copy, or was left in the midst of a move, another one has
 /// taken over when this returns.
 ///
@@ -164,11 +172,12 @@ pub(crate) fn open(
     home: &Home,
     setup: &Setup,
     open: impl Fn(Arc<dyn Storage>) -> multibee_log::Result<Log>,
-) -> Result<Log, Error> {
+) -> Result<Opened, Error> {
     let Primaries { log, unfinished } = home.open_primaries(&open)?;
     let bee = setup.open_bee(log)?;
     let log = bee.log().clone();
-    let heirs = heirs(&bee)?;
+    let statements = crate::primary::statements(&bee)?;
+    let heirs = heirs(log.key(), &statements);
     let mut promised = None;
     for begun in unfinished {
         let key = begun.key();
@@ -180,7 +189,7 @@ pub(crate) fn open(
         }
     }
     if promised.is_none() && heirs.is_empty() && !log.is_copy() && !is_restored(&log) {
-        return Ok(log);
+        return Ok(Opened { bee, statements });
     }
     let is_new = promised.is_none();
     let mut successor = match promised {
@@ -201,7 +210,9 @@ pub(crate) fn open(
     drop(successor.enthrone(home, &log)?);
     drop((log, bee));
     // What it took over from is renamed by this.
-    Ok(home.open_primaries(open)?.log)
+    let bee = setup.open_bee(home.open_primaries(open)?.log)?;
+    let statements = crate::primary::statements(&bee)?;
+    Ok(Opened { bee, statements })
 }
 
 impl Successor {
@@ -237,15 +248,12 @@ impl Successor {
     }
 }
 
-/// Who took over from the log of a tree, as it says itself.
-fn heirs(bee: &Bee) -> Result<Vec<LogKey>, Error> {
-    let me = bee.log().key();
-    let statements = crate::primary::statements(bee)?;
-    let mut heirs = Vec::new();
-    for statement in statements.into_iter().filter(|statement| statement.author == me) {
-        if let Claim::Succeed { key, .. } = statement.claim {
-            heirs.push(key);
-        }
-    }
-    Ok(heirs)
+/// Who took over from a log, as it says itself.
+fn heirs(me: LogKey, statements: &[Statement]) -> Vec<LogKey> {
+    let own = statements.iter().filter(|statement| statement.author == me);
+    let heir = |statement: &Statement| match statement.claim {
+        Claim::Succeed { key, .. } => Some(key),
+        _ => None,
+    };
+    own.filter_map(heir).collect()
 }

@@ -14,7 +14,7 @@ use crate::core::{Core, Place};
 use crate::entry::{Entry, Scan, Status};
 use crate::event::Event;
 use crate::home::Home;
-use crate::moving;
+use crate::moving::{self, Opened};
 use crate::network::Network;
 use crate::op::{Expectation, Op, Written};
 use crate::resolver::Resolver;
@@ -52,8 +52,8 @@ impl Multibee {
             Some(keys) => keys.clone(),
             None => KeyPair::generate(),
         };
-        let log = home.create_primary(keys, setup.log_options())?;
-        Self::start(home, log, setup, &options)
+        let bee = setup.open_bee(home.create_primary(keys, setup.log_options())?)?;
+        Self::start(home, Opened { bee, statements: Vec::new() }, setup, &options)
     }
 
     /// Opens a database, merging what earlier runs downloaded and did not merge.
@@ -64,8 +64,9 @@ impl Multibee {
     /// what to do; otherwise the disk or its content is at fault.
     pub fn open(home: Home, options: Options) -> Result<Self, Error> {
         let setup = Setup::new(&options);
-        let log = moving::open(&home, &setup, |storage| Log::open(storage, setup.log_options()))?;
-        Self::start(home, log, setup, &options)
+        let opened =
+            moving::open(&home, &setup, |storage| Log::open(storage, setup.log_options()))?;
+        Self::start(home, opened, setup, &options)
     }
 
     /// Opens a database as [`open`](Self::open) does, even if its directory is a copy of another one.
@@ -80,17 +81,18 @@ impl Multibee {
     /// As [`open`](Self::open).
     pub fn adopt(home: Home, options: Options) -> Result<Self, Error> {
         let setup = Setup::new(&options);
-        let log = moving::open(&home, &setup, |storage| Log::adopt(storage, setup.log_options()))?;
-        Self::start(home, log, setup, &options)
+        let opened =
+            moving::open(&home, &setup, |storage| Log::adopt(storage, setup.log_options()))?;
+        Self::start(home, opened, setup, &options)
     }
 
-    fn start(home: Home, log: Log, setup: Setup, options: &Options) -> Result<Self, Error> {
-        let bee = setup.open_bee(log)?;
+    fn start(home: Home, opened: Opened, setup: Setup, options: &Options) -> Result<Self, Error> {
+        let Opened { bee, statements } = opened;
         let primary = setup.open_primary(bee.clone())?;
         let current = Current::new(bee, primary.device());
         let resolver = setup.resolver.clone();
         let place = Place { home: home.clone(), setup, current: current.clone() };
-        let core = Core::open(primary, place, options.limits())?;
+        let core = Core::open(primary, statements, place, options.limits())?;
         let network = Network::new(core, options.chosen_seed())?;
         Ok(Self { inner: Arc::new(Inner { current, resolver, home, network }) })
     }

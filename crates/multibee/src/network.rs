@@ -76,6 +76,7 @@ impl Network {
             replicator.add_log(following.follower.bee().log().clone());
         }
         core.source_logs().for_each(|log| replicator.add_log(log.clone()));
+        core.mirrored().iter().for_each(|key| replicator.want_all(key));
         let (endpoint, events) = Endpoint::new(replicator);
         let session = Arc::new(Session::new(core, endpoint));
         // What was downloaded in an earlier run and not merged is merged now.

@@ -400,20 +400,21 @@ impl Primary {
         Ok(ranges)
     }
 
-    /// All statements in the tree, checked again.
+    /// All statements in the tree.
     pub(crate) fn statements(&self) -> Result<Vec<Statement>, Error> {
         statements(&self.bee)
     }
 }
 
-/// All statements in a tree of ours, checked again.
+/// All statements in a tree of ours.
 pub(crate) fn statements(bee: &Bee) -> Result<Vec<Statement>, Error> {
     let mut statements = Vec::new();
     let mut range = bee.snapshot()?.range(between(keyspace::statements()));
     while let Some(block) = range.next()? {
         let bad = |error: &dyn std::fmt::Display| Error::bad_record(block.seq, &error);
         let meta = Meta::decode_extra(&block.extra).map_err(|error| bad(&error))?;
-        let statement = Statement::verify(meta.state.unwrap_or_default());
+        let hash = keyspace::statement_hash(&block.key).ok_or_else(|| bad(&"it has no hash"))?;
+        let statement = Statement::kept(meta.state.unwrap_or_default(), hash);
         statements.push(statement.map_err(|error| bad(&error))?);
     }
     Ok(statements)

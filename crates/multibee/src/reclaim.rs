@@ -97,12 +97,12 @@ impl fmt::Display for HoldReason {
 }
 
 impl Reclaimed {
-    fn went(&mut self, amount: Amount) {
+    pub(crate) fn went(&mut self, amount: Amount) {
         self.count = self.count.saturating_add(amount.count);
         self.bytes = self.bytes.saturating_add(amount.bytes);
     }
 
-    fn stayed(&mut self, reason: HoldReason, device: Option<LogKey>, amount: Amount) {
+    pub(crate) fn stayed(&mut self, reason: HoldReason, device: Option<LogKey>, amount: Amount) {
         if amount.count == 0 {
             return;
         }
@@ -171,7 +171,7 @@ impl Multibee {
     }
 
     /// Reads what is here of what others have seen.
-    fn hear_heads(&self) -> Result<(), Error> {
+    pub(crate) fn hear_heads(&self) -> Result<(), Error> {
         let session = self.network().session();
         let mut state = session.lock();
         if let Some(error) = state.core.refusal() {
@@ -183,7 +183,7 @@ impl Multibee {
         Ok(())
     }
 
-    fn reclaim_tombstones(
+    pub(crate) fn reclaim_tombstones(
         &self,
         options: &ReclaimOptions,
         reclaimed: &mut Reclaimed,

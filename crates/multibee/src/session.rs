@@ -159,6 +159,11 @@ impl Session {
                 peer.offered.remove(key);
             });
         }
+        // What a mirror wants it goes on to want, whatever is not needed for merging any more.
+        let is_mirroring_due = !advance.new_logs.is_empty()
+            || !advance.unwants.is_empty()
+            || advance.events.contains(&Event::DevicesChanged);
+        let mirrored = if is_mirroring_due { state.core.mirrored() } else { Vec::new() };
         let taken: Vec<_> = advance.new_logs.iter().map(Log::key).collect();
         let looked_at: Vec<_> = taken.into_iter().filter(|key| state.looks.give_way(key)).collect();
         looked_at.iter().for_each(|key| state.peers.offer_again(key));
@@ -186,6 +191,7 @@ impl Session {
                     replicator.want(&key, range, 0);
                 }
             }
+            mirrored.iter().for_each(|key| replicator.want_all(key));
         });
         for event in advance.events {
             // Nobody listening is no failure.
@@ -454,8 +460,8 @@ fn ranges(core: &Core, key: &LogKey, since: u64) -> Option<Hint> {
         let applied = core.applied(follower.device());
         let ranges = follower.applied_ranges(since, applied)?;
         let log = follower.bee().log();
-        if log.len() < applied && since < applied {
-            // It came with somebody's state.
+        if (log.len() < applied || follower.is_disputed(applied)) && since < applied {
+            // It came with somebody's state, or was written twice.
             return None;
         }
         // What can't be proven from the head that is here now is as good as not here.

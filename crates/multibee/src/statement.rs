@@ -4,6 +4,9 @@
 //! Statements form a set that only grows. Each is signed with its author's log key, so that any
 //! device can pass it on and none can alter it.
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use blake2::{Blake2b, Digest as _, digest::consts::U32};
 use bytes::Bytes;
 use multibee_log::LogKey;
@@ -21,6 +24,8 @@ pub(crate) struct Statement {
     pub(crate) claim: Claim,
     /// The statement as signed, to store and to pass on.
     pub(crate) signed: Bytes,
+    /// BLAKE2b-256 of the signed bytes: names the statement in the set.
+    hash: [u8; 32],
 }
 
 /// What a statement says.
@@ -47,6 +52,24 @@ pub(crate) enum Claim {
     Branch { key: LogKey, branch: Branch },
     /// Something that only newer programs understand: kept and passed on.
     Unknown,
+}
+
+impl Claim {
+    /// The log that it is about.
+    pub(crate) const fn key(&self) -> Option<LogKey> {
+        match self {
+            Self::Add { key, .. }
+            | Self::Remove { key, .. }
+            | Self::Succeed { key, .. }
+            | Self::Applied { key, .. }
+            | Self::Source { key, .. }
+            | Self::SourceEnd { key }
+            | Self::Name { key, .. }
+            | Self::Recovery { key, .. }
+            | Self::Branch { key, .. } => Some(*key),
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// One of the histories of a log that was written twice.
@@ -249,8 +272,9 @@ impl Statement {
         let body = Bytes::from(body.encode_to_vec());
         let signature = author.sign(&signable(&body))?;
         let signature = Bytes::copy_from_slice(&signature);
-        let signed = SignedRecord { body, signature }.encode_to_vec().into();
-        Some(Self { author: author.key(), time, claim, signed })
+        let signed = Bytes::from(SignedRecord { body, signature }.encode_to_vec());
+        let hash = hash_of(&signed);
+        Some(Self { author: author.key(), time, claim, signed, hash })
     }
 
     /// Says that `heir` goes on for `old`, which is finished, and had this end if that is known.
@@ -293,13 +317,31 @@ impl Statement {
             Claim::Recovery { key, consent } => consent.check(key, Purpose::Recovery, &author)?,
             _ => {}
         }
-        Ok(Self { author, time: Time::from_u64(body.time), claim, signed })
+        let hash = hash_of(&signed);
+        Ok(Self { author, time: Time::from_u64(body.time), claim, signed, hash })
     }
 
-    /// Names the statement in the set: BLAKE2b-256 of the signed bytes.
-    pub(crate) fn hash(&self) -> [u8; 32] {
-        Blake2b::<U32>::digest(&self.signed).into()
+    /// Reads a statement out of this device's own tree, where it stands under its hash: what it says
+    /// was checked before it was written there, and the tree's blocks are signed by this device.
+    ///
+    /// # Errors
+    ///
+    /// [`StatementError`]: the disk is at fault.
+    pub(crate) fn kept(signed: Bytes, hash: [u8; 32]) -> Result<Self, StatementError> {
+        let record = SignedRecord::decode(signed.clone())?;
+        let body = Body::decode(record.body)?;
+        let (author, claim) = (key(&body.author)?, claim(&body)?);
+        Ok(Self { author, time: Time::from_u64(body.time), claim, signed, hash })
     }
+
+    /// Names the statement in the set.
+    pub(crate) const fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+}
+
+fn hash_of(signed: &Bytes) -> [u8; 32] {
+    Blake2b::<U32>::digest(signed).into()
 }
 
 /// What a claim is in a body, which lacks all else.
@@ -416,100 +458,4 @@ fn extent_record(key: &LogKey, extent: Extent) -> ExtentRecord {
 
 fn extent(record: &ExtentRecord) -> Extent {
     Extent { length: record.length, tag: record.tag.map(u64::to_le_bytes) }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use multibee_log::{KeyPair, Log, LogOptions, MemoryStorage};
-
-    use super::*;
-
-    pub(crate) fn log(seed: u8) -> Log {
-        let keys = KeyPair::from_seed([seed; 32]);
-        Log::create(MemoryStorage::default(), keys, LogOptions::default()).unwrap()
-    }
-
-    fn claims() -> Vec<Claim> {
-        let key = log(2).key();
-        let applied = Extent { length: 9, tag: Some([1; 8]) };
-        let (me, subject) = (log(1).key(), log(2));
-        let consent = Consent::of(&subject, Purpose::Successor, &me).unwrap();
-        let recovery = Consent::of(&subject, Purpose::Recovery, &me).unwrap();
-        vec![
-            Claim::Add { key, name: Some("phone".into()), role: DeviceRole::Full },
-            Claim::Add { key, name: None, role: DeviceRole::ReadOnly },
-            Claim::Add { key, name: None, role: DeviceRole::Mirror },
-            Claim::Remove { key, applied, why: Leaving::Removed },
-            Claim::Remove { key, applied, why: Leaving::Absent },
-            Claim::Succeed { key, end: Some(applied), consent: consent.clone() },
-            Claim::Succeed { key, end: None, consent },
-            Claim::Name { key, name: "laptop".into() },
-            Claim::Recovery { key, consent: recovery },
-            Claim::Applied { key, applied: Extent { length: 0, tag: None } },
-            Claim::Source { key, name: Some("notes".into()) },
-            Claim::SourceEnd { key },
-        ]
-    }
-
-    /// What one device signs, another one reads, with the same meaning and the same name.
-    #[test]
-    fn statements_round_trip() {
-        for claim in claims() {
-            let made = Statement::sign(&log(1), Time::from_millis(5), claim).unwrap();
-            let read = Statement::verify(made.signed.clone()).unwrap();
-            assert_eq!((read.hash(), &read), (made.hash(), &made));
-        }
-    }
-
-    /// No bit of a statement can be changed on the way.
-    #[test]
-    fn every_flipped_bit_is_noticed() {
-        for claim in claims() {
-            let made = Statement::sign(&log(1), Time::from_millis(5), claim).unwrap();
-            for bit in 0..made.signed.len() * 8 {
-                let mut forged = made.signed.to_vec();
-                forged[bit / 8] ^= 1 << (bit % 8);
-                if let Ok(read) = Statement::verify(forged.into()) {
-                    assert_eq!((read.author, read.claim), (made.author, made.claim.clone()));
-                }
-            }
-        }
-    }
-
-    /// A statement in another's name is refused, whoever signs it.
-    #[test]
-    fn nobody_signs_for_another() {
-        let body = Body {
-            author: key_bytes(&log(1).key()),
-            manifest: log(2).manifest().map(|manifest| manifest.encode().into()),
-            ..Body::default()
-        };
-        let body = Bytes::from(body.encode_to_vec());
-        let signature = Bytes::copy_from_slice(&log(2).sign(&signable(&body)).unwrap());
-        let signed = SignedRecord { body, signature }.encode_to_vec();
-        assert!(matches!(Statement::verify(signed.into()), Err(StatementError::Manifest)));
-    }
-
-    /// A log goes on for another one only if both say so: nobody is made an heir unasked, and a
-    /// consent holds for one log.
-    #[test]
-    fn nobody_is_made_an_heir_unasked() {
-        let [old, heir, other] = [1, 2, 3].map(log);
-        let made = Statement::succeed(&old, &heir, None, Time::from_millis(5)).unwrap();
-        assert_eq!(Statement::verify(made.signed.clone()).unwrap(), made);
-        let said = |key, consent| {
-            let claim = Claim::Succeed { key, end: None, consent };
-            Statement::sign(&old, Time::from_millis(5), claim).unwrap()
-        };
-        let consent = |of: &Log, purpose, to: &Log| Consent::of(of, purpose, &to.key()).unwrap();
-        for forged in [
-            said(heir.key(), consent(&other, Purpose::Successor, &old)),
-            said(heir.key(), consent(&heir, Purpose::Successor, &other)),
-            said(heir.key(), consent(&heir, Purpose::Recovery, &old)),
-            said(other.key(), consent(&heir, Purpose::Successor, &old)),
-        ] {
-            let read = Statement::verify(forged.signed);
-            assert!(matches!(read, Err(StatementError::Consent | StatementError::Manifest)));
-        }
-    }
 }

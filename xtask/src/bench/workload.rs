@@ -2,6 +2,7 @@
 
 mod append;
 mod clone;
+mod compact;
 mod converge;
 mod device;
 mod diff;
@@ -21,6 +22,7 @@ mod read;
 mod scan;
 mod silence;
 mod sparse;
+mod statements;
 mod verify;
 
 use clap::ValueEnum;
@@ -28,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use append::{Append, AppendFloor};
 pub(super) use clone::{CloneFloor, CloneTree, ServeTree};
+pub(super) use compact::Compact;
 pub(super) use converge::{CatchUp, Converge};
 pub(super) use device::GroupDevice;
 pub(super) use diff::{Diff, Overwrite};
@@ -48,6 +51,7 @@ pub(super) use read::{Read, ReadWhileWriting};
 pub(super) use scan::Scan;
 pub(super) use silence::Silence;
 pub(super) use sparse::Sparse;
+pub(super) use statements::OpenStated;
 pub(super) use verify::Verify;
 
 use super::job::Job;
@@ -98,6 +102,10 @@ pub(super) enum Workload {
     /// Merge a million entries of five devices, and open what has become of it. Not run by peers, and
     /// only if named: it takes a minute and gigabytes.
     M2,
+    /// Open a database in which much was said about devices. Not run by peers.
+    M3,
+    /// Move a database to a fresh log while somebody writes. Not run by peers.
+    M4,
     /// Open a tree and get one entry.
     W11,
     /// The memory that W4 and W8 take; runs those.
@@ -112,7 +120,7 @@ pub(super) enum Workload {
 }
 
 /// All workloads, in an order in which each finds what it needs.
-const PLANS: [Plan; 23] = [
+const PLANS: [Plan; 25] = [
     floors::PLAN,
     append::PLAN,
     read::PLAN,
@@ -134,6 +142,8 @@ const PLANS: [Plan; 23] = [
     silence::PLAN,
     merge::PLAN,
     merge::LARGE,
+    statements::PLAN,
+    compact::PLAN,
     growth::PLAN,
     growth::LARGE,
 ];

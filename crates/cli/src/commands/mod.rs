@@ -85,7 +85,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
             backups::backup(&open(dir)?, &path, replicas, &mut output)
         }
         Command::Restore { path } => backups::restore(dir, &path, &mut output),
-        Command::Compact { yes } => compact::compact(&open(dir)?, yes, &mut output),
+        Command::Compact { dry_run: true, .. } => compact::estimate(&open(dir)?, &mut output),
+        Command::Compact { yes, .. } => compact::compact(&open(dir)?, yes, &mut output),
         Command::Reclaim(args) => reclaim::reclaim(&open(dir)?, &args, &mut output),
         Command::Verify => info::verify(&open(dir)?, &mut output),
         Command::Demo { file, out } => demo::run(file.as_deref(), &out, &mut output),

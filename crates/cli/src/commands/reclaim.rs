@@ -44,7 +44,7 @@ fn print(
     Ok(Exit::Ok)
 }
 
-fn to_json(reclaimed: &Reclaimed) -> Value {
+pub(super) fn to_json(reclaimed: &Reclaimed) -> Value {
     let held_back = reclaimed.held_back.iter().map(|held| {
         json!({
             "reason": format!("{:?}", held.reason),
@@ -70,7 +70,7 @@ fn lines(report: &ReclaimReport, devices: &[Device], is_dry_run: bool) -> Vec<St
     lines
 }
 
-fn staying(held: &HeldBack, devices: &[Device]) -> String {
+pub(super) fn staying(held: &HeldBack, devices: &[Device]) -> String {
     let HeldBack { reason, device, count, bytes, .. } = held;
     let who = device.map(|key| {
         let device = devices.iter().find(|device| device.key == key);

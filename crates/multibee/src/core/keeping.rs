@@ -261,10 +261,22 @@ impl Core {
         self.following.keys().copied().collect()
     }
 
+    /// Whether this device keeps all that there is.
+    pub(crate) fn is_mirror(&self) -> bool {
+        self.member(&self.key()).is_some_and(|member| member.role == DeviceRole::Mirror)
+    }
+
+    /// The logs of which all blocks are wanted: of a mirror, those of all who were not thrown out.
+    pub(crate) fn mirrored(&self) -> Vec<LogKey> {
+        let is_kept = |key: &LogKey| !self.is_removed(key);
+        let all = self.following.keys().copied().filter(is_kept);
+        if self.is_mirror() { all.collect() } else { Vec::new() }
+    }
+
     /// How far a followed log is needed here no more, by nobody.
     pub(crate) fn clearing_bound(&self, key: &LogKey) -> Bound {
         let me = self.key();
-        if self.member(&me).is_some_and(|member| member.role == DeviceRole::Mirror) {
+        if self.is_mirror() {
             return Bound { length: 0, held_back_by: Some(me) };
         }
         let others: Vec<_> =
@@ -272,6 +284,22 @@ impl Core {
         let device = device_of(key);
         let others = others.iter().map(|(other, clock)| (*other, clock));
         bound((*key, device), self.applied(device), others)
+    }
+
+    /// How far nobody would need the own log any more, if another one took over.
+    pub(crate) fn own_clearing_bound(&self) -> Result<Bound, Error> {
+        let (me, device) = (self.key(), self.primary.device());
+        if self.is_mirror() {
+            return Ok(Bound { length: 0, held_back_by: Some(me) });
+        }
+        let others: Vec<_> =
+            self.others().map(|other| (other, self.keeping.published.newest(&other))).collect();
+        let others = others.iter().map(|(other, clock)| (*other, clock));
+        let own = self.primary.whole_clock()?.length(device);
+        let seen = bound((me, device), own, others);
+        // Behind the last own commit nothing is news to anybody.
+        let is_all = seen.held_back_by.is_none();
+        Ok(if is_all { Bound { length: self.primary.log().len(), ..seen } } else { seen })
     }
 
     /// The blocks of a followed log below `length` that may go.

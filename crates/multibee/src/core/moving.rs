@@ -83,7 +83,8 @@ impl Core {
         Ok(advance)
     }
 
-    /// Whether a log is finished, has been applied to its end, and nobody else lacks any of it.
+    /// Whether a log is finished, has been applied to its end, and nobody else lacks any of it. A mirror
+    /// is done with none.
     pub(super) fn is_done_with(&self, key: &LogKey) -> bool {
         let Some(member) = self.member(key).filter(|member| !member.successors.is_empty()) else {
             return false;
@@ -94,7 +95,7 @@ impl Core {
             Claim::Succeed { end: None, .. } => false,
             _ => true,
         });
-        is_over && !self.is_lacked(key)
+        is_over && !self.is_mirror() && !self.is_lacked(key)
     }
 
     /// Whether another device may lack something of a log.

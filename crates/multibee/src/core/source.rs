@@ -234,7 +234,9 @@ mod tests {
         let limits = crate::catch_up::Limits::default();
         let setup = Setup::new(&crate::Options::default());
         let current = Current::new(primary.bee().clone(), primary.device());
-        Core::open(primary, Place { home: home.clone(), setup, current }, limits).unwrap()
+        let statements = primary.statements().unwrap();
+        Core::open(primary, statements, Place { home: home.clone(), setup, current }, limits)
+            .unwrap()
     }
 
     /// Hands over everything that the source has and the replica lacks.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use multibee_log::{FileStorage, LogKey, Storage};
 
-use super::{Home, lock, private_dir};
+use super::{Home, gone, lock, private_dir};
 use crate::Error;
 
 /// The folder of replicas.
-const REPLICAS: &str = "replicas";
+pub(super) const REPLICAS: &str = "replicas";
 /// The folder of primaries that took over from another one.
 pub(super) const PRIMARIES: &str = "primaries";
 /// The first primary.
@@ -104,20 +104,20 @@ impl Home {
     /// Forgets a log. Nobody has it open.
     pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
         match self {
-            Self::Dir(dir) => {
-                let path = dir.join(name);
-                match fs::remove_dir_all(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        Err(Error::file(path)(error))
-                    }
-                    _ => Ok(()),
-                }
-            }
+            Self::Dir(dir) => gone::remove(&dir.join(name)),
             Self::Memory(memory) => {
                 lock(&memory.logs).remove(name);
                 Ok(())
             }
             Self::Own(own) => own.places.remove(name).map_err(Error::file(name)),
+        }
+    }
+
+    /// Removes what is left of logs that were forgotten when the process ended.
+    pub(super) fn finish_removals(&self) -> Result<(), Error> {
+        match self {
+            Self::Dir(dir) => gone::remove_left(dir),
+            Self::Memory(_) | Self::Own(_) => Ok(()),
         }
     }
 

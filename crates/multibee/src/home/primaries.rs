@@ -110,6 +110,8 @@ impl Home {
         let Some((_, _, log)) = newest else {
             return Err(Error::NotADatabase { path: self.path() });
         };
+        // Now nobody else has the database open.
+        self.finish_removals()?;
         let mut unfinished = Vec::new();
         for (generation, name, log) in found {
             match generation {
