@@ -1,6 +1,6 @@
 // Does one job of the benchmark with Hypercore 11 or Hyperbee, in a process of its own.
 import { createRequire } from "node:module";
-import { cpSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { cpSync, readFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 
@@ -9,6 +9,10 @@ import Hypercore from "hypercore";
 import crypto from "hypercore-crypto";
 
 import { print, readArguments, run, UsageError } from "./peer.mjs";
+import {
+  BLOCK_BYTES, VALUE_BYTES, changed, checkGenerator, diskUse, ensure, indexes, keys, rounded, strings,
+  timed, values,
+} from "./workload.mjs";
 
 const HELP = `usage: bench.mjs --task JSON
 
@@ -18,73 +22,6 @@ Does what \`cargo xtask bench --peers node\` asks for, and prints one result a l
 "size" is that of a batch, or the number of reads in flight; "n" the number of operations;
 "population" that of blocks or entries in "source", which is read; "folder" is written.
 `;
-
-const KEY_BYTES = 16;
-const VALUE_BYTES = 100;
-const BLOCK_BYTES = 128;
-
-/** The generator xoshiro128**, seeded as the workloads say. */
-class Generator {
-  constructor(seed) {
-    this.state = new Uint32Array([seed, 0x9e3779b9, 0x243f6a88, 0xb7e15162]);
-    for (let discarded = 0; discarded < 16; discarded++) this.draw();
-  }
-
-  draw() {
-    const s = this.state;
-    const product = Math.imul(s[1], 5);
-    const output = Math.imul((product << 7) | (product >>> 25), 9) >>> 0;
-    const shifted = s[1] << 9;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= shifted;
-    s[3] = (s[3] << 11) | (s[3] >>> 21);
-    return output;
-  }
-}
-
-/** `count` strings of `size` bytes. */
-function strings(seed, count, size) {
-  const generator = new Generator(seed);
-  const all = Buffer.alloc(count * size);
-  for (let at = 0; at < all.length; at += 4) all.writeUInt32LE(generator.draw(), at);
-  return Array.from({ length: count }, (_, i) => all.subarray(i * size, (i + 1) * size));
-}
-
-/** `count` random numbers below `range`. */
-function indexes(seed, count, range) {
-  const generator = new Generator(seed);
-  return Array.from({ length: count }, () => generator.draw() % range);
-}
-
-const keys = (count) => strings(1, count, KEY_BYTES);
-const values = (count) => strings(2, count, VALUE_BYTES);
-
-function ensure(is, what) {
-  if (!is) throw new Error(what);
-}
-
-/** Fails unless the data is what every peer has: the check values of the workloads. */
-function checkGenerator() {
-  const starts = [
-    [keys(1)[0], "034b354b1d50f9379c14472dbfd1f690"],
-    [values(1)[0], "ac6f61ef1c490f63153e83f8314664d3"],
-    [strings(3, 1, BLOCK_BYTES)[0], "baf4895e4c18c209a33992c9a357ecb5"],
-  ];
-  for (const [string, start] of starts) ensure(string.toString("hex", 0, 16) === start, "wrong data");
-  ensure(indexes(4, 3, 100000).join() === "13285,52945,64039", "wrong random numbers");
-}
-
-/** Wall and processor time of `work`, in milliseconds. */
-async function timed(work) {
-  const [cpu, start] = [process.cpuUsage(), performance.now()];
-  await work();
-  const ms = performance.now() - start;
-  const { user, system } = process.cpuUsage(cpu);
-  return { ms, cpuMs: (user + system) / 1000 };
-}
 
 const keyPair = crypto.keyPair(Buffer.alloc(32, 1));
 
@@ -205,9 +142,6 @@ async function scan({ source, population }) {
   });
 }
 
-/** What W7 overwrites. */
-const changed = (population) => indexes(5, population / 100, 100).map((below, i) => i * 100 + below);
-
 /** W7's data: one batch over a copy of W4's. */
 async function overwrite({ source, folder, n, population }) {
   // The file by which Hypercore tells a copy stays behind: nobody goes on writing the original.
@@ -260,21 +194,6 @@ function version(name) {
   const file = createRequire(import.meta.url).resolve(`${name}/package.json`);
   return JSON.parse(readFileSync(file, "utf8")).version;
 }
-
-/** Bytes of all files below a folder: as they say, and as the disk has them. */
-function diskUse(folder) {
-  const use = { diskBytes: 0, diskAllocated: 0 };
-  for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
-    if (!entry.isFile()) continue;
-    const { size, blocks } = statSync(path.join(entry.parentPath ?? entry.path, entry.name));
-    use.diskBytes += size;
-    use.diskAllocated += blocks * 512;
-  }
-  return use;
-}
-
-/** To three digits after the point. */
-const rounded = (number) => Math.round(number * 1000) / 1000;
 
 /** The line of one result, once the data is closed. */
 function record(task, { variant, durability, unit, ms, cpuMs, more }) {

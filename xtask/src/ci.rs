@@ -40,7 +40,7 @@ struct Step {
 }
 
 const STEPS: &[Step] = &[
-    Step { name: "format", run: |_| run_cargo(&["fmt", "--all", "--check"], &[]) },
+    Step { name: "format", run: |_| check_format() },
     Step { name: "clippy", run: |_| run_cargo(CLIPPY, &[]) },
     // Programs aren't documented: `multibee` is also the name of a library.
     Step { name: "doc", run: |_| run_cargo(DOC, &[("RUSTDOCFLAGS", "-D warnings")]) },
@@ -72,6 +72,14 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     print!("\n{}", summary(&results));
     Ok(results.iter().all(|(_, outcome, _)| *outcome != Outcome::Failed))
+}
+
+/// Of the workspace, and of the peers' program, which nothing here builds.
+fn check_format() -> Result<Outcome> {
+    if run_cargo(&["fmt", "--all", "--check"], &[])? == Outcome::Failed {
+        return Ok(Outcome::Failed);
+    }
+    run_cargo(&["fmt", "--manifest-path", "bench-peers/Cargo.toml", "--check"], &[])
 }
 
 fn test(options: &Options) -> Result<Outcome> {

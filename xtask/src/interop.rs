@@ -21,7 +21,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 
-pub(crate) use program::{node_program, obstacle};
+pub(crate) use program::{node_obstacle, node_program, obstacle};
 
 #[derive(Args)]
 pub(crate) struct Options {

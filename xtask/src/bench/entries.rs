@@ -12,11 +12,10 @@ use super::usage::Span;
 /// The two passes of those who read: over freshly opened data, and over the same once more.
 pub(super) const PASSES: [&str; 2] = ["reopened", "warm"];
 
-/// What peers call a variant of those who write.
-pub(super) fn theirs_written(variant: &str, durability: &str) -> Option<String> {
+/// What a peer calls a variant of those who write: as itself.
+pub(super) fn theirs_written(variant: &str, peer: &str) -> Option<String> {
     let is_layer = Layer::BOTH.iter().any(|layer| layer.to_string() == variant);
-    let is_buffered = durability == Durability::Buffered.to_string();
-    (is_layer && is_buffered).then(|| "hyperbee".to_owned())
+    is_layer.then(|| peer.to_owned())
 }
 
 /// What peers call a variant of those who read.

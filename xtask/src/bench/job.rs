@@ -5,9 +5,10 @@ use std::fmt;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::node::Work;
+use super::peer::Peer;
 use super::record::Record;
 use super::task::Task;
+use super::work::Work;
 use super::workload::{self, Workload};
 
 /// What there is to know about a job. Each workload's file says it of its own.
@@ -31,14 +32,18 @@ pub(super) trait Kind {
     /// Number of operations, unless it is only a quick look.
     fn full_n(&self) -> u32;
 
-    /// The same for the program on Node, if that can do it. It never syncs, so nothing of it is
-    /// durable at once, and it has no more than a log and a tree.
-    fn on_node(&self) -> Option<Work> {
+    /// The same for a peer's program, if that can do it.
+    fn at_peer(&self, _: Peer) -> Option<Work> {
         None
     }
 
     /// Does it in this process.
     fn run(&self, task: &Task) -> Result<Vec<Record>>;
+
+    /// A result, ours or a peer's, under the name that it has here.
+    fn named(&self, _: &Task, record: Record) -> Record {
+        record
+    }
 }
 
 /// A job, as processes tell each other.
@@ -76,6 +81,9 @@ pub(super) enum Job {
     OpenGroup,
     OpenStated(workload::OpenStated),
     Compact(workload::Compact),
+    Floor(workload::Floor),
+    Open(workload::Open),
+    Grow(workload::Grow),
 }
 
 impl Job {
@@ -114,6 +122,9 @@ impl Job {
             Self::OpenGroup => &workload::OpenGroup,
             Self::OpenStated(kind) => kind,
             Self::Compact(kind) => kind,
+            Self::Floor(kind) => kind,
+            Self::Open(kind) => kind,
+            Self::Grow(kind) => kind,
         }
     }
 }

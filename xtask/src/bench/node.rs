@@ -1,103 +1,85 @@
-//! The jobs of Hypercore and Hyperbee, by a program on Node.
+//! Peers that run on Node.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
-use serde::Serialize;
+use anyhow::Result;
 
+use super::peer::Peer;
 use super::task::Task;
-use crate::interop::node_program;
+use super::work::arguments;
+use crate::interop::{node_obstacle, node_program, obstacle};
+use crate::root;
 
-/// What `interop/bench.mjs` is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Work {
-    /// The program's own name of it.
-    pub(super) job: &'static str,
-    /// Operations in one batch, or in flight at once.
-    pub(super) size: u32,
-}
-
-/// The program's argument.
-#[derive(Debug, Serialize)]
-struct Arguments {
-    #[serde(flatten)]
-    work: Work,
-    n: u32,
-    population: u32,
-    source: PathBuf,
-    folder: PathBuf,
-    run: u32,
-    quick: bool,
-}
-
-/// The program, about to do a task.
+/// The program of a peer, about to do a task.
 pub(super) fn command(task: &Task) -> Result<Command> {
-    let arguments = Arguments {
-        work: task.job.kind().on_node().with_context(|| format!("Node has no {}", task.job))?,
-        n: task.n(),
-        population: task.population(),
-        source: task.source_folder(),
-        folder: task.folder(),
-        run: task.run,
-        quick: task.quick,
-    };
-    let mut command = node_program("bench.mjs");
-    command.args(["--task", &serde_json::to_string(&arguments)?]);
+    let mut command = program(task);
+    command.args(["--task", &arguments(task)?]);
     Ok(command)
+}
+
+/// What Hypercore and Hyperbee do without a network is old enough to have its place beside the
+/// programs of `interop`.
+fn program(task: &Task) -> Command {
+    let job = task.job.kind().at_peer(task.peer).map_or("", |work| work.job);
+    if is_in_interop(task.peer, job) {
+        return node_program("bench.mjs");
+    }
+    let mut command = Command::new("node");
+    command.arg(folder().join(if task.peer == Peer::Autobase {
+        "autobase.mjs"
+    } else {
+        "bee.mjs"
+    }));
+    command
+}
+
+fn is_in_interop(peer: Peer, job: &str) -> bool {
+    peer == Peer::Node && !["W8", "W9", "W11"].contains(&job)
+}
+
+fn folder() -> PathBuf {
+    root().join("bench-peers/node")
+}
+
+/// What keeps such peers from running here, if anything does.
+pub(super) fn missing(peer: Peer) -> Option<String> {
+    if peer == Peer::Node
+        && let Some(why) = obstacle()
+    {
+        return Some(why);
+    }
+    let installed = folder().join("node_modules").is_dir();
+    node_obstacle().or_else(|| {
+        let why = "its packages are missing: run `npm ci --prefix bench-peers/node`";
+        (!installed).then(|| why.to_owned())
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
     use crate::bench::job::Job;
-    use crate::bench::peer::Peer;
-    use crate::bench::store::{Durability, Layer};
-    use crate::bench::workload::{
-        Append, AppendFloor, Get, PutBatch, PutSingle, ReadWhileWriting, Scan,
-    };
+    use crate::bench::workload::{Converge, GroupDevice};
 
-    /// What the program gets: sizes and folders of the same task of ours, but folders of its own.
-    #[test]
-    fn a_task_is_told_in_full() {
-        let root = PathBuf::from("root");
-        let task = Task { peer: Peer::Node, job: Job::Overwrite, root, run: 2, quick: true };
-        let command = command(&task).unwrap();
-        let arguments: Vec<_> = command.get_args().map(|text| text.to_str().unwrap()).collect();
-        assert!(arguments[0].ends_with("bench.mjs"));
-        assert_eq!(arguments[1], "--task");
-        let told: Value = serde_json::from_str(arguments[2]).unwrap();
-        let source = PathBuf::from("root").join("node-W4-btree-buffered");
-        let expected = json!({
-            "job": "W7-overwrite", "size": 1, "n": 100, "population": 10_000,
-            "source": source, "folder": PathBuf::from("root").join("node-W7-overwrite"),
-            "run": 2, "quick": true,
-        });
-        assert_eq!(told, expected);
+    fn file(peer: Peer, job: Job) -> Option<String> {
+        let task = Task { peer, job, root: PathBuf::new(), run: 1, quick: false };
+        let command = command(&task).ok()?;
+        let path = PathBuf::from(command.get_args().next()?);
+        Some(path.file_name()?.to_str()?.to_owned())
     }
 
-    /// Nobody else's job is done: not what is synced, nor what only a database has, nor floors.
+    /// Each peer has a program for what it does; a group of devices is no single process.
     #[test]
-    fn what_node_cannot_do_is_refused() {
-        let (layer, durability) = (Layer::Database, Durability::Immediate);
-        let refused = [
-            Job::Append(Append { batch: 100, durability }),
-            Job::AppendFloor(AppendFloor { batch: 100, durability: Durability::Buffered }),
-            Job::ReadWhileWriting(ReadWhileWriting { threads: 8 }),
-            Job::PutSingle(PutSingle { layer: Layer::Tree, durability }),
-            Job::PutBatch(PutBatch { layer, durability: Durability::Buffered }),
-            Job::Get(Get { layer }),
-            Job::Scan(Scan { layer }),
-            Job::Clone,
-            Job::Verify,
-        ];
-        for job in refused {
-            let task = Task { peer: Peer::Node, job, root: PathBuf::new(), run: 1, quick: false };
-            assert!(command(&task).is_err(), "{job}");
-        }
-        let batch = Job::Append(Append { batch: 100, durability: Durability::Buffered });
-        assert_eq!(batch.kind().on_node(), Some(Work { job: "W1", size: 100 }));
+    fn each_peer_has_its_program() {
+        let named = |peer, job| file(peer, job).unwrap();
+        assert_eq!(named(Peer::Node, Job::Diff), "bench.mjs");
+        assert_eq!(named(Peer::Node, Job::Clone), "bee.mjs");
+        assert_eq!(named(Peer::Hyperbee2, Job::Diff), "bee.mjs");
+        let device = GroupDevice { number: 1, devices: 3, batch: 50, n: 7500 };
+        assert_eq!(named(Peer::Autobase, Job::Device(device)), "autobase.mjs");
+        assert_eq!(file(Peer::Autobase, Job::Diff), None);
+        let group = Job::Converge(Converge { devices: 3, batch: 50 });
+        assert_eq!(file(Peer::Hyperbee2, group), None);
     }
 }

@@ -112,7 +112,7 @@ fn rounded(number: f64, digits: i32) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
@@ -125,6 +125,16 @@ mod tests {
         let title = Title { variant: "v", durability: "d", unit: "u" };
         let span = Span { wall: Duration::from_secs(2), cpu };
         Record::new(&task, &title, span, DiskUse { bytes: 12_345_000, allocated: None })
+    }
+
+    /// A result of W8, of 100,000 operations in a second.
+    pub(in crate::bench) fn sample(peer: &str, variant: &str) -> Record {
+        let (job, root) = (Job::Clone, PathBuf::new());
+        let task = Task { peer: Peer::Multibee, job, root, run: 1, quick: false };
+        let title = Title { variant, durability: "buffered", unit: "entries/s" };
+        let span = Span { wall: Duration::from_secs(1), cpu: None };
+        let record = Record::new(&task, &title, span, DiskUse::default());
+        Record { peer: peer.to_owned(), ..record }
     }
 
     /// The names are those that all peers use; what is unknown is null, not left out.

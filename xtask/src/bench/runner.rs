@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
 use super::job::Job;
-use super::node;
 use super::peer::Peer;
 use super::record::Record;
 use super::task::Task;
@@ -58,9 +57,11 @@ impl Runner {
         let output = spawn(&task)?.wait_with_output()?;
         ensure!(output.status.success(), "the process ended with {}", output.status);
         let output = String::from_utf8(output.stdout).context("a result is not UTF-8")?;
+        let named = |record| job.kind().named(&task, record);
         let records: Vec<Record> = output
             .lines()
             .map(|line| serde_json::from_str(line).with_context(|| format!("a result: {line}")))
+            .map(|record| record.map(named))
             .collect::<Result<_>>()?;
         ensure!(!records.is_empty(), "the process told no result");
         self.written.insert(task.to_string());
@@ -70,18 +71,7 @@ impl Runner {
 
 /// Starts the program of a peer for one job, with pipes for its input and output.
 pub(super) fn spawn(task: &Task) -> Result<Child> {
-    let mut command = match task.peer {
-        Peer::Multibee => own_command(task)?,
-        Peer::Node => node::command(task)?,
-    };
+    let mut command = task.peer.command(task)?;
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command.spawn().with_context(|| format!("cannot start a process for {task}"))
-}
-
-/// This program again, about to do a task.
-fn own_command(task: &Task) -> Result<Command> {
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let mut command = Command::new(program);
-    command.args(["bench", "--worker", &serde_json::to_string(task)?]);
-    Ok(command)
 }

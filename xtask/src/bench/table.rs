@@ -1,43 +1,18 @@
 //! All results as a table for people.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
-use super::peer::Peer;
-use super::record::{Record, SERVER_CPU_MS};
-use super::times::Measurement;
+use super::record::Record;
+use super::rows::{Other, Row, rows, told_cpu_rate};
+use super::words::{grouped, times};
 
 /// One result for each measurement of each peer: the median of all runs of it. Ours are told in
 /// relation to the peers', too.
 pub(super) fn table(records: &[Record]) -> String {
     let rows = rows(records);
     let mut cells: Vec<Vec<String>> = vec![HEADS.map(str::to_owned).to_vec()];
-    cells.extend(rows.iter().map(|row| row.cells(&rows)));
+    cells.extend(rows.iter().map(|row| cells_of(row, &rows)));
     aligned(&cells)
-}
-
-/// All runs in which one peer did one measurement.
-struct Row<'a> {
-    measurement: Measurement,
-    first: &'a Record,
-    /// `first` too.
-    runs: Vec<&'a Record>,
-}
-
-/// In the order in which they were first measured.
-fn rows(records: &[Record]) -> Vec<Row<'_>> {
-    let mut rows: Vec<Row<'_>> = Vec::new();
-    let mut places = BTreeMap::new();
-    for record in records {
-        let measurement = Measurement::of(record);
-        let place = *places.entry((&record.peer, measurement.clone())).or_insert(rows.len());
-        match rows.get_mut(place) {
-            Some(row) => row.runs.push(record),
-            None => rows.push(Row { measurement, first: record, runs: vec![record] }),
-        }
-    }
-    rows
 }
 
 const HEADS: [&str; 15] = [
@@ -61,76 +36,39 @@ const HEADS: [&str; 15] = [
 /// How many columns, from the left, are words and not numbers.
 const WORDS: [usize; 6] = [0, 1, 2, 3, 9, 14];
 
-impl Row<'_> {
-    /// As one of `rows`.
-    fn cells(&self, rows: &[Self]) -> Vec<String> {
-        let first = self.first;
-        let number = |of, digits| {
-            self.median(of).map_or_else(|| "-".to_owned(), |number| grouped(number, digits))
-        };
-        vec![
-            format!("{} {}", first.peer, first.version),
-            format!("{:?}", first.workload),
-            first.variant.clone(),
-            first.durability.clone(),
-            grouped(f64::from(first.n), 0),
-            number(|run| Some(run.rate), 0),
-            self.times(rows, |run| Some(run.rate)),
-            number(|run| run.cpu_rate, 0),
-            self.times(rows, told_cpu_rate),
-            first.unit.clone(),
-            number(|run| Some(run.ms), 1),
-            number(|run| run.peak_rss_kib.map(|kib| kib as f64 / 1024.0), 1),
-            number(|run| Some(run.disk_bytes as f64 / f64::from(1 << 20)), 1),
-            number(|run| run.load1, 1),
-            more(first),
-        ]
-    }
-
-    fn median(&self, of: fn(&Record) -> Option<f64>) -> Option<f64> {
-        median(&mut self.runs.iter().filter_map(|run| of(run)).collect::<Vec<_>>())
-    }
-
-    fn is_ours(&self) -> bool {
-        self.first.peer == Peer::Multibee.to_string()
-    }
-
-    /// How many times the rate of its floor our rate is, and that of each peer who did the same.
-    fn times(&self, rows: &[Self], rate: fn(&Record) -> Option<f64>) -> String {
-        let wanted = self.measurement.clone().of_peers();
-        let whose = |row: &Self| match row.is_ours() {
-            true => self.measurement.has_floor(&row.measurement).then(|| "floor".to_owned()),
-            false => (row.measurement == wanted).then(|| row.first.peer.clone()),
-        };
-        let others = rows.iter().filter(|_| self.is_ours());
-        let times = others.filter_map(|row| {
-            let whose = whose(row)?;
-            let times = self.median(rate)? / row.median(rate)?;
-            let digits = if times < 10.0 { 2 } else { 1 };
-            Some(format!("{whose} {}", grouped(times, digits)))
-        });
-        let times: Vec<_> = times.collect();
-        if times.is_empty() { "-".to_owned() } else { times.join(", ") }
-    }
+/// The cells of one of `rows`.
+fn cells_of<'a>(row: &Row<'a>, rows: &[Row<'a>]) -> Vec<String> {
+    let first = row.first;
+    let number = |of, digits| {
+        row.median(of).map_or_else(|| "-".to_owned(), |number| grouped(number, digits))
+    };
+    vec![
+        format!("{} {}", first.peer, first.version),
+        format!("{:?}", first.workload),
+        first.variant.clone(),
+        first.durability.clone(),
+        grouped(f64::from(first.n), 0),
+        number(|run| Some(run.rate), 0),
+        told_times(row, rows, |run| Some(run.rate)),
+        number(|run| run.cpu_rate, 0),
+        told_times(row, rows, told_cpu_rate),
+        first.unit.clone(),
+        number(|run| Some(run.ms), 1),
+        number(|run| run.peak_rss_kib.map(|kib| kib as f64 / 1024.0), 1),
+        number(|run| Some(run.disk_bytes as f64 / f64::from(1 << 20)), 1),
+        number(|run| run.load1, 1),
+        more(first),
+    ]
 }
 
-/// Processor time below which the clock is too coarse for a ratio, where threads have ended: see
-/// `usage.rs`.
-const CPU_MS_MIN: f64 = 20.0;
-
-/// By the time of all our processes that took part.
-fn told_cpu_rate(run: &Record) -> Option<f64> {
-    let own_ms = run.cpu_ms.filter(|ms| *ms >= CPU_MS_MIN)?;
-    let server_ms = run.more.get(SERVER_CPU_MS).and_then(Value::as_f64).unwrap_or_default();
-    Some(run.cpu_rate? * own_ms / (own_ms + server_ms))
-}
-
-/// The number in the middle, or between the two in the middle.
-fn median(numbers: &mut [f64]) -> Option<f64> {
-    numbers.sort_by(f64::total_cmp);
-    let upper = *numbers.get(numbers.len() / 2)?;
-    let lower = *numbers.get(numbers.len().saturating_sub(1) / 2)?;
-    Some(f64::midpoint(lower, upper))
+/// How many times the rate of its floor ours is, and that of each peer.
+fn told_times<'a>(row: &Row<'a>, rows: &[Row<'a>], rate: fn(&Record) -> Option<f64>) -> String {
+    let told = row.times(rows, rate).into_iter().map(|(whose, ratio)| match whose {
+        Other::Floor => format!("floor {}", times(ratio)),
+        Other::Peer(peer) => format!("{peer} {}", times(ratio)),
+    });
+    let told: Vec<_> = told.collect();
+    if told.is_empty() { "-".to_owned() } else { told.join(", ") }
 }
 
 /// What only some workloads tell, of the first run.
@@ -147,20 +85,6 @@ fn more(record: &Record) -> String {
         })
         .collect();
     words.join(", ")
-}
-
-/// A number with commas between its thousands.
-fn grouped(number: f64, digits: usize) -> String {
-    let text = format!("{number:.digits$}");
-    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
-    let mut out = String::new();
-    for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out + rest
 }
 
 fn aligned(rows: &[Vec<String>]) -> String {
@@ -193,7 +117,8 @@ mod tests {
     use super::*;
     use crate::bench::disk::DiskUse;
     use crate::bench::job::Job;
-    use crate::bench::record::Title;
+    use crate::bench::peer::Peer;
+    use crate::bench::record::{SERVER_CPU_MS, Title};
     use crate::bench::task::Task;
     use crate::bench::usage::Span;
     use crate::bench::workload::Workload;
@@ -228,7 +153,7 @@ mod tests {
     /// The cells below `times`, from the top.
     fn times(records: &[Record]) -> Vec<String> {
         let rows = rows(records);
-        rows.iter().map(|row| row.times(&rows, |run| Some(run.rate))).collect()
+        rows.iter().map(|row| told_times(row, &rows, |run| Some(run.rate))).collect()
     }
 
     /// A peer's results never become ours, though they have the same name; ours are told as
@@ -279,7 +204,7 @@ mod tests {
         let (floor, mut ours) = (record("btree FLOOR", 1), record("btree", 2));
         let floor = Record { durability: "read".to_owned(), ..floor };
         assert_eq!(times(&[floor.clone(), ours.clone()]), ["-", "floor 0.50"]);
-        let theirs = Record { peer: "another".to_owned(), ..record("btree", 4) };
+        let theirs = Record { peer: "another".to_owned(), ..record("clone", 4) };
         let all = [floor.clone(), ours.clone(), theirs];
         assert_eq!(times(&all), ["-", "floor 0.50, another 2.00", "-"]);
         let floor = Record { cpu_ms: Some(100.0), cpu_rate: Some(1000.0), ..floor };
@@ -298,19 +223,5 @@ mod tests {
         let several =
             [get("multibee", "warm", 1), get("hyperbee", "warm", 2), get("another", "warm", 1000)];
         assert_eq!(times(&several), ["hyperbee 2.00, another 1,000.0", "-", "-"]);
-    }
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between() {
-        assert_eq!(median(&mut [4.0, 1.0, 3.0, 100.0]), Some(3.5));
-        assert_eq!(median(&mut [4.0, 1.0, 100.0]), Some(4.0));
-        assert_eq!(median(&mut []), None);
-    }
-
-    #[test]
-    fn thousands_are_told_apart() {
-        assert_eq!(grouped(1_234_567.25, 1), "1,234,567.2");
-        assert_eq!(grouped(999.0, 0), "999");
-        assert_eq!(grouped(1000.0, 0), "1,000");
     }
 }

@@ -66,7 +66,7 @@ const QUICK_DIVISOR: u32 = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::workload::{PutBatch, Workload};
+    use crate::bench::workload::{Grow, Growing, PutBatch, Workload};
 
     /// Peers never share a folder, and read what they have written themselves.
     #[test]
@@ -88,6 +88,7 @@ mod tests {
             let size = match job {
                 Job::Append(append) => append.batch,
                 Job::PutBatch(_) => PutBatch::OPS,
+                Job::Grow(Grow { of: Growing::Put, .. }) => PutBatch::OPS,
                 _ => 1,
             };
             for quick in [false, true] {

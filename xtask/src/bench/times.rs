@@ -26,11 +26,16 @@ impl Measurement {
             && (other.durability == self.durability || other.durability == "read")
     }
 
-    /// The same measurement as peers call it, who know nothing of our layers and threads.
+    /// Whether this is a floor itself.
+    pub(super) fn is_floor(&self) -> bool {
+        self.workload == Workload::F || self.variant.ends_with("FLOOR")
+    }
+
+    /// The same measurement as a peer calls it, which knows nothing of our layers and threads.
     ///
     /// What is ours alone keeps its name, which no peer has.
-    pub(super) fn of_peers(mut self) -> Self {
-        if let Some(variant) = (self.workload.plan().theirs)(&self.variant, &self.durability) {
+    pub(super) fn of_peer(mut self, peer: &str) -> Self {
+        if let Some(variant) = (self.workload.plan().theirs)(&self.variant, peer) {
             self.variant = variant;
         }
         self
@@ -43,7 +48,8 @@ mod tests {
 
     fn peers_name(workload: Workload, variant: &str, durability: &str) -> String {
         let (variant, durability) = (variant.to_owned(), durability.to_owned());
-        let theirs = Measurement { workload, variant, durability: durability.clone() }.of_peers();
+        let ours = Measurement { workload, variant, durability: durability.clone() };
+        let theirs = ours.of_peer("hyperbee");
         assert_eq!((theirs.workload, theirs.durability), (workload, durability));
         theirs.variant
     }
@@ -101,6 +107,11 @@ mod tests {
             assert_eq!(peers_name(Workload::W6, pass, "read"), pass);
             assert_eq!(peers_name(Workload::W7, pass, "read"), pass);
         }
+        assert_eq!(peers_name(Workload::W8, "btree", "buffered"), "clone");
+        assert_eq!(peers_name(Workload::W9, "20 ms sequential", "buffered"), "20 ms sequential");
+        let hinted = "20 ms hints sequential";
+        assert_eq!(peers_name(Workload::W9, hinted, "buffered"), "20 ms sequential");
+        assert_eq!(peers_name(Workload::W11, "multibee", "read"), "open");
     }
 
     /// What no peer does is not compared with what one does: other passes, floors, syncs.
@@ -110,7 +121,6 @@ mod tests {
             assert_eq!(peers_name(Workload::W2, variant, "read"), variant);
         }
         assert_eq!(peers_name(Workload::W1, "batch1 FLOOR", "buffered"), "batch1 FLOOR");
-        assert_eq!(peers_name(Workload::W4, "btree", "immediate"), "btree");
-        assert_eq!(peers_name(Workload::W8, "btree", "buffered"), "btree");
+        assert_eq!(peers_name(Workload::W8, "btree FLOOR", "read"), "btree FLOOR");
     }
 }

@@ -141,13 +141,13 @@ impl Lap {
 }
 
 /// Both ends of a TCP connection on loopback.
-struct Wire {
+pub(super) struct Wire {
     near: TcpStream,
     far: TcpStream,
 }
 
 impl Wire {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let near = TcpStream::connect(listener.local_addr()?)?;
         let (far, _) = listener.accept()?;
@@ -160,7 +160,7 @@ impl Wire {
     }
 
     /// Sends bytes from one end and receives them at the other.
-    fn copy(&mut self, bytes: &[u8]) -> io::Result<BytesMut> {
+    pub(super) fn copy(&mut self, bytes: &[u8]) -> io::Result<BytesMut> {
         let mut received = BytesMut::zeroed(bytes.len());
         let (mut unsent, mut missing) = (bytes, &mut received[..]);
         while !missing.is_empty() {

@@ -24,13 +24,18 @@ fn folder() -> PathBuf {
 
 /// What keeps Node programs from running here, if anything does.
 pub(crate) fn obstacle() -> Option<String> {
-    let version = Command::new("node").arg("--version").output();
-    match version {
-        Ok(output) if output.status.success() => {}
-        _ => return Some("there is no `node` on this machine".to_owned()),
-    }
     let installed = folder().join("node_modules").is_dir();
-    (!installed).then(|| "its packages are missing: run `npm ci --prefix interop`".to_owned())
+    node_obstacle().or_else(|| {
+        let why = "its packages are missing: run `npm ci --prefix interop`";
+        (!installed).then(|| why.to_owned())
+    })
+}
+
+/// What keeps any program from running on Node here, whatever it needs beside.
+pub(crate) fn node_obstacle() -> Option<String> {
+    let version = Command::new("node").arg("--version").output();
+    let is_there = version.is_ok_and(|output| output.status.success());
+    (!is_there).then(|| "there is no `node` on this machine".to_owned())
 }
 
 /// A Node program by the name of its file, without arguments.

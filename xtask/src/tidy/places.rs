@@ -42,6 +42,7 @@ pub(super) const PLACES: &[Place] = &[
             "crates/cli/",
             // The program that keeps plans; the simulation itself touches no disk.
             "crates/sim/src/main.rs",
+            "bench-peers/",
             "xtask/",
         ],
     },

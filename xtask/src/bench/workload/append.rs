@@ -13,11 +13,12 @@ use crate::bench::data;
 use crate::bench::disk::DiskUse;
 use crate::bench::job::{Job, Kind};
 use crate::bench::merkle::{LEAF_PREFIX_LEN, PARENT_INPUT_LEN, params};
-use crate::bench::node::Work;
+use crate::bench::peer::Peer;
 use crate::bench::record::{Record, Title};
 use crate::bench::store::{Durability, SEED};
 use crate::bench::task::Task;
 use crate::bench::usage::Meter;
+use crate::bench::work::Work;
 
 pub(super) const PLAN: Plan = Plan { floor: floor_of_same_name, ..Plan::of(Workload::W1, jobs) };
 
@@ -58,8 +59,9 @@ impl Kind for Append {
         full_n(self.batch, self.durability)
     }
 
-    fn on_node(&self) -> Option<Work> {
-        (self.durability == Durability::Buffered).then_some(Work { job: "W1", size: self.batch })
+    fn at_peer(&self, peer: Peer) -> Option<Work> {
+        let is_theirs = peer == Peer::Node && self.durability == Durability::Buffered;
+        is_theirs.then_some(Work::new("W1", self.batch))
     }
 
     fn run(&self, task: &Task) -> Result<Vec<Record>> {

@@ -14,14 +14,21 @@ use crate::bench::data;
 use crate::bench::disk::DiskUse;
 use crate::bench::entries;
 use crate::bench::job::{Job, Kind};
+use crate::bench::peer::Peer;
 use crate::bench::record::{Record, SERVER_CPU_MS, Title};
 use crate::bench::server::{Account, Offer, Server, endpoint, receive_all, serve_log};
 use crate::bench::store::{Layer, Store};
 use crate::bench::task::Task;
 use crate::bench::transfer::{Costs, Message};
 use crate::bench::usage::{Meter, Span};
+use crate::bench::work::Work;
 
-pub(super) const PLAN: Plan = Plan { floor: floor_of_same_name, ..Plan::of(Workload::W8, jobs) };
+pub(super) const PLAN: Plan =
+    Plan { floor: floor_of_same_name, theirs, ..Plan::of(Workload::W8, jobs) };
+
+fn theirs(variant: &str, _: &str) -> Option<String> {
+    (variant == Layer::Tree.to_string()).then(|| "clone".to_owned())
+}
 
 fn jobs() -> Vec<Job> {
     vec![Job::CloneFloor, Job::Clone]
@@ -74,6 +81,10 @@ impl Kind for CloneTree {
 
     fn full_n(&self) -> u32 {
         100_000
+    }
+
+    fn at_peer(&self, peer: Peer) -> Option<Work> {
+        peer.is_tree().then_some(Work::new("W8", 1))
     }
 
     fn run(&self, task: &Task) -> Result<Vec<Record>> {

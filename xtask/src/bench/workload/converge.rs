@@ -13,9 +13,11 @@ use super::group::{Ended, Group, now_us};
 use super::{Plan, Workload};
 use crate::bench::data::{self, KEY_LEN, VALUE_LEN};
 use crate::bench::job::{Job, Kind};
+use crate::bench::peer::Peer;
 use crate::bench::record::{Record, Title};
 use crate::bench::task::Task;
 use crate::bench::usage::Span;
+use crate::bench::work::Work;
 
 pub(super) const PLAN: Plan = Plan::of(Workload::W10, jobs);
 
@@ -60,6 +62,10 @@ impl Kind for Converge {
         u32::from(self.devices) * WRITES
     }
 
+    fn at_peer(&self, peer: Peer) -> Option<Work> {
+        (peer == Peer::Autobase).then_some(Work::new("W10", self.batch))
+    }
+
     fn run(&self, task: &Task) -> Result<Vec<Record>> {
         converge(*self, task)
     }
@@ -76,7 +82,7 @@ struct Course {
     ended: Ended,
 }
 
-fn converge(kind: Converge, task: &Task) -> Result<Vec<Record>> {
+pub(super) fn converge(kind: Converge, task: &Task) -> Result<Vec<Record>> {
     let course = course(kind, task)?;
     let devices = u64::from(kind.devices);
     let (receivers, user_bytes) = (devices - 1, u64::from(task.n()) * (KEY_LEN + VALUE_LEN) as u64);
@@ -91,6 +97,7 @@ fn converge(kind: Converge, task: &Task) -> Result<Vec<Record>> {
     let title = Title { variant: &variant, durability: "buffered", unit: "writes/s" };
     let mut record = Record::new(task, &title, span, course.ended.disk);
     record.peak_rss_kib = course.ended.rss_kib;
+    let record = course.ended.of_its_peer(task, record);
     let disk = course.ended.disk.bytes / devices;
     Ok(vec![
         record
@@ -186,6 +193,10 @@ impl Kind for CatchUp {
         Self::DEVICE.n
     }
 
+    fn at_peer(&self, peer: Peer) -> Option<Work> {
+        (peer == Peer::Autobase).then_some(Work::new("W10", Self::DEVICE.batch))
+    }
+
     fn run(&self, task: &Task) -> Result<Vec<Record>> {
         catch_up(task)
     }
@@ -207,6 +218,7 @@ fn catch_up(task: &Task) -> Result<Vec<Record>> {
     let title = Title { variant: "catchup", durability: "buffered", unit: "entries/s" };
     let mut record = Record::new(task, &title, span, ended.disk);
     record.peak_rss_kib = ended.rss_kib;
+    let record = ended.of_its_peer(task, record);
     Ok(vec![record.and("writeMs", rounded((wrote.ended_us - wrote.begun_us) as f64 / 1e3))])
 }
 

@@ -17,10 +17,12 @@ use super::group::now_us;
 use crate::bench::data;
 use crate::bench::disk::DiskUse;
 use crate::bench::job::Kind;
+use crate::bench::peer::Peer;
 use crate::bench::record::Record;
 use crate::bench::server::{PATIENCE, tell};
 use crate::bench::task::Task;
 use crate::bench::usage::{Meter, WakeUps, peak_rss_kib};
+use crate::bench::work::Work;
 
 /// One device of a group of so many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +49,10 @@ impl Kind for GroupDevice {
         self.n
     }
 
+    fn at_peer(&self, peer: Peer) -> Option<Work> {
+        (peer == Peer::Autobase).then_some(Work::new("device", self.batch))
+    }
+
     fn run(&self, task: &Task) -> Result<Vec<Record>> {
         obey(*self, task).map(|()| Vec::new())
     }
@@ -57,14 +63,19 @@ impl Kind for GroupDevice {
 pub(super) struct Place {
     pub(super) port: u16,
     pub(super) key: String,
+    /// Of a peer; ours is known.
+    #[serde(default)]
+    pub(super) version: Option<String>,
 }
 
 /// What a device is told to do. It answers each with one line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Order {
-    /// Admit all of these, the device itself among them, connect to those before it, and wait until
-    /// all are there and hold the same. Answer: `true`.
-    Join(Vec<Place>),
+    /// Admit all of these, the device itself among them. Answer: `true`.
+    Admit(Vec<Place>),
+    /// Connect to those before it, once all have admitted each other, and wait until all are there
+    /// and hold the same. Answer: `true`.
+    Join,
     /// Write what its number says. Answer: [`Wrote`].
     Write,
     /// Write what another device is to miss. Answer: [`Wrote`].
@@ -137,7 +148,7 @@ fn obey(kind: GroupDevice, task: &Task) -> Result<()> {
     let db = Multibee::create(Home::dir(task.folder()), options)?;
     let runtime = Runtime::new().context("tokio")?;
     let address = runtime.block_on(db.listen("127.0.0.1:0"))?;
-    tell(&Place { port: address.port(), key: db.key().to_string() })?;
+    tell(&Place { port: address.port(), key: db.key().to_string(), version: None })?;
     let mut device = Device { kind, db, runtime, places: Vec::new(), dialled: Vec::new() };
     let meter = Meter::start();
     for line in io::stdin().lock().lines() {
@@ -154,8 +165,12 @@ fn obey(kind: GroupDevice, task: &Task) -> Result<()> {
 impl Device {
     fn follow(&mut self, order: Order, task: &Task) -> Result<()> {
         match order {
-            Order::Join(places) => {
+            Order::Admit(places) => {
                 self.places = places;
+                self.admit()?;
+                tell(&true)
+            }
+            Order::Join => {
                 self.join()?;
                 tell(&true)
             }
@@ -188,13 +203,17 @@ impl Device {
         }
     }
 
-    fn join(&mut self) -> Result<()> {
+    fn admit(&self) -> Result<()> {
         for place in &self.places {
             let key: LogKey = place.key.parse().context("a device's key")?;
             if key != self.db.key() {
                 self.db.add_replica(key)?;
             }
         }
+        Ok(())
+    }
+
+    fn join(&mut self) -> Result<()> {
         self.connect()?;
         let others = self.places.len() - 1;
         self.until("all are connected and in sync", |db| {

@@ -11,11 +11,12 @@ use crate::bench::data;
 use crate::bench::disk::DiskUse;
 use crate::bench::entries::PASSES;
 use crate::bench::job::{Job, Kind};
-use crate::bench::node::Work;
+use crate::bench::peer::Peer;
 use crate::bench::record::{Record, Title};
 use crate::bench::store::{Layer, Store};
 use crate::bench::task::Task;
 use crate::bench::usage::Meter;
+use crate::bench::work::Work;
 
 pub(super) const PLAN: Plan = Plan::of(Workload::W7, jobs);
 
@@ -43,8 +44,8 @@ impl Kind for Overwrite {
         CHANGES
     }
 
-    fn on_node(&self) -> Option<Work> {
-        Some(Work { job: "W7-overwrite", size: 1 })
+    fn at_peer(&self, peer: Peer) -> Option<Work> {
+        peer.is_tree().then_some(Work::new("W7-overwrite", 1))
     }
 
     fn run(&self, task: &Task) -> Result<Vec<Record>> {
@@ -72,8 +73,8 @@ impl Kind for Diff {
         CHANGES
     }
 
-    fn on_node(&self) -> Option<Work> {
-        Some(Work { job: "W7", size: 1 })
+    fn at_peer(&self, peer: Peer) -> Option<Work> {
+        peer.is_tree().then_some(Work::new("W7", 1))
     }
 
     fn run(&self, task: &Task) -> Result<Vec<Record>> {

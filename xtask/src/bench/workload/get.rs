@@ -9,11 +9,12 @@ use super::{Plan, PutBatch, Workload};
 use crate::bench::data;
 use crate::bench::entries::{self, read_twice};
 use crate::bench::job::{Job, Kind};
-use crate::bench::node::Work;
+use crate::bench::peer::Peer;
 use crate::bench::record::Record;
 use crate::bench::store::{Layer, Store};
 use crate::bench::task::Task;
 use crate::bench::usage::Meter;
+use crate::bench::work::Work;
 
 pub(super) const PLAN: Plan = Plan { theirs: entries::theirs_read, ..Plan::of(Workload::W5, jobs) };
 
@@ -44,8 +45,8 @@ impl Kind for Get {
         50_000
     }
 
-    fn on_node(&self) -> Option<Work> {
-        (self.layer == Layer::Tree).then_some(Work { job: "W5", size: 1 })
+    fn at_peer(&self, peer: Peer) -> Option<Work> {
+        (self.layer == Layer::Tree && peer.is_store()).then_some(Work::new("W5", 1))
     }
 
     fn run(&self, task: &Task) -> Result<Vec<Record>> {
@@ -56,7 +57,7 @@ impl Kind for Get {
     }
 }
 
-fn get<S: Store>(task: &Task, layer: Layer) -> Result<Vec<Record>> {
+pub(super) fn get<S: Store>(task: &Task, layer: Layer) -> Result<Vec<Record>> {
     let population = task.population();
     let (keys, values) = (data::keys(population), data::values(population));
     let indexes = data::indexes(task.n(), population);

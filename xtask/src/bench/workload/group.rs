@@ -10,12 +10,15 @@ use serde::de::DeserializeOwned;
 use super::device::{Closed, Content, GroupDevice, Order, Place, Rest, Wrote};
 use crate::bench::disk::DiskUse;
 use crate::bench::job::Job;
+use crate::bench::record::Record;
 use crate::bench::server::Server;
 use crate::bench::task::Task;
 
 /// Devices that have admitted each other, each connected to all others.
 pub(super) struct Group {
     devices: Vec<Server>,
+    /// Of the peer that they are of, unless they are ours.
+    version: Option<String>,
 }
 
 /// What the devices told at the end.
@@ -26,6 +29,17 @@ pub(super) struct Ended {
     pub(super) rss_kib: Option<u64>,
     /// Of all, since they joined.
     pub(super) cpu_ms: Option<f64>,
+    version: Option<String>,
+}
+
+impl Ended {
+    /// What these devices have done is theirs, also if one of our processes has measured it.
+    pub(super) fn of_its_peer(&self, task: &Task, record: Record) -> Record {
+        let Some(version) = self.version.clone() else {
+            return record;
+        };
+        Record { peer: task.peer.to_string(), version, ..record }
+    }
 }
 
 impl Group {
@@ -40,10 +54,13 @@ impl Group {
             }
         };
         let devices = (0..kind.devices).map(device).collect::<Result<Vec<_>>>()?;
-        let mut group = Self { devices };
+        let mut group = Self { devices, version: None };
         let places: Vec<Place> =
             group.devices.iter_mut().map(Server::hear).collect::<Result<_>>()?;
-        group.all::<bool>(&Order::Join(places))?;
+        group.version = places.first().and_then(|place| place.version.clone());
+        // One that is dialled by somebody whom it does not know yet refuses.
+        group.all::<bool>(&Order::Admit(places))?;
+        group.all::<bool>(&Order::Join)?;
         Ok(group)
     }
 
@@ -85,7 +102,8 @@ impl Group {
     /// Closes all.
     pub(super) fn end(self) -> Result<Ended> {
         let none = DiskUse { bytes: 0, allocated: Some(0) };
-        let mut ended = Ended { disk: none, rss_kib: None, cpu_ms: Some(0.0) };
+        let mut ended =
+            Ended { disk: none, rss_kib: None, cpu_ms: Some(0.0), version: self.version };
         // All at once would be closer to how they live, but each waits a moment for the others.
         for device in self.devices {
             let closed: Closed = device.stop()?;

@@ -9,11 +9,12 @@ use super::{Plan, Workload};
 use crate::bench::data;
 use crate::bench::entries::{self, finish_writing};
 use crate::bench::job::{Job, Kind};
-use crate::bench::node::Work;
+use crate::bench::peer::Peer;
 use crate::bench::record::Record;
 use crate::bench::store::{Durability, Layer, Store};
 use crate::bench::task::Task;
 use crate::bench::usage::Meter;
+use crate::bench::work::Work;
 
 pub(super) const PLAN: Plan =
     Plan { theirs: entries::theirs_written, ..Plan::of(Workload::W4, jobs) };
@@ -44,9 +45,9 @@ impl Kind for PutBatch {
         100_000
     }
 
-    fn on_node(&self) -> Option<Work> {
-        let theirs = Self { layer: Layer::Tree, durability: Durability::Buffered };
-        (*self == theirs).then_some(Work { job: "W4", size: Self::OPS })
+    fn at_peer(&self, peer: Peer) -> Option<Work> {
+        let is_theirs = self.layer == Layer::Tree && peer.stores_with(self.durability);
+        is_theirs.then_some(Work::new("W4", Self::OPS).with(self.durability))
     }
 
     fn run(&self, task: &Task) -> Result<Vec<Record>> {
@@ -67,7 +68,11 @@ impl PutBatch {
     }
 }
 
-fn put_batch<S: Store>(task: &Task, layer: Layer, durability: Durability) -> Result<Vec<Record>> {
+pub(super) fn put_batch<S: Store>(
+    task: &Task,
+    layer: Layer,
+    durability: Durability,
+) -> Result<Vec<Record>> {
     let (keys, values) = (data::keys(task.n()), data::values(task.n()));
     let store = S::create(&task.folder(), durability)?;
     let meter = Meter::start();

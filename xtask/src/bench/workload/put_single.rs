@@ -9,11 +9,12 @@ use super::{Plan, Workload};
 use crate::bench::data;
 use crate::bench::entries::{self, finish_writing};
 use crate::bench::job::{Job, Kind};
-use crate::bench::node::Work;
+use crate::bench::peer::Peer;
 use crate::bench::record::Record;
 use crate::bench::store::{Durability, Layer, Store};
 use crate::bench::task::Task;
 use crate::bench::usage::Meter;
+use crate::bench::work::Work;
 
 pub(super) const PLAN: Plan =
     Plan { theirs: entries::theirs_written, ..Plan::of(Workload::W3, jobs) };
@@ -48,9 +49,9 @@ impl Kind for PutSingle {
         }
     }
 
-    fn on_node(&self) -> Option<Work> {
-        let theirs = Self { layer: Layer::Tree, durability: Durability::Buffered };
-        (*self == theirs).then_some(Work { job: "W3", size: 1 })
+    fn at_peer(&self, peer: Peer) -> Option<Work> {
+        let is_theirs = self.layer == Layer::Tree && peer.stores_with(self.durability);
+        is_theirs.then_some(Work::new("W3", 1).with(self.durability))
     }
 
     fn run(&self, task: &Task) -> Result<Vec<Record>> {

@@ -15,11 +15,12 @@ use super::{Append, Plan, Workload};
 use crate::bench::data::{self, Strings};
 use crate::bench::disk::DiskUse;
 use crate::bench::job::{Job, Kind};
-use crate::bench::node::Work;
+use crate::bench::peer::Peer;
 use crate::bench::record::{Record, Title};
 use crate::bench::store::Durability;
 use crate::bench::task::Task;
 use crate::bench::usage::{Meter, Span};
+use crate::bench::work::Work;
 
 pub(super) const PLAN: Plan = Plan { floor, theirs, ..Plan::of(Workload::W2, jobs) };
 
@@ -68,8 +69,9 @@ impl Kind for Read {
         100_000
     }
 
-    fn on_node(&self) -> Option<Work> {
-        Some(Work { job: "W2", size: if self.threads == 1 { 1 } else { IN_FLIGHT } })
+    fn at_peer(&self, peer: Peer) -> Option<Work> {
+        let size = if self.threads == 1 { 1 } else { IN_FLIGHT };
+        (peer == Peer::Node).then_some(Work::new("W2", size))
     }
 
     fn run(&self, task: &Task) -> Result<Vec<Record>> {

@@ -9,11 +9,12 @@ use super::{Plan, PutBatch, Workload};
 use crate::bench::data;
 use crate::bench::entries::{self, compare, read_twice};
 use crate::bench::job::{Job, Kind};
-use crate::bench::node::Work;
+use crate::bench::peer::Peer;
 use crate::bench::record::Record;
 use crate::bench::store::{Layer, Store};
 use crate::bench::task::Task;
 use crate::bench::usage::Meter;
+use crate::bench::work::Work;
 
 pub(super) const PLAN: Plan = Plan { theirs: entries::theirs_read, ..Plan::of(Workload::W6, jobs) };
 
@@ -44,8 +45,8 @@ impl Kind for Scan {
         100_000
     }
 
-    fn on_node(&self) -> Option<Work> {
-        (self.layer == Layer::Tree).then_some(Work { job: "W6", size: 1 })
+    fn at_peer(&self, peer: Peer) -> Option<Work> {
+        (self.layer == Layer::Tree && peer.is_store()).then_some(Work::new("W6", 1))
     }
 
     fn run(&self, task: &Task) -> Result<Vec<Record>> {

@@ -17,13 +17,20 @@ use crate::bench::data;
 use crate::bench::disk::DiskUse;
 use crate::bench::distance;
 use crate::bench::job::{Job, Kind};
+use crate::bench::peer::Peer;
 use crate::bench::record::{Record, Title};
 use crate::bench::server::{Account, Offer, PATIENCE, Server, endpoint, react};
 use crate::bench::store::Layer;
 use crate::bench::task::Task;
 use crate::bench::usage::{Meter, Span};
+use crate::bench::work::Work;
 
-pub(super) const PLAN: Plan = Plan::of(Workload::W9, jobs);
+pub(super) const PLAN: Plan = Plan { theirs, ..Plan::of(Workload::W9, jobs) };
+
+/// Peers have hints, or none, as they are.
+fn theirs(variant: &str, _: &str) -> Option<String> {
+    variant.contains(" hints ").then(|| variant.replace(" hints ", " "))
+}
 
 fn jobs() -> Vec<Job> {
     let both = |round_trip_ms| {
@@ -60,6 +67,11 @@ impl Kind for Sparse {
 
     fn full_n(&self) -> u32 {
         100
+    }
+
+    fn at_peer(&self, peer: Peer) -> Option<Work> {
+        let is_theirs = peer.is_tree() && !self.is_hinted;
+        is_theirs.then_some(Work::new("W9", self.round_trip_ms))
     }
 
     fn run(&self, task: &Task) -> Result<Vec<Record>> {
