@@ -55,9 +55,10 @@ impl World<'_> {
         while clock.last() == Some(&0) {
             clock.pop();
         }
-        match self.evidence.get(&clock) {
+        let at = (clock, self.given_names(device)?);
+        match self.evidence.get(&at) {
             Some((other, known)) if *known != digest => {
-                let what = format!("devices {other} and {device} differ at clock {clock:?}");
+                let what = format!("devices {other} and {device} differ at clock {at:?}");
                 Err(self.broken(Rule::S1, what))
             }
             Some((other, _)) => {
@@ -67,7 +68,7 @@ impl World<'_> {
                 Ok(())
             }
             None => {
-                self.evidence.insert(clock, (device, digest));
+                self.evidence.insert(at, (device, digest));
                 Ok(())
             }
         }

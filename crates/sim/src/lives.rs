@@ -36,6 +36,9 @@ pub(crate) struct Branch {
     pub(crate) length: u64,
 }
 
+/// What a clock says of histories that were given names of their own.
+pub(crate) type Names = Vec<(DeviceId, u64)>;
+
 impl Author {
     pub(crate) const fn new(device: usize, key: LogKey, id: DeviceId) -> Self {
         let named = Vec::new();
@@ -70,6 +73,16 @@ impl World<'_> {
             lengths[second] = std::mem::replace(&mut lengths[branch.of], branch.from);
         }
         lengths
+    }
+
+    /// What a device's clock says of first histories that got another name: until a device has given it,
+    /// the same lengths go with other digests.
+    pub(crate) fn given_names(&self, device: usize) -> Result<Names, Violation> {
+        let Some(running) = self.running(device) else { return Ok(Names::new()) };
+        let clock = running.hand.clock().map_err(|error| self.unsound(device, &error))?;
+        let named = self.authors.iter().flat_map(|one| &one.named);
+        let lengths = named.map(|id| (*id, clock.length(*id)));
+        Ok(lengths.filter(|(_, length)| *length > 0).collect())
     }
 
     /// How far a device's own commits reach, in a clock of its own.
@@ -153,7 +166,8 @@ impl World<'_> {
             self.met("what was written after putting back gets another author");
             let before = std::mem::replace(&mut self.authors[second].id, named);
             self.model.rename(before, named);
-            self.evidence.retain(|clock, _| clock.get(second).is_none_or(|&length| length == 0));
+            self.evidence
+                .retain(|(clock, _), _| clock.get(second).is_none_or(|&length| length == 0));
         }
         // What both lives of whoever exists twice wrote is not looked at.
         if let Some(strange) = strange.first().filter(|_| !self.is_forked(device)) {

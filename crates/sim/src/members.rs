@@ -48,12 +48,17 @@ impl World<'_> {
         let Some(&first) = insiders.iter().find(is_early).or(insiders.first()) else {
             return Ok(());
         };
+        // Copies are members as those are whose copies they are; newcomers have their own hosts.
+        let end = match self.membership.is_on {
+            true => self.plan.devices.len(),
+            false => self.devices.len(),
+        };
         for device in 0..self.members() {
             if self.devices[device].character.is_late && device != first {
                 self.join(device, first)?;
                 for neighbour in [device - 1, device + 1] {
                     // They meet nobody else, who could tell them.
-                    if self.plan.is_line && neighbour < self.plan.devices.len() {
+                    if self.plan.is_line && neighbour < end {
                         self.join(device, neighbour)?;
                     }
                 }

@@ -204,7 +204,7 @@ impl World<'_> {
         self.model.recover(author, own_end);
         let one = &mut self.authors[author];
         (one.kept, one.shared) = (None, one.shared.min(length));
-        self.evidence.retain(|clock, _| clock.get(author).is_none_or(|&at| at <= own_end));
+        self.evidence.retain(|(clock, _), _| clock.get(author).is_none_or(|&at| at <= own_end));
     }
 
     /// Whether two may meet: a device that wrote since it was put back may not hand on a second
@@ -235,7 +235,7 @@ impl World<'_> {
         let names = (self.authors[second].id, self.authors[branch.of].id);
         self.model.rename(names.0, names.1);
         self.model.give(second, branch.of);
-        self.evidence.retain(|clock, _| clock.get(second).is_none_or(|&at| at == 0));
+        self.evidence.retain(|(clock, _), _| clock.get(second).is_none_or(|&at| at == 0));
         self.devices[device].branch = None;
     }
 

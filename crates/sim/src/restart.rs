@@ -41,7 +41,7 @@ impl World<'_> {
             }
             self.devices[device].last_stamp = 0;
             // Another commit may end where a lost one did: what was said of its clock is void.
-            self.evidence.retain(|clock, _| clock.get(voice).is_none_or(|&at| at <= own));
+            self.evidence.retain(|(clock, _), _| clock.get(voice).is_none_or(|&at| at <= own));
         }
         match pending {
             Some(pending) if own > before => self.did_happen(device, before, own, pending)?,

@@ -11,7 +11,7 @@ use rustc_hash::FxHasher;
 
 use crate::device::{Device, Running};
 use crate::fork::Fork;
-use crate::lives::Author;
+use crate::lives::{Author, Names};
 use crate::membership::Membership;
 use crate::model::{Lengths, Model};
 use crate::plan::{Action, Plan, Stop};
@@ -43,7 +43,7 @@ pub(crate) struct World<'p> {
     pub(crate) wires: Vec<Wire>,
     pub(crate) model: Model,
     /// The digest that belongs to a clock, whoever said so first.
-    pub(crate) evidence: BTreeMap<Lengths, (usize, Digest)>,
+    pub(crate) evidence: BTreeMap<(Lengths, Names), (usize, Digest)>,
     /// All logs that were ever written.
     pub(crate) authors: Vec<Author>,
     pub(crate) random: fastrand::Rng,
