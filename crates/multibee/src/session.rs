@@ -353,10 +353,12 @@ impl Session {
             self.ask(core, id, peer);
             let theirs = peer.status.as_ref();
             let standing = theirs.map_or(Standing::Apart, |theirs| compare(&own, theirs));
-            if standing == Standing::Diverged && !peer.diverged {
+            let is_diverged = standing == Standing::Diverged
+                && !theirs.is_some_and(|theirs| core.is_looking_into(&theirs.clock));
+            if is_diverged && !peer.diverged {
                 let _ = self.events.send(Event::Diverged { peer: peer.key });
             }
-            peer.diverged = standing == Standing::Diverged;
+            peer.diverged = is_diverged;
         }
         let key = core.key();
         let offers = peers.sources_to_offer(core, looks);

@@ -89,6 +89,18 @@ impl Core {
         Ok(at.tag.is_some() && ours.is_some() && at.tag != ours)
     }
 
+    /// Whether it is being found out, or dealt with, that somebody knows other histories of logs: that
+    /// is no divergence yet.
+    pub(crate) fn is_looking_into(&self, theirs: &Clock) -> bool {
+        let is_open = |key: &LogKey| {
+            let parting = self.partings.get(key).is_some_and(|parting| !parting.is_found());
+            parting || !self.branches(key).is_empty()
+        };
+        let mut open = self.following.iter().filter(|(key, _)| is_open(key));
+        self.outdated.is_some()
+            || open.any(|(_, following)| self.is_contradicted(following, theirs).unwrap_or(false))
+    }
+
     /// Names histories of which it was found out where they part.
     fn name_partings(&mut self, advance: &mut Advance) -> Result<bool, Error> {
         // One that is found to be nowhere is kept: it would be looked for again.
