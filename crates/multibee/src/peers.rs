@@ -151,8 +151,10 @@ impl Wonder {
         Self { question, answers: Vec::new() }
     }
 
+    /// Whether more may be known of it later.
     pub(crate) fn is_open(&self) -> bool {
-        self.answers.iter().any(|(_, answer)| *answer == Answer::Unknown)
+        let is_open = |answer| matches!(answer, Answer::Unknown | Answer::Beyond);
+        self.answers.iter().any(|(_, answer)| is_open(*answer))
     }
 }
 
