@@ -126,13 +126,6 @@ impl Follower {
         &self.bee
     }
 
-    /// Whether the log was written twice, and what is before `length` may not be the same in both
-    /// histories: nobody hands out blocks of it any more.
-    pub(crate) fn is_disputed(&self, length: u64) -> bool {
-        let log = self.bee.log();
-        log.conflict().is_some() && log.trusted_len() < length
-    }
-
     /// Takes a peer's word for where the news lies, until the chain of commits says otherwise.
     ///
     /// Somebody who has nothing to list takes nothing back of what another one did.

@@ -278,8 +278,7 @@ impl Peers {
                     || follower.planned().is_some_and(|blocks| is_cut_off(id, key, Some(&blocks)));
                 // Of whom nothing is news here nothing has to be had.
                 theirs > applied
-                    && (follower.is_disputed(theirs)
-                        || peer.lacks(key, applied, theirs)
+                    && (peer.lacks(key, applied, theirs)
                         || (needs_head && is_cut_off(id, key, None))
                         || is_planned_cut_off())
             });

@@ -465,8 +465,8 @@ fn ranges(core: &Core, key: &LogKey, since: u64) -> Option<Hint> {
         let applied = core.applied(follower.device());
         let ranges = follower.applied_ranges(since, applied)?;
         let log = follower.bee().log();
-        if (log.len() < applied || follower.is_disputed(applied)) && since < applied {
-            // It came with somebody's state, or was written twice.
+        if log.len() < applied && since < applied {
+            // It came with somebody's state.
             return None;
         }
         // What can't be proven from the head that is here now is as good as not here.
