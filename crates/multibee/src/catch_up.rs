@@ -18,6 +18,9 @@ const ABSORB_KEYS: usize = 2048;
 const TIDY_BLOCKS: u64 = 16_384;
 /// Looking at a difference may cost this part of what following would.
 const PROBE_SHARE: u64 = 4;
+/// The part of what would be much news that is asked for at a time, while it may still turn out that
+/// there is less to be read.
+const PART_SHARE: u64 = 8;
 
 /// How much is done at once.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +47,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Blocks to ask for at a time, while following may turn out not to be the best.
+    pub(crate) fn part(&self) -> u64 {
+        (self.news_min / PART_SHARE).max(1)
+    }
+
     /// The usual ones, but for those that were chosen.
     #[cfg(feature = "testing")]
     pub(crate) fn chosen(
@@ -91,11 +99,24 @@ pub(crate) enum Whose {
     Nobody,
 }
 
+/// A connected device's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It can be looked at.
+    AtHand,
+    /// The head of the device's log is not here yet.
+    OnItsWay,
+    /// It was absorbed already, or can't be.
+    OfNoUse,
+}
+
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// Follow every log.
     Follow,
+    /// Follow every log a part at a time: a device's state is on its way that is to be looked at.
+    FollowInParts,
     /// Absorb a device's state, whatever it takes.
     Absorb(LogKey),
     /// Absorb a device's state if no more blocks than this have to be read to see all that
@@ -118,17 +139,17 @@ pub(crate) struct Situation<'a> {
     pub(crate) news_min: u64,
 }
 
-/// Chooses among devices whose newest state is at hand.
+/// Chooses among devices by what is known of them, and where their states are.
 pub(crate) fn choose(
     ours: &Situation<'_>,
     reachable: &[Reachable],
-    is_ready: impl Fn(&Reachable) -> bool,
+    state: impl Fn(&Reachable) -> State,
     whose: impl Fn(DeviceId, u64) -> Whose,
 ) -> Choice {
     let is_ahead = |peer: &&Reachable| !ours.clock.covers_all(&peer.status.clock);
     let ahead: Vec<_> = reachable.iter().filter(is_ahead).collect();
     let most_advanced = |peers: &mut dyn Iterator<Item = &&Reachable>| {
-        let peers = peers.filter(|peer| is_ready(peer));
+        let peers = peers.filter(|peer| state(peer) == State::AtHand);
         peers.max_by_key(|peer| (gap(ours.clock, &peer.status.clock), peer.key)).map(|one| one.key)
     };
     let stranded = |peer: &&&Reachable| {
@@ -145,6 +166,7 @@ pub(crate) fn choose(
     match most_advanced(&mut ahead.iter()) {
         Some(key) if ours.is_new => Choice::Absorb(key),
         Some(key) => Choice::Probe(key, ours.news / PROBE_SHARE),
+        None if ahead.iter().any(|peer| state(peer) == State::OnItsWay) => Choice::FollowInParts,
         None => Choice::Follow,
     }
 }
@@ -197,7 +219,7 @@ mod tests {
         choose(
             &ours,
             reachable,
-            |_| true,
+            |_| State::AtHand,
             |device, _| match device.as_u64() {
                 9 => Whose::Nobody,
                 device => Whose::Device(key(u8::try_from(device).unwrap())),
@@ -237,10 +259,21 @@ mod tests {
         let (is_new, is_following, news_min) = (true, false, NEWS_MIN);
         let ours = Situation { clock: &clock, is_new, news: 40_000, is_following, news_min };
         let whose = |_, _| Whose::Device(key(1));
-        assert_eq!(choose(&ours, &peers, |_| true, whose), Choice::Absorb(key(3)));
-        let not_three = |peer: &Reachable| peer.key != key(3);
-        assert_eq!(choose(&ours, &peers, not_three, whose), Choice::Absorb(key(2)));
+        assert_eq!(choose(&ours, &peers, |_| State::AtHand, whose), Choice::Absorb(key(3)));
+        let all_but_three = |state: State| {
+            move |peer: &Reachable| if peer.key == key(3) { state } else { State::AtHand }
+        };
+        assert_eq!(
+            choose(&ours, &peers, all_but_three(State::OnItsWay), whose),
+            Choice::Absorb(key(2))
+        );
+        // Until the state is here not much is asked for that it may save.
+        let only = &peers[1..];
+        let on_its_way = choose(&ours, only, all_but_three(State::OnItsWay), whose);
+        assert_eq!(on_its_way, Choice::FollowInParts);
+        let of_no_use = choose(&ours, only, all_but_three(State::OfNoUse), whose);
+        assert_eq!(of_no_use, Choice::Follow);
         let ours = Situation { is_following: true, ..ours };
-        assert_eq!(choose(&ours, &peers, |_| true, whose), Choice::Follow);
+        assert_eq!(choose(&ours, &peers, |_| State::AtHand, whose), Choice::Follow);
     }
 }

@@ -130,6 +130,8 @@ pub(crate) struct Core {
     absorbing: Option<Absorbing>,
     /// Following was found to be better than absorbing, until the next catch-up.
     is_following: bool,
+    /// It may turn out soon that absorbing is better: no more is asked for than is sure to be of use.
+    is_following_in_parts: bool,
     progress: Progress,
     limits: Limits,
     /// Another log is being made, to take over.
@@ -165,6 +167,7 @@ impl Core {
             sources: BTreeMap::new(),
             absorbing: None,
             is_following: false,
+            is_following_in_parts: false,
             progress: Progress::default(),
             limits,
             is_moving: false,
@@ -287,7 +290,7 @@ impl Core {
             advance.is_unfinished = true;
             return Ok(advance);
         }
-        self.choose(around)?;
+        self.choose(around, &mut advance)?;
         advance.is_unfinished = self.step_sources(&mut advance)?;
         if advance.is_unfinished {
             return Ok(advance);
@@ -322,6 +325,7 @@ impl Core {
         let mut ready: Vec<News> = Vec::new();
         let (mut blocks, mut bytes) = (0, 0);
         let clock = self.primary.clock().clone();
+        let part = if self.is_following_in_parts { self.limits.part() } else { u64::MAX };
         for (key, following) in &mut self.following {
             if following.stuck.is_some() {
                 continue;
@@ -338,7 +342,7 @@ impl Core {
             let head = cut.map_or(head, |cut| head.min(cut.length));
             let named = self.branches.get(key).and_then(|branches| branches.first());
             let head = named.map_or(head, |branch| head.min(branch.from));
-            let step = follower.next(clock.length(follower.device()), head);
+            let step = follower.next(clock.length(follower.device()), head, part);
             match step.and_then(checked) {
                 Ok(Step::Idle) => {}
                 Ok(Step::Ready(news)) => {

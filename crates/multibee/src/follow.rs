@@ -65,6 +65,8 @@ pub(crate) struct Follower {
     plan: VecDeque<Range<u64>>,
     /// The length up to which everything own is applied or planned.
     planned_to: u64,
+    /// The end of that part of the plan which is asked for.
+    part_to: u64,
     /// A walk from a head back to what is applied, newest first, and where it stands.
     walk: Option<Walk>,
     hint: Option<Hint>,
@@ -112,6 +114,7 @@ impl Follower {
             base: None,
             plan: VecDeque::new(),
             planned_to: 0,
+            part_to: 0,
             walk: None,
             hint: None,
             is_read_only: false,
@@ -170,12 +173,22 @@ impl Follower {
         if is_done { applied } else { length.max(applied) }
     }
 
-    /// Says what to do, given how far the log is applied and up to which length it may be read.
-    pub(crate) fn next(&mut self, applied: u64, head: u64) -> Result<Step, FollowError> {
+    /// Says what to do, given how far the log is applied, up to which length it may be read, and how many
+    /// blocks of what is planned to need at a time, about.
+    pub(crate) fn next(&mut self, applied: u64, head: u64, part: u64) -> Result<Step, FollowError> {
         self.forget_applied(applied);
         if head <= 1 || head <= applied {
             return Ok(Step::Idle);
         }
+        let step = self.plan_and_take(applied, head, part)?;
+        match &step {
+            // The list was wrong: once more, by the chain.
+            Step::Need(ranges) if ranges.is_empty() => self.plan_and_take(applied, head, part),
+            _ => Ok(step),
+        }
+    }
+
+    fn plan_and_take(&mut self, applied: u64, head: u64, part: u64) -> Result<Step, FollowError> {
         if self.plan.is_empty() && self.planned_to < head {
             self.plan_from_hint(applied, head);
         }
@@ -185,7 +198,7 @@ impl Follower {
                 return Ok(Step::Need(missing));
             }
         }
-        if self.plan.is_empty() { Ok(Step::Idle) } else { self.take_ready(applied) }
+        if self.plan.is_empty() { Ok(Step::Idle) } else { self.take_ready(applied, part) }
     }
 
     /// When the own commit that was applied last was made, if it is here and says so: milliseconds
@@ -301,7 +314,7 @@ impl Follower {
     }
 
     /// Takes the commits at the front of the plan that are here, whole and in order.
-    fn take_ready(&mut self, applied: u64) -> Result<Step, FollowError> {
+    fn take_ready(&mut self, applied: u64, part: u64) -> Result<Step, FollowError> {
         let mut commits = Vec::new();
         let (mut end, mut blocks, mut bytes) = (applied, 0, 0);
         while let Some(range) = self.plan.front().cloned() {
@@ -336,11 +349,29 @@ impl Follower {
             self.plan.pop_front();
         }
         if commits.is_empty() {
-            return Ok(Step::Need(self.plan.iter().cloned().collect()));
+            return Ok(Step::Need(self.next_part(part)));
         }
         let tag = tag_at(self.bee.log(), end)?;
         let applied = Applied { length: end, tag };
         Ok(Step::Ready(News { author: self.author, device: self.device, commits, applied }))
+    }
+
+    /// The plan's next commits of about so many blocks: the same ones until they are applied, unless more
+    /// are asked for.
+    fn next_part(&mut self, blocks: u64) -> Vec<Range<u64>> {
+        let mut left = blocks;
+        let is_in_part = |range: &&Range<u64>| {
+            let has_room = left > 0;
+            left = left.saturating_sub(range.end - range.start);
+            has_room
+        };
+        let end = self.plan.iter().take_while(is_in_part).last().map_or(0, |range| range.end);
+        let is_begun = self.plan.front().is_some_and(|range| range.end <= self.part_to);
+        let is_all = self.plan.back().is_some_and(|range| range.end == end);
+        if !is_begun || is_all {
+            self.part_to = end;
+        }
+        self.plan.iter().take_while(|range| range.end <= self.part_to).cloned().collect()
     }
 
     /// What was planned has to be found out again.
@@ -348,6 +379,7 @@ impl Follower {
         self.plan.clear();
         self.hint = None;
         self.planned_to = applied;
+        self.part_to = 0;
     }
 
     fn is_here(&self, range: &Range<u64>) -> bool {

@@ -104,7 +104,7 @@ impl World {
         let primary = &mut self.devices[reader].primary;
         loop {
             let applied = primary.clock().length(follower.device());
-            match follower.next(applied, bee.log().len()).unwrap() {
+            match follower.next(applied, bee.log().len(), u64::MAX).unwrap() {
                 Step::Idle => return,
                 Step::Ready(news) => {
                     primary.merge(&[news], 0).unwrap();

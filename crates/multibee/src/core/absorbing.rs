@@ -9,7 +9,7 @@ use super::{Advance, Core, Following, events};
 use crate::Error;
 use crate::absorb::{Absorb, AbsorbStep, Batch, Origin, Ours, forked};
 use crate::broken::BrokenRule;
-use crate::catch_up::{Choice, Reachable, Situation, Surroundings, Whose, choose};
+use crate::catch_up::{Choice, Reachable, Situation, State, Surroundings, Whose, choose};
 use crate::event::Event;
 use crate::follow::FollowError;
 use crate::primary::tag_at;
@@ -23,7 +23,11 @@ pub(crate) struct Absorbing {
 
 impl Core {
     /// Chooses how to catch up, given who is connected.
-    pub(crate) fn choose(&mut self, around: &Surroundings) -> Result<(), Error> {
+    pub(super) fn choose(
+        &mut self,
+        around: &Surroundings,
+        advance: &mut Advance,
+    ) -> Result<(), Error> {
         let reachable = &around.reachable[..];
         let clock = self.primary.whole_clock()?;
         self.note_covered(&clock, reachable);
@@ -43,12 +47,14 @@ impl Core {
                 is_following: self.is_following,
                 news_min: self.limits.news_min,
             };
-            let ready = |peer: &Reachable| self.is_absorbable(peer);
+            let state = |peer: &Reachable| self.state_of(peer);
             let whose = |device, length| self.whose(around, device, length);
-            match choose(&ours, reachable, ready, whose) {
-                Choice::Follow => {}
-                Choice::Absorb(peer) => self.begin(peer, None),
-                Choice::Probe(peer, budget) => self.begin(peer, Some(budget)),
+            let choice = choose(&ours, reachable, state, whose);
+            self.is_following_in_parts = choice == Choice::FollowInParts;
+            match choice {
+                Choice::Follow | Choice::FollowInParts => {}
+                Choice::Absorb(peer) => self.begin(peer, None, advance),
+                Choice::Probe(peer, budget) => self.begin(peer, Some(budget), advance),
             }
         }
         // Without anybody who would know, nothing new is known of what is left.
@@ -162,7 +168,8 @@ impl Core {
         Ok(())
     }
 
-    fn begin(&mut self, peer: LogKey, budget: Option<u64>) {
+    fn begin(&mut self, peer: LogKey, budget: Option<u64>, advance: &mut Advance) {
+        self.want_nothing(advance);
         let Some(following) = self.following.get(&peer) else { return };
         let bee = following.follower.bee().clone();
         let version = bee.log().len();
@@ -171,6 +178,16 @@ impl Core {
         let absorb = Absorb::new(bee, Origin::Device, version, hints, budget)
             .in_batches_of(self.limits.absorb_keys);
         self.absorbing = Some(Absorbing { peer, absorb });
+    }
+
+    /// Most of what was asked for may be no news any more, once a state is absorbed. What is news then is
+    /// asked for again.
+    fn want_nothing(&mut self, advance: &mut Advance) {
+        for (key, following) in &mut self.following {
+            if let Some((start, end)) = following.said.take() {
+                advance.unwants.push((*key, start..end));
+            }
+        }
     }
 
     /// A version was absorbed: once is enough.
@@ -218,14 +235,17 @@ impl Core {
     }
 
     /// Whether a device's newest state is at hand, and was not absorbed already.
-    fn is_absorbable(&self, peer: &Reachable) -> bool {
-        self.following.get(&peer.key).is_some_and(|following| {
-            let version = following.follower.bee().log().len();
-            following.stuck.is_none()
-                && version > 1
-                && version >= peer.status.length
-                && version > following.absorbed
-        })
+    fn state_of(&self, peer: &Reachable) -> State {
+        let following = self.following.get(&peer.key).filter(|one| one.stuck.is_none());
+        let Some(following) = following else { return State::OfNoUse };
+        let version = following.follower.bee().log().len();
+        if version <= 1 || version < peer.status.length {
+            State::OnItsWay
+        } else if version > following.absorbed {
+            State::AtHand
+        } else {
+            State::OfNoUse
+        }
     }
 
     fn whose(&self, around: &Surroundings, device: DeviceId, length: u64) -> Whose {

@@ -50,12 +50,17 @@ fn merge_something(primary: &mut Primary, seq: u64) {
 
 /// Follows until nothing is left, handing over the blocks that are asked for. Returns the blocks
 /// in the order in which they came.
-fn follow(follower: &mut Follower, head: u64, give: impl Fn(Range<u64>)) -> Vec<u64> {
+fn follow(follower: &mut Follower, head: u64, part: u64, give: impl Fn(Range<u64>)) -> Vec<u64> {
     let (mut applied, mut seqs) = (0, Vec::new());
     for _ in 0..10_000 {
-        match follower.next(applied, head).unwrap() {
+        match follower.next(applied, head, part).unwrap() {
             Step::Idle => return seqs,
-            Step::Need(ranges) => ranges.into_iter().for_each(&give),
+            Step::Need(ranges) => {
+                let all_but_last = ranges.len().saturating_sub(1);
+                let blocks = ranges.iter().take(all_but_last).map(|one| one.end - one.start);
+                assert!(blocks.sum::<u64>() < part && !ranges.is_empty());
+                ranges.into_iter().for_each(&give);
+            }
             Step::Ready(news) => {
                 seqs.extend(news.commits.iter().flat_map(|one| &one.blocks).map(|one| one.seq));
                 assert!(news.applied.length > applied && news.applied.tag.is_some());
@@ -92,7 +97,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Whatever a relay lists (all, some, none, or nonsense), exactly the own commits come, each
-    /// once and in order; and nothing is fetched that is no news but what the chain needs.
+    /// once and in order; nothing is fetched that is no news but what the chain needs, and no more
+    /// than a part of it at a time, if it is to be so.
     #[test]
     fn no_list_can_leave_out_a_commit(
         sizes in vec(1..5_usize, 1..8),
@@ -100,6 +106,7 @@ proptest! {
         shift in 0..3_u64,
         by_author: bool,
         since in 0..3_u64,
+        part in prop_oneof![1..6_u64, Just(u64::MAX)],
     ) {
         let (bee, ranges) = author(&sizes);
         let head = bee.log().len();
@@ -113,7 +120,7 @@ proptest! {
         // An author that lies about itself leaves out the end only: the links tell the rest.
         let by_author = by_author && kept[sizes.len() - 1];
         follower.take_hint(Hint { since, upto: head, ranges: listed, by_author });
-        let came = follow(&mut follower, head, |blocks| give(bee.log(), &log, blocks));
+        let came = follow(&mut follower, head, part, |blocks| give(bee.log(), &log, blocks));
         prop_assert_eq!(came, flat(&ranges));
         prop_assert_eq!(follower.remaining(), 0);
     }
@@ -142,7 +149,7 @@ fn only_the_author_is_believed_about_silence() {
         let mut follower =
             Follower::new(Bee::open(replica(bee.log()), BeeOptions::default()).unwrap());
         follower.take_hint(Hint { since: applied, upto: head, ranges: vec![], by_author });
-        let step = follower.next(applied, head).unwrap();
+        let step = follower.next(applied, head, u64::MAX).unwrap();
         match step {
             Step::Idle => assert!(by_author),
             Step::Need(ranges) => {
@@ -163,7 +170,7 @@ fn an_empty_list_takes_nothing_back() {
     let by_author = false;
     follower.take_hint(Hint { since: 0, upto: end, ranges: ranges.clone(), by_author });
     follower.take_hint(Hint { since: 0, upto: 0, ranges: vec![], by_author });
-    let step = follower.next(0, head).unwrap();
+    let step = follower.next(0, head, u64::MAX).unwrap();
     assert!(matches!(step, Step::Need(needed) if flat(&needed) == flat(&ranges)));
 }
 
@@ -175,6 +182,6 @@ fn what_cannot_be_read_blames_the_author() {
     let bee = Bee::open(log, BeeOptions::default()).unwrap();
     bee.put(b"k", Some("a plain tree")).unwrap();
     let mut follower = Follower::new(bee.clone());
-    let fault = follower.next(0, bee.log().len()).unwrap_err();
+    let fault = follower.next(0, bee.log().len(), u64::MAX).unwrap_err();
     assert!(matches!(fault, FollowError::Author(BadNews { seq: 1, .. })), "{fault}");
 }

@@ -219,7 +219,7 @@ impl Devices {
         let mut follower = Follower::new(bee);
         let applied = |to: &Primary| to.clock().length(follower.device());
         let mut length = applied(&self.primaries[to]);
-        while let Step::Ready(news) = follower.next(length, head).unwrap() {
+        while let Step::Ready(news) = follower.next(length, head, u64::MAX).unwrap() {
             check(&news).unwrap();
             self.primaries[to].merge(&[news], self.now_ms).unwrap();
             length = self.primaries[to].clock().length(follower.device());
