@@ -424,6 +424,12 @@ impl Absorb {
 }
 
 impl Batch {
+    /// Whether something in it was written by a device behind this length of its log.
+    pub(crate) fn has_news_of(&self, device: DeviceId, applied: u64) -> bool {
+        let mut all = self.keys.iter().chain(&self.shared).flat_map(|(_, state)| state.versions());
+        all.any(|version| version.dot.device == device && version.dot.seq >= applied)
+    }
+
     fn is_full(&self, keys_max: usize) -> bool {
         self.keys.len() + self.shared.len() >= keys_max || self.bytes >= BATCH_BYTES_MAX
     }

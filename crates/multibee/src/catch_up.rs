@@ -82,6 +82,8 @@ pub(crate) struct Reachable {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Surroundings {
     pub(crate) reachable: Vec<Reachable>,
+    /// Devices that may only read: what one of them wrote would come with its state.
+    pub(crate) readers: Vec<Reachable>,
     /// The lengths that sources have at those who are no devices.
     pub(crate) sources: BTreeMap<LogKey, u64>,
 }
@@ -171,6 +173,34 @@ pub(crate) fn choose(
     }
 }
 
+/// Chooses a device that may only read, whose state is at hand, if a log's news is to be had in no other
+/// way. `is_over` says of which logs no more is to be expected of their authors.
+pub(crate) fn choose_reader(
+    ours: &Clock,
+    around: &Surroundings,
+    state: impl Fn(&Reachable) -> State,
+    is_over: impl Fn(&LogKey) -> bool,
+    whose: impl Fn(DeviceId, u64) -> Whose,
+) -> Option<LogKey> {
+    let is_last = |reader: &&Reachable| {
+        reader.status.clock.beyond(ours).iter().any(|(device, at)| {
+            let Whose::Device(key) = whose(device, at.length) else { return false };
+            let mut all = around.reachable.iter().chain(&around.readers);
+            is_over(&key)
+                && !around
+                    .reachable
+                    .iter()
+                    .any(|peer| peer.status.clock.length(device) >= at.length)
+                && all.all(|peer| {
+                    peer.status.clock.length(device) <= ours.length(device)
+                        || peer.lacks.contains(&key)
+                })
+        })
+    };
+    let mut readers = around.readers.iter().filter(|reader| state(reader) == State::AtHand);
+    readers.find(is_last).map(|reader| reader.key)
+}
+
 /// Whether the news of a log is to be had from nobody: its author is not there, and all who have
 /// applied it say that they can't hand it out.
 fn is_stranded(ours: &Clock, ahead: &[&Reachable], device: DeviceId, whose: Whose) -> bool {
@@ -247,6 +277,32 @@ mod tests {
     fn unknown_logs_are_absorbed() {
         assert_eq!(chosen(&[(1, 1)], 0, &[peer(2, &[(9, 1)], &[])]), Choice::Absorb(key(2)));
         assert_eq!(chosen(&[(9, 1)], 0, &[peer(2, &[(9, 1)], &[])]), Choice::Follow);
+    }
+
+    /// Who may only read is asked for its state only if what an author wrote who is gone is to be had
+    /// nowhere else.
+    #[test]
+    fn readers_are_the_last_resort() {
+        let ours = clock(&[(1, 10), (2, 5)]);
+        let reader = |lacks: &[u8]| peer(4, &[(1, 20), (2, 5)], lacks);
+        let chosen = |reachable: &[Reachable], readers: &[Reachable], is_over: bool| {
+            let sources = BTreeMap::new();
+            let (reachable, readers) = (reachable.to_vec(), readers.to_vec());
+            let around = Surroundings { reachable, readers, sources };
+            let whose =
+                |device: DeviceId, _| Whose::Device(key(u8::try_from(device.as_u64()).unwrap()));
+            choose_reader(&ours, &around, |_| State::AtHand, |_| is_over, whose)
+        };
+        let behind = peer(2, &[(1, 10), (2, 5)], &[]);
+        assert_eq!(chosen(&[behind.clone()], &[reader(&[1])], true), Some(key(4)));
+        assert_eq!(chosen(&[behind.clone()], &[reader(&[1])], false), None, "1 may come back");
+        assert_eq!(chosen(&[behind.clone()], &[reader(&[])], true), None, "it has the blocks");
+        let other = peer(5, &[(1, 12)], &[]);
+        assert_eq!(chosen(&[behind], &[reader(&[1]), other], true), None, "another has some");
+        let ahead = peer(2, &[(1, 20), (2, 5)], &[1]);
+        assert_eq!(chosen(&[ahead], &[reader(&[1])], true), None, "2 may write");
+        let partly = peer(2, &[(1, 15), (2, 5)], &[1]);
+        assert_eq!(chosen(&[partly], &[reader(&[1])], true), Some(key(4)));
     }
 
     /// Much news is compared with the difference to the most advanced device; little is followed.

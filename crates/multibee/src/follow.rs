@@ -129,6 +129,13 @@ impl Follower {
         &self.bee
     }
 
+    /// Whether the log was written twice, and what comes between `applied` and `length` is not the same in
+    /// both histories: nobody hands out such blocks.
+    pub(crate) fn is_disputed(&self, applied: u64, length: u64) -> bool {
+        let log = self.bee.log();
+        log.conflict().is_some() && applied <= log.trusted_len() && log.trusted_len() < length
+    }
+
     /// Takes a peer's word for where the news lies, until the chain of commits says otherwise.
     ///
     /// Somebody who has nothing to list takes nothing back of what another one did.

@@ -253,21 +253,21 @@ impl Peers {
         });
     }
 
-    /// What connected devices say of themselves, as far as they count.
+    /// What connected devices say of themselves: of those whose state may be absorbed, or of those who
+    /// may only read.
     ///
     /// `is_cut_off` says whether a device can't prove blocks of a log to us, or, without any, its head.
     pub(crate) fn reachable(
         &self,
         core: &Core,
+        may_write: bool,
         is_cut_off: impl Fn(ConnectionId, &LogKey, Option<&Range<u64>>) -> bool,
     ) -> Vec<Reachable> {
         let devices = self.contacts.iter().filter_map(|(&id, contact)| match contact {
-            // What somebody wrote who may only read would come with its state.
-            Contact::Device(peer) if !peer.removed && core.may_be_absorbed(&peer.key) => {
-                Some((id, peer, peer.status.clone()?))
-            }
+            Contact::Device(peer) if !peer.removed => Some((id, peer, peer.status.clone()?)),
             _ => None,
         });
+        let devices = devices.filter(|(_, peer, _)| core.is_writer(&peer.key) == may_write);
         let reachable = devices.map(|(id, peer, status)| {
             let lacks = core.following().iter().filter(|(key, following)| {
                 let follower = &following.follower;
@@ -278,7 +278,8 @@ impl Peers {
                     || follower.planned().is_some_and(|blocks| is_cut_off(id, key, Some(&blocks)));
                 // Of whom nothing is news here nothing has to be had.
                 theirs > applied
-                    && (peer.lacks(key, applied, theirs)
+                    && (follower.is_disputed(applied, theirs)
+                        || peer.lacks(key, applied, theirs)
                         || (needs_head && is_cut_off(id, key, None))
                         || is_planned_cut_off())
             });

@@ -130,7 +130,9 @@ impl Session {
                 }
             })
         };
-        Surroundings { reachable: peers.reachable(core, is_cut_off), sources }
+        let reachable = peers.reachable(core, true, is_cut_off);
+        let readers = peers.reachable(core, false, is_cut_off);
+        Surroundings { reachable, readers, sources }
     }
 
     fn fail(&self, state: &mut State, error: &Error) {

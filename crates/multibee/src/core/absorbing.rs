@@ -9,7 +9,9 @@ use super::{Advance, Core, Following, events};
 use crate::Error;
 use crate::absorb::{Absorb, AbsorbStep, Batch, Origin, Ours, forked};
 use crate::broken::BrokenRule;
-use crate::catch_up::{Choice, Reachable, Situation, State, Surroundings, Whose, choose};
+use crate::catch_up::{
+    Choice, Reachable, Situation, State, Surroundings, Whose, choose, choose_reader,
+};
 use crate::event::Event;
 use crate::follow::FollowError;
 use crate::primary::tag_at;
@@ -31,7 +33,8 @@ impl Core {
         let reachable = &around.reachable[..];
         let clock = self.primary.whole_clock()?;
         self.note_covered(&clock, reachable);
-        let is_here = |key: &LogKey| reachable.iter().any(|peer| peer.key == *key);
+        let mut here = reachable.iter().chain(&around.readers);
+        let mut is_here = |key: &LogKey| here.any(|peer| peer.key == *key);
         // Whoever is gone may be gone for ever. What it gave is kept.
         self.absorbing.take_if(|absorbing| !is_here(&absorbing.peer));
         let news = self.news(reachable);
@@ -49,7 +52,12 @@ impl Core {
             };
             let state = |peer: &Reachable| self.state_of(peer);
             let whose = |device, length| self.whose(around, device, length);
-            let choice = choose(&ours, reachable, state, whose);
+            let mut choice = choose(&ours, reachable, state, whose);
+            if !matches!(choice, Choice::Absorb(_)) {
+                let is_over = |key: &LogKey| self.is_short_of_cut(key);
+                let reader = choose_reader(&clock, around, state, is_over, whose);
+                choice = reader.map_or(choice, Choice::Absorb);
+            }
             self.is_following_in_parts = choice == Choice::FollowInParts;
             match choice {
                 Choice::Follow | Choice::FollowInParts => {}
@@ -122,6 +130,12 @@ impl Core {
                     return Ok(false);
                 }
                 Ok(AbsorbStep::Ready(batch)) => {
+                    let author = DeviceId::of_key(peer.as_bytes());
+                    if !self.is_writer(&peer) && batch.has_news_of(author, clock.length(author)) {
+                        let why = "a device that may only read wrote some of what it holds".into();
+                        self.give_up(peer, Event::Stuck { device: peer, why }, advance);
+                        return Ok(true);
+                    }
                     self.join(&batch, advance)?;
                     self.absorbing = Some(absorbing);
                     return Ok(true);

@@ -337,8 +337,14 @@ impl Core {
             let device = following.follower.device();
             let Some(at) = clock.get(device).filter(|_| Some(device) != author) else { continue };
             let Some(theirs) = at.tag else { continue };
-            let ours = tag_at(following.follower.bee().log(), at.length)?;
-            let is_other = ours.is_some_and(|ours| ours != theirs);
+            let log = following.follower.bee().log();
+            let known = self.primary.clock().get(device).unwrap_or_default();
+            let known_tag = known.tag.filter(|_| known.length == at.length);
+            let ours = tag_at(log, at.length)?.or(known_tag);
+            // Both of us have something of its histories, and it is not known to be of the same one.
+            let trusted = log.trusted_len();
+            let is_disputed = log.conflict().is_some() && known.length.min(at.length) > trusted;
+            let is_other = ours.map_or(is_disputed, |ours| ours != theirs);
             let is_behind = self.branches(key).iter().any(|branch| branch.from < at.length);
             if is_other || is_behind {
                 return Ok(true);

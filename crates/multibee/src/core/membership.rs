@@ -162,9 +162,15 @@ impl Core {
         if is_read_only(role) { Err(Error::ReadOnly { key }) } else { Ok(()) }
     }
 
-    /// Whether a device's state is one that all may hold: its own writes in it count.
-    pub(crate) fn may_be_absorbed(&self, key: &LogKey) -> bool {
+    /// Whether a device's own writes count.
+    pub(crate) fn is_writer(&self, key: &LogKey) -> bool {
         self.member(key).is_some_and(|member| member.role != DeviceRole::ReadOnly)
+    }
+
+    /// Whether the device was thrown out, and how far its log counts is more than is applied here.
+    pub(super) fn is_short_of_cut(&self, key: &LogKey) -> bool {
+        let cut = self.member(key).and_then(|member| member.cut);
+        cut.is_some_and(|cut| cut.length > self.applied(DeviceId::of_key(key.as_bytes())))
     }
 
     /// Nobody hears a device that was removed.
