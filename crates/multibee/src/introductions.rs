@@ -37,8 +37,7 @@ impl Session {
             if let Some(known) = recognise(&state.core, &theirs, side.other()) {
                 let tags = hello::tags(state.core.names(), side);
                 let channel = self.endpoint.with(|r| r.open_channel(id, PROTOCOL, b"", &tags));
-                let own = state.core.key();
-                self.recognised(state, id, Contact::Recognised { side, channel, known, own });
+                self.recognised(state, id, side, channel, known);
                 return;
             }
             let why = "it is no device of this database".into();
@@ -63,8 +62,7 @@ impl Session {
             return;
         };
         if let Some(known) = recognise(&state.core, theirs, side.other()) {
-            let own = state.core.key();
-            self.recognised(state, id, Contact::Recognised { side, channel, known, own });
+            self.recognised(state, id, side, channel, known);
             self.prove(&state.core, id, channel, side);
         } else {
             let why = "the device that answered is none of this database: add it first".into();
@@ -72,16 +70,22 @@ impl Session {
         }
     }
 
-    fn recognised(&self, state: &mut State, id: ConnectionId, contact: Contact) {
+    fn recognised(
+        &self,
+        state: &mut State,
+        id: ConnectionId,
+        side: Side,
+        channel: ChannelId,
+        known: LogKey,
+    ) {
         // What it knows of our own log is heard first: it may be more than we do.
         let own = state.core.key();
         self.endpoint.with(|r| r.withhold_log(id, own));
-        if let Contact::Recognised { known, .. } = &contact
-            && state.core.is_removed(known)
-        {
+        let is_barred = state.core.is_removed(&known);
+        if is_barred {
             self.bar(id);
         }
-        state.peers.set(id, contact);
+        state.peers.set(id, Contact::Recognised { side, channel, known, own, is_barred });
     }
 
     /// Proves who we are to somebody who knows one of our keys.
@@ -136,6 +140,11 @@ impl Session {
             self.bar(id);
         }
         match state.peers.contact(id) {
+            // Its removal turns out not to count: it dials again, or is dialled.
+            Some(&Contact::Recognised { is_barred: true, .. }) if !removed => {
+                self.endpoint.with(|r| r.close(id));
+                return;
+            }
             Some(&Contact::Recognised { side, channel, mut own, .. }) => {
                 if side.role == Role::Responder {
                     self.prove(&state.core, id, channel, side);

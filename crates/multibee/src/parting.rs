@@ -142,11 +142,7 @@ impl Parting {
         // follows.
         let next = newest.checked_sub(self.same + 1).and_then(|number| asked.get(number));
         if self.same > 0 && next.is_some_and(is(Answer::Beyond)) {
-            match self.beyond {
-                Beyond::Open => {}
-                Beyond::Same => self.left.truncate(self.same),
-                Beyond::Apart => self.part_at(self.same),
-            }
+            self.nobody_knows_more();
         }
         self.is_found = self.left.len() <= self.same;
         if before == (self.left.len(), self.same) {
@@ -158,6 +154,22 @@ impl Parting {
         } else {
             self.unknown = 0;
         }
+    }
+
+    /// Whether who answers so has applied nothing of what is not known to be the same.
+    pub(crate) fn knows_nothing(&self, answers: &[(u64, Answer)]) -> bool {
+        let oldest = self.left.get(self.same).map(|commit| commit.end - 1);
+        answers.iter().any(|(last, answer)| Some(*last) == oldest && *answer == Answer::Beyond)
+    }
+
+    /// Everybody there is has applied nothing of what is not known to be the same.
+    pub(crate) fn nobody_knows_more(&mut self) {
+        match self.beyond {
+            Beyond::Open => return,
+            Beyond::Same => self.left.truncate(self.same),
+            Beyond::Apart => self.part_at(self.same),
+        }
+        self.is_found = true;
     }
 
     /// From this one on, the commits that are left are apart.
@@ -281,6 +293,33 @@ mod tests {
             }
             prop_assert!(parting.is_found());
             prop_assert_eq!(parting.first_apart(), expected);
+        }
+    }
+
+    /// If all devices say to have applied nothing, nothing is the same if there is another history, and
+    /// all is if there is none; of another device's log nothing follows.
+    #[test]
+    fn what_nobody_has_applied_is_known_to_nobody() {
+        for count in [1, 100] {
+            let all = commits(count);
+            let mut parting = Parting::of_own(all.clone());
+            let known = answers(&parting, count, 0, |_| true);
+            parting.take(&known);
+            assert!(!parting.is_found(), "others may know more");
+            while !parting.knows_nothing(&answers(&parting, count, 0, |_| true)) {
+                let known = answers(&parting, count, 0, |_| true);
+                parting.take(&known);
+            }
+            assert!(!parting.knows_nothing(&answers(&parting, count, 1, |_| true)));
+            let mut disputed = parting.clone();
+            parting.nobody_knows_more();
+            assert!(parting.is_found() && parting.first_apart().is_none());
+            disputed.dispute();
+            disputed.nobody_knows_more();
+            assert!(disputed.is_found() && disputed.first_apart() == all.first());
+            let mut of_another = Parting::among(all);
+            of_another.nobody_knows_more();
+            assert!(!of_another.is_found());
         }
     }
 }

@@ -25,7 +25,9 @@ pub(crate) enum Contact {
     Anonymous { side: Side },
     /// It knows the key of a device of this database, and says to be that device, or to go on for it.
     /// `own` is the key of ours that the connection is about: what is proven on it, first.
-    Recognised { side: Side, channel: ChannelId, known: LogKey, own: LogKey },
+    ///
+    /// No logs move if it was barred, as the one it is known as was a removed device then.
+    Recognised { side: Side, channel: ChannelId, known: LogKey, own: LogKey, is_barred: bool },
     /// A device of this database, proven.
     Device(Box<Peer>),
     /// Not a device of this database, or none that takes us for one. It may read what it can name.

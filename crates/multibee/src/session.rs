@@ -274,7 +274,8 @@ impl Session {
                 peer.wonders.insert(key, Wonder::new(question));
             }
             PeerMessage::Common { key, answers } if !state.core.is_removed(&peer.key) => {
-                state.core.take_common(&key, &answers);
+                let from = peer.key;
+                state.core.take_common(from, &key, &answers);
             }
             _ => {}
         }

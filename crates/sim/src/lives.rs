@@ -130,8 +130,12 @@ impl World<'_> {
         let strange: Vec<DeviceId> =
             clock.iter().map(|(id, _)| id).filter(|id| !is_known(id)).collect();
         for id in strange {
-            let is_pending =
-                |one: &Author| one.branch.is_some() && self.devices[one.device].branch.is_none();
+            // Who was put back gives its own second history a name when it moves; others, who have the
+            // first one, may do so earlier.
+            let is_pending = |one: &Author| {
+                let is_named = self.devices[one.device].branch.is_none();
+                one.branch.is_some() && (is_named || one.device != device)
+            };
             let written_twice = self.authors.iter().rev().find(|one| is_pending(one));
             if self.fork.is_some() {
                 // Nothing that either of the two wrote is looked at.

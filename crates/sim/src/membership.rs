@@ -66,6 +66,9 @@ impl World<'_> {
         let Some(target) = self.author_of(&key).map(|author| self.authors[author].device) else {
             return Ok(());
         };
+        if !self.is_founder_agreed()? {
+            return Ok(());
+        }
         self.report.operations += 1;
         self.devices[by].tick(self.now);
         let secret = self.membership.secret.clone().filter(|_| by_secret);
@@ -90,6 +93,18 @@ impl World<'_> {
             }
             Err(error) => Err(self.unsound(by, &format!("it removes nobody: {error}"))),
         }
+    }
+
+    /// Whether all name the same device as the first: before, seniority is not settled, and whoever is removed
+    /// is not asked any more.
+    fn is_founder_agreed(&self) -> Result<bool, Violation> {
+        let mut founders = BTreeSet::new();
+        for device in self.insiders() {
+            if self.running(device).is_some() {
+                founders.extend(self.listed(device)?.first().map(|one| one.key));
+            }
+        }
+        Ok(founders.len() <= 1)
     }
 
     /// The disk has failed while a device said something about members.

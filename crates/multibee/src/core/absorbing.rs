@@ -54,7 +54,7 @@ impl Core {
             let whose = |device, length| self.whose(around, device, length);
             let mut choice = choose(&ours, reachable, state, whose);
             if !matches!(choice, Choice::Absorb(_)) {
-                let is_over = |key: &LogKey| self.is_short_of_cut(key);
+                let is_over = |key: &LogKey| self.is_short_of_end(key);
                 let reader = choose_reader(&clock, around, state, is_over, whose);
                 choice = reader.map_or(choice, Choice::Absorb);
             }
@@ -130,8 +130,7 @@ impl Core {
                     return Ok(false);
                 }
                 Ok(AbsorbStep::Ready(batch)) => {
-                    let author = DeviceId::of_key(peer.as_bytes());
-                    if !self.is_writer(&peer) && batch.has_news_of(author, clock.length(author)) {
+                    if !self.is_writer(&peer) && self.has_own_news(peer, &batch, &clock) {
                         let why = "a device that may only read wrote some of what it holds".into();
                         self.give_up(peer, Event::Stuck { device: peer, why }, advance);
                         return Ok(true);
@@ -192,6 +191,14 @@ impl Core {
         let absorb = Absorb::new(bee, Origin::Device, version, hints, budget)
             .in_batches_of(self.limits.absorb_keys);
         self.absorbing = Some(Absorbing { peer, absorb });
+    }
+
+    /// Whether something in a device's state was written by itself, and is not applied here.
+    fn has_own_news(&self, peer: LogKey, batch: &Batch, clock: &Clock) -> bool {
+        self.line_before(peer).into_iter().any(|key| {
+            let author = DeviceId::of_key(key.as_bytes());
+            batch.has_news_of(author, clock.length(author))
+        })
     }
 
     /// Most of what was asked for may be no news any more, once a state is absorbed. What is news then is

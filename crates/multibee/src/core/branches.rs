@@ -18,6 +18,7 @@ use crate::Error;
 use crate::catch_up::Surroundings;
 use crate::format::Meta;
 use crate::keyspace::{self, Place};
+use crate::members::Member;
 use crate::news::News;
 use crate::parting::{self, Answer, Landmark, Parting};
 use crate::primary::tag_at;
@@ -169,14 +170,26 @@ impl Core {
     }
 
     /// Takes somebody's answer.
-    pub(crate) fn take_common(&mut self, key: &LogKey, answers: &[(u64, Answer)]) {
+    pub(crate) fn take_common(&mut self, from: LogKey, key: &LogKey, answers: &[(u64, Answer)]) {
         if *key == self.key() {
             let is_disputed = self.primary.log().conflict().is_some();
+            let own_line = self.line(*key);
+            let is_other = |one: &&Member| one.is_active() && !own_line.contains(&one.key);
+            let others: Vec<_> =
+                self.members().iter().filter(is_other).map(|one| one.key).collect();
             if let Some(outdated) = &mut self.outdated {
                 if is_disputed {
                     outdated.parting.dispute();
                 }
+                if outdated.parting.knows_nothing(answers) {
+                    outdated.ignorant.insert(from);
+                } else {
+                    outdated.ignorant.remove(&from);
+                }
                 outdated.parting.take(answers);
+                if others.iter().all(|key| outdated.ignorant.contains(key)) {
+                    outdated.parting.nobody_knows_more();
+                }
             }
         } else if let Some(parting) = self.partings.get_mut(key) {
             parting.take(answers);

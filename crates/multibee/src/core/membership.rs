@@ -167,10 +167,24 @@ impl Core {
         self.member(key).is_some_and(|member| member.role != DeviceRole::ReadOnly)
     }
 
-    /// Whether the device was thrown out, and how far its log counts is more than is applied here.
-    pub(super) fn is_short_of_cut(&self, key: &LogKey) -> bool {
-        let cut = self.member(key).and_then(|member| member.cut);
-        cut.is_some_and(|cut| cut.length > self.applied(DeviceId::of_key(key.as_bytes())))
+    /// Whether a log is finished, and may count further than it is applied here.
+    pub(super) fn is_short_of_end(&self, key: &LogKey) -> bool {
+        let applied = self.applied(DeviceId::of_key(key.as_bytes()));
+        self.member(key).is_some_and(|member| match member.cut {
+            Some(cut) => cut.length > applied,
+            None => !member.successors.is_empty(),
+        })
+    }
+
+    /// A log and all that it goes on for.
+    pub(super) fn line_before(&self, key: LogKey) -> Vec<LogKey> {
+        let mut line = vec![key];
+        while let Some(before) = line.last().and_then(|key| self.member(key)?.predecessor)
+            && !line.contains(&before)
+        {
+            line.push(before);
+        }
+        line
     }
 
     /// Nobody hears a device that was removed.
@@ -180,7 +194,7 @@ impl Core {
     }
 
     /// A device and all that goes on for it.
-    fn line(&self, key: LogKey) -> BTreeSet<LogKey> {
+    pub(super) fn line(&self, key: LogKey) -> BTreeSet<LogKey> {
         let mut line = BTreeSet::new();
         let mut next = vec![key];
         while let Some(key) = next.pop() {

@@ -4,6 +4,7 @@
 //! second history. So nothing is written any more until it is known where the two part. Then the
 //! database moves to a fresh log, and takes what was written behind that point along under another name.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use multibee_btree::Bee;
@@ -31,6 +32,8 @@ pub(super) struct Outdated {
     pub(super) parting: Parting,
     /// What was heard meanwhile.
     pub(super) heard: Vec<Statement>,
+    /// Devices that have applied nothing of what is not known to be the same in all histories.
+    pub(super) ignorant: BTreeSet<LogKey>,
 }
 
 impl Core {
@@ -128,7 +131,8 @@ impl Core {
         if self.primary.log().conflict().is_none() {
             self.primary.log().set_user_data(OUTDATED, b"1")?;
         }
-        self.outdated = Some(Outdated { parting, heard: Vec::new() });
+        let (heard, ignorant) = (Vec::new(), BTreeSet::new());
+        self.outdated = Some(Outdated { parting, heard, ignorant });
         self.absorbing = None;
         // Nobody is to see what was written in place of what others have.
         advance.old_logs.push(key);
