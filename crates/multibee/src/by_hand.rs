@@ -9,7 +9,6 @@ use multibee_log::LogKey;
 use multibee_merge::{Clock, Digest, Version};
 use multibee_replica::{CloseReason, ConnectionId, EventReceiver, Link, Role};
 
-use crate::primary::tag_at;
 use crate::session::Session;
 use crate::{Error, Multibee, RecoverySecret, keyspace};
 
@@ -109,18 +108,6 @@ impl ByHand {
         let others =
             state.core.following().values().map(|following| following.follower.bee().log());
         others.chain([own]).map(|log| (log.key(), log.len())).collect()
-    }
-
-    /// What tells histories of a log apart, at a length of what is held of it: the first 8 bytes of its
-    /// tree hash, if they can be computed.
-    pub fn tag(&self, key: &LogKey, length: u64) -> Option<[u8; 8]> {
-        let state = self.session.lock();
-        tag_at(state.core.bee(key)?.log(), length).ok().flatten()
-    }
-
-    /// Whether the own log is known to be an older state, or one of two, and nothing may be written.
-    pub fn is_refusing(&self) -> bool {
-        self.session.lock().core.refusal().is_some()
     }
 
     /// What some keys have seen beyond the clock, while a state is being joined piece by piece.

@@ -142,7 +142,12 @@ impl Parting {
         // follows.
         let next = newest.checked_sub(self.same + 1).and_then(|number| asked.get(number));
         if self.same > 0 && next.is_some_and(is(Answer::Beyond)) {
-            self.nobody_knows_more();
+            match self.beyond {
+                Beyond::Open => {}
+                // As long as nothing is known to be different.
+                Beyond::Same if self.first_apart.is_none() => self.left.truncate(self.same),
+                Beyond::Same | Beyond::Apart => self.part_at(self.same),
+            }
         }
         self.is_found = self.left.len() <= self.same;
         if before == (self.left.len(), self.same) {
@@ -162,13 +167,10 @@ impl Parting {
         answers.iter().any(|(last, answer)| Some(*last) == oldest && *answer == Answer::Beyond)
     }
 
-    /// Everybody there is has applied nothing of what is not known to be the same.
+    /// Everybody there is has applied nothing of what is not known to be the same: there is nothing of
+    /// another history that it could be taken for.
     pub(crate) fn nobody_knows_more(&mut self) {
-        match self.beyond {
-            Beyond::Open => return,
-            Beyond::Same => self.left.truncate(self.same),
-            Beyond::Apart => self.part_at(self.same),
-        }
+        self.left.truncate(self.same);
         self.is_found = true;
     }
 
@@ -296,8 +298,24 @@ mod tests {
         }
     }
 
-    /// If all devices say to have applied nothing, nothing is the same if there is another history, and
-    /// all is if there is none; of another device's log nothing follows.
+    /// Who knows that a later commit is another one, and has not applied this one, because it calls its own
+    /// history by another name by now, says that this one is apart, too.
+    #[test]
+    fn what_comes_before_another_one_and_was_not_applied_is_apart() {
+        let all = commits(5);
+        let mut parting = Parting::of_own(all.clone());
+        let answer = |number: usize, answer| (all[number].end - 1, answer);
+        let same = [2, 1, 0].map(|number| answer(number, Answer::Same));
+        let mut first = vec![answer(4, Answer::Different), answer(3, Answer::Unknown)];
+        first.extend(same);
+        parting.take(&first);
+        assert!(!parting.is_found());
+        parting.take(&[answer(3, Answer::Beyond)]);
+        assert!(parting.is_found());
+        assert_eq!(parting.first_apart(), Some(&all[3]));
+    }
+
+    /// If all devices say to have applied nothing, nothing is apart.
     #[test]
     fn what_nobody_has_applied_is_known_to_nobody() {
         for count in [1, 100] {
@@ -311,15 +329,8 @@ mod tests {
                 parting.take(&known);
             }
             assert!(!parting.knows_nothing(&answers(&parting, count, 1, |_| true)));
-            let mut disputed = parting.clone();
             parting.nobody_knows_more();
             assert!(parting.is_found() && parting.first_apart().is_none());
-            disputed.dispute();
-            disputed.nobody_knows_more();
-            assert!(disputed.is_found() && disputed.first_apart() == all.first());
-            let mut of_another = Parting::among(all);
-            of_another.nobody_knows_more();
-            assert!(!of_another.is_found());
         }
     }
 }

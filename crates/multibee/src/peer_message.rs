@@ -52,6 +52,9 @@ pub(crate) struct Status {
     pub(crate) length: u64,
     /// What some of its records have seen beyond the clock, while it joins a state piece by piece.
     pub(crate) ahead: Clock,
+    /// How much of the receiver's own log it has, told once: more than the receiver has itself if an
+    /// older state was put back there.
+    pub(crate) yours: Clock,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -70,6 +73,8 @@ struct StatusRecord {
     length: Option<u64>,
     #[prost(message, repeated, tag = "4")]
     ahead: Vec<Applied>,
+    #[prost(message, repeated, tag = "5")]
+    yours: Vec<Applied>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -125,6 +130,7 @@ impl PeerMessage {
                     digest: Some(status.digest.to_bytes().to_vec().into()),
                     length: Some(status.length),
                     ahead: format::encode_clock(&status.ahead),
+                    yours: format::encode_clock(&status.yours),
                 };
                 (STATUS, record.encode_to_vec())
             }
@@ -188,6 +194,7 @@ impl PeerMessage {
                     digest: decode_digest(record.digest.as_ref()).unwrap_or_default(),
                     length: record.length.unwrap_or_default(),
                     ahead: format::decode_clock(&record.ahead),
+                    yours: format::decode_clock(&record.yours),
                 })
             }
             ASK_RANGES => {
@@ -304,7 +311,7 @@ mod tests {
             let messages = [
                 PeerMessage::Statements(signed.into_iter().map(Bytes::from).collect()),
                 PeerMessage::Status(Status {
-                    ahead: clock.clone(), clock, digest: Digest::from_bytes(digest), length,
+                    ahead: clock.clone(), yours: clock.clone(), clock, digest: Digest::from_bytes(digest), length,
                 }),
                 PeerMessage::AskRanges { key, since },
                 PeerMessage::Proof(digest.to_vec().into()),

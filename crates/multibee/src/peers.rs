@@ -359,7 +359,13 @@ mod tests {
     fn status(length: u64, tag: u8, digest: u8) -> Status {
         let at = Applied { length, tag: Some([tag; 8]) };
         let clock = [(DeviceId::from_u64(1), at)].into_iter().collect();
-        Status { clock, digest: Digest::from_bytes([digest; 16]), length: 9, ahead: Clock::new() }
+        Status {
+            clock,
+            digest: Digest::from_bytes([digest; 16]),
+            length: 9,
+            ahead: Clock::new(),
+            yours: Clock::new(),
+        }
     }
 
     /// One question at a time, and none twice; but again when either side has come further.

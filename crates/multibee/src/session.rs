@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use multibee_log::{Log, LogKey};
+use multibee_merge::Clock;
 use multibee_replica::{ChannelId, ConnectionId, Endpoint, Event as NetEvent, Fault};
 use tokio::sync::{broadcast, watch};
 
@@ -313,7 +314,9 @@ impl Session {
             core.take_hint(&peer.key, hint);
         }
         core.hear_clock(peer.key, &status.clock);
+        let heard = core.hear_of_own(peer.key, &status.yours);
         peer.status = Some(status);
+        self.settle(state, heard);
     }
 
     /// Tells every connected device what it does not know yet: statements, logs, how far we are.
@@ -337,8 +340,10 @@ impl Session {
             }
             // The status goes first, so that a new head is known for what it is when it comes.
             if peer.our_status.as_ref() != Some(&own) {
-                self.send(id, peer.channel, &PeerMessage::Status(own.clone()));
-                peer.our_status = Some(own.clone());
+                let is_first = peer.our_status.replace(own.clone()).is_none();
+                let yours = if is_first { core.held_of(&peer.key) } else { Clock::new() };
+                let told = Status { yours, ..own.clone() };
+                self.send(id, peer.channel, &PeerMessage::Status(told));
             }
             let logs = core.following().keys().copied().chain([core.key()]);
             let logs = logs.chain(core.source_logs().map(Log::key));
@@ -390,7 +395,7 @@ impl Session {
     fn ask_common(&self, core: &Core, id: ConnectionId, peer: &mut Peer) {
         let theirs = peer.status.as_ref().map(|status| &status.clock);
         // What can't be read here can't be asked.
-        for (key, question) in core.questions(theirs).unwrap_or_default() {
+        for (key, question) in core.questions(&peer.key, theirs).unwrap_or_default() {
             if peer.asked_common.get(&key) != Some(&question) {
                 peer.asked_common.insert(key, question.clone());
                 self.send(id, peer.channel, &PeerMessage::AskCommon { key, question });
@@ -456,6 +461,7 @@ pub(crate) fn own_status(core: &Core) -> Result<Status, Error> {
         digest: core.primary.digest(),
         length: core.primary.log().durable_len(),
         ahead: core.primary.ahead().clone(),
+        yours: Clock::new(),
     })
 }
 

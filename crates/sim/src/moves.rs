@@ -227,39 +227,16 @@ impl World<'_> {
     fn forget_branch(&mut self, device: usize) {
         let Some(second) = self.devices[device].branch else { return };
         let Some(branch) = self.authors[second].branch else { return };
-        if self.is_made_again(device, branch) {
-            self.met("a device that was put back makes the same blocks again");
-        } else if self.is_known_beyond(device, branch.of, (branch.from, branch.length)) {
+        if self.is_known_beyond(device, branch.of, (branch.from, branch.length)) {
             return;
-        } else {
-            self.met("whoever knew more than a device that was put back is gone");
         }
+        self.met("whoever knew more than a device that was put back is gone");
         self.forget_beyond(branch.of, branch.from, branch.length);
         let names = (self.authors[second].id, self.authors[branch.of].id);
         self.model.rename(names.0, names.1);
         self.model.give(second, branch.of);
         self.evidence.retain(|(clock, _), _| clock.get(second).is_none_or(|&at| at == 0));
         self.devices[device].branch = None;
-    }
-
-    /// Whether what others know beyond the state that was put back is there again: nothing but merges, and
-    /// the same ones.
-    fn is_made_again(&self, device: usize, branch: Branch) -> bool {
-        let Some(one) = self.running(device) else { return false };
-        let key = self.authors[branch.of].key;
-        if one.hand.is_refusing() || one.db.key() != key {
-            return false;
-        }
-        let beyond = (branch.from, branch.length);
-        let mut knowing = (0..self.devices.len())
-            .filter(|&other| other != device && self.knows_beyond(other, branch.of, beyond))
-            .peekable();
-        knowing.peek().is_some()
-            && knowing.all(|other| {
-                let head = self.devices[other].heads.get(&branch.of).copied().unwrap_or_default();
-                let theirs = self.running(other).and_then(|other| other.hand.tag(&key, head));
-                theirs.is_some() && theirs == one.hand.tag(&key, head)
-            })
     }
 
     /// A copy of a device's disk is started, and both go on.

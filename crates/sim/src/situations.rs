@@ -69,7 +69,6 @@ pub const ALL: &[&str] = &[
     "a device is put back to before a move",
     "others know more than a device that is put back",
     "nobody knows more than a device that is put back",
-    "a device that was put back makes the same blocks again",
     "whoever knew more than a device that was put back is gone",
     "writes are lost with the only disk that they were on",
     "a device learns that its state is an old one",

@@ -123,6 +123,7 @@ impl Core {
     /// What to ask somebody about where histories of logs part.
     pub(crate) fn questions(
         &self,
+        peer: &LogKey,
         theirs: Option<&Clock>,
     ) -> Result<Vec<(LogKey, Vec<Landmark>)>, Error> {
         let mut questions = Vec::new();
@@ -131,7 +132,7 @@ impl Core {
                 Some(theirs) => self.contradiction(theirs)?.is_some(),
                 None => false,
             };
-            if is_apart || self.is_finished() {
+            if is_apart || outdated.witnesses.contains(peer) || self.is_finished() {
                 questions.push((self.key(), outdated.parting.question(self.primary.bee())?));
             }
         }

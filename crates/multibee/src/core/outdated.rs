@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use multibee_btree::Bee;
 use multibee_log::LogKey;
-use multibee_merge::{Clock, Renaming};
+use multibee_merge::{Applied, Clock, Renaming};
 
 use super::{Advance, Core};
 use crate::Error;
@@ -34,6 +34,8 @@ pub(super) struct Outdated {
     pub(super) heard: Vec<Statement>,
     /// Devices that have applied nothing of what is not known to be the same in all histories.
     pub(super) ignorant: BTreeSet<LogKey>,
+    /// Devices that have more of the own log than is here, or something else.
+    pub(super) witnesses: BTreeSet<LogKey>,
 }
 
 impl Core {
@@ -73,6 +75,31 @@ impl Core {
             Some(known) => self.become_outdated(known, advance),
             None => Ok(()),
         }
+    }
+
+    /// Hears how much of the own log a device has, merges included: nobody can have more than was on this
+    /// disk, unless an older state was put back.
+    pub(crate) fn hear_of_own(&mut self, peer: LogKey, held: &Clock) -> Result<Advance, Error> {
+        let mut advance = Advance::default();
+        if let Some(known) = self.contradiction(held)? {
+            if self.outdated.is_none() {
+                self.become_outdated(known, &mut advance)?;
+            }
+            if let Some(outdated) = &mut self.outdated {
+                outdated.witnesses.insert(peer);
+            }
+        }
+        Ok(advance)
+    }
+
+    /// How much of a device's log is here.
+    pub(crate) fn held_of(&self, key: &LogKey) -> Clock {
+        let Some(following) = self.following.get(key) else { return Clock::new() };
+        let log = following.follower.bee().log();
+        let length = log.len();
+        let tag = tag_at(log, length).ok().flatten();
+        let at = Applied { length, tag };
+        Some((following.follower.device(), at)).filter(|_| length > 0).into_iter().collect()
     }
 
     /// Whether another log goes on for the own one, or it was written twice: whoever has a copy of it must
@@ -131,8 +158,8 @@ impl Core {
         if self.primary.log().conflict().is_none() {
             self.primary.log().set_user_data(OUTDATED, b"1")?;
         }
-        let (heard, ignorant) = (Vec::new(), BTreeSet::new());
-        self.outdated = Some(Outdated { parting, heard, ignorant });
+        let (heard, ignorant, witnesses) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        self.outdated = Some(Outdated { parting, heard, ignorant, witnesses });
         self.absorbing = None;
         // Nobody is to see what was written in place of what others have.
         advance.old_logs.push(key);
