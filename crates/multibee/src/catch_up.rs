@@ -294,9 +294,17 @@ mod tests {
             choose_reader(&ours, &around, |_| State::AtHand, |_| is_over, whose)
         };
         let behind = peer(2, &[(1, 10), (2, 5)], &[]);
-        assert_eq!(chosen(&[behind.clone()], &[reader(&[1])], true), Some(key(4)));
-        assert_eq!(chosen(&[behind.clone()], &[reader(&[1])], false), None, "1 may come back");
-        assert_eq!(chosen(&[behind.clone()], &[reader(&[])], true), None, "it has the blocks");
+        assert_eq!(chosen(std::slice::from_ref(&behind), &[reader(&[1])], true), Some(key(4)));
+        assert_eq!(
+            chosen(std::slice::from_ref(&behind), &[reader(&[1])], false),
+            None,
+            "1 may come back"
+        );
+        assert_eq!(
+            chosen(std::slice::from_ref(&behind), &[reader(&[])], true),
+            None,
+            "it has the blocks"
+        );
         let other = peer(5, &[(1, 12)], &[]);
         assert_eq!(chosen(&[behind], &[reader(&[1]), other], true), None, "another has some");
         let ahead = peer(2, &[(1, 20), (2, 5)], &[1]);
