@@ -117,8 +117,17 @@ impl World<'_> {
             Some((id, branch)) if dot.device == id => {
                 Dot { device: self.authors[branch.of].id, seq: dot.seq }
             }
-            _ => dot,
+            _ => self.given_name(device, dot).unwrap_or(dot),
         }
+    }
+
+    /// What a device calls a write of a first history that it has given a name.
+    fn given_name(&self, device: usize, dot: Dot) -> Option<Dot> {
+        let clock = self.running(device)?.hand.clock().ok()?;
+        let is_here = |id: DeviceId| clock.length(id) > dot.seq;
+        let author = self.authors.iter().find(|one| one.id == dot.device)?;
+        let named = author.named.iter().find(|id| is_here(**id) && !is_here(dot.device))?;
+        Some(Dot { device: *named, seq: dot.seq })
     }
 
     /// The first history of a log that was written twice gets a name of its own, too.
@@ -164,12 +173,17 @@ impl World<'_> {
         };
         let mut strange: Vec<DeviceId> =
             clock.iter().map(|(one, _)| one).filter(|one| !is_known(one)).collect();
-        if let Some(second) = self.devices[device].branch.take()
-            && let Some(named) = strange.pop()
-        {
-            self.met("what was written after putting back gets another author");
-            let before = std::mem::replace(&mut self.authors[second].id, named);
-            self.model.rename(before, named);
+        if let Some(second) = self.devices[device].branch.take() {
+            if let Some(named) = strange.pop() {
+                self.met("what was written after putting back gets another author");
+                let before = std::mem::replace(&mut self.authors[second].id, named);
+                self.model.rename(before, named);
+            } else if let Some(Branch { of, .. }) = self.authors[second].branch {
+                // Nobody has applied anything that it could be taken for.
+                let (before, named) = (self.authors[second].id, self.authors[of].id);
+                self.model.rename(before, named);
+                self.model.give(second, of);
+            }
             self.evidence
                 .retain(|(clock, _), _| clock.get(second).is_none_or(|&length| length == 0));
         }
