@@ -444,8 +444,11 @@ impl Core {
         }
         let mut claims = Vec::new();
         let stated = self.stated();
-        for member in self.membership.devices.iter().filter(|member| member.cut.is_some()) {
-            if self.is_active(&me) && member.key != me && !stated.contains(&member.key) {
+        for member in &self.membership.devices {
+            let Some(cut) = member.cut else { continue };
+            // A removal that did not count in the end may have come before: more is applied since.
+            let is_news = !stated.contains(&member.key) || self.applied(member.device) > cut.length;
+            if self.is_active(&me) && member.key != me && is_news {
                 let key = member.key;
                 claims.push(Claim::Applied { key, applied: self.extent(&key)? });
             }
