@@ -33,8 +33,10 @@ impl Core {
         let reachable = &around.reachable[..];
         let clock = self.primary.whole_clock()?;
         self.note_covered(&clock, reachable);
-        let mut here = reachable.iter().chain(&around.readers);
-        let mut is_here = |key: &LogKey| here.any(|peer| peer.key == *key);
+        let is_here = |key: &LogKey| {
+            let mut here = reachable.iter().chain(&around.readers);
+            here.any(|peer| peer.key == *key)
+        };
         // Whoever is gone may be gone for ever. What it gave is kept.
         self.absorbing.take_if(|absorbing| !is_here(&absorbing.peer));
         let news = self.news(reachable);

@@ -174,27 +174,30 @@ impl Core {
     pub(crate) fn take_common(&mut self, from: LogKey, key: &LogKey, answers: &[(u64, Answer)]) {
         if *key == self.key() {
             let is_disputed = self.primary.log().conflict().is_some();
-            let own_line = self.line(*key);
-            let is_other = |one: &&Member| one.is_active() && !own_line.contains(&one.key);
-            let others: Vec<_> =
-                self.members().iter().filter(is_other).map(|one| one.key).collect();
+            let others = self.other_lines(key);
             if let Some(outdated) = &mut self.outdated {
                 if is_disputed {
                     outdated.parting.dispute();
                 }
-                if outdated.parting.knows_nothing(answers) {
-                    outdated.ignorant.insert(from);
-                } else {
-                    outdated.ignorant.remove(&from);
-                }
+                let is_ignorant = outdated.parting.knows_nothing(answers);
+                outdated.answered.insert(from, is_ignorant);
                 outdated.parting.take(answers);
-                if others.iter().all(|key| outdated.ignorant.contains(key)) {
+                let is_ignorant = |key| outdated.answered.get(key).copied().unwrap_or_default();
+                let are_all = outdated.answered.values().all(|is_ignorant| *is_ignorant);
+                if are_all && !others.is_empty() && others.iter().all(is_ignorant) {
                     outdated.parting.nobody_knows_more();
                 }
             }
         } else if let Some(parting) = self.partings.get_mut(key) {
             parting.take(answers);
         }
+    }
+
+    /// The active devices, but for those that go on for a log.
+    fn other_lines(&self, key: &LogKey) -> Vec<LogKey> {
+        let line = self.line(*key);
+        let is_other = |one: &&Member| one.is_active() && !line.contains(&one.key);
+        self.members().iter().filter(is_other).map(|one| one.key).collect()
     }
 
     /// Gives what is held of one named history its name. Returns whether anything was done.

@@ -4,7 +4,7 @@
 //! second history. So nothing is written any more until it is known where the two part. Then the
 //! database moves to a fresh log, and takes what was written behind that point along under another name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use multibee_btree::Bee;
@@ -32,8 +32,9 @@ pub(super) struct Outdated {
     pub(super) parting: Parting,
     /// What was heard meanwhile.
     pub(super) heard: Vec<Statement>,
-    /// Devices that have applied nothing of what is not known to be the same in all histories.
-    pub(super) ignorant: BTreeSet<LogKey>,
+    /// Devices that have answered where the histories part, and whether they have applied nothing of what
+    /// is not known to be the same in all.
+    pub(super) answered: BTreeMap<LogKey, bool>,
     /// Devices that have more of the own log than is here, or something else.
     pub(super) witnesses: BTreeSet<LogKey>,
 }
@@ -158,8 +159,8 @@ impl Core {
         if self.primary.log().conflict().is_none() {
             self.primary.log().set_user_data(OUTDATED, b"1")?;
         }
-        let (heard, ignorant, witnesses) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        self.outdated = Some(Outdated { parting, heard, ignorant, witnesses });
+        let (heard, answered, witnesses) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        self.outdated = Some(Outdated { parting, heard, answered, witnesses });
         self.absorbing = None;
         // Nobody is to see what was written in place of what others have.
         advance.old_logs.push(key);
