@@ -92,11 +92,13 @@ fn test(options: &Options) -> Result<Outcome> {
 
 /// What is left out of a build that asks for no feature.
 fn try_features() -> Result<Outcome> {
-    let lint = ["clippy", "-p", "multibee", "--features", "automerge,broken", "--all-targets"];
+    let lint =
+        ["clippy", "-p", "multibee", "--features", "automerge,aws-lc,broken", "--all-targets"];
     let lint = [&lint[..], &["--", "-D", "warnings"]].concat();
     let merge = ["test", "-p", "multibee-merge", "--features", "automerge", "--lib", "automerge"];
     let facade = ["test", "-p", "multibee", "--features", "automerge", "--lib", "documents"];
-    for step in [&lint[..], &merge, &facade] {
+    let log = ["test", "-p", "multibee-log", "--features", "aws-lc", "--lib", "key_pair"];
+    for step in [&lint[..], &merge, &facade, &log] {
         if run_cargo(step, &[])? == Outcome::Failed {
             return Ok(Outcome::Failed);
         }

@@ -6,9 +6,14 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
 /// What signs a log. The secret half is wiped from memory on drop and never printed.
+///
+/// With the feature `aws-lc` signatures are made by AWS-LC, which takes less than half the time for the
+/// same bytes; it needs a C compiler to build. They are verified by the same code either way.
 #[derive(Clone)]
 pub struct KeyPair {
     signing: SigningKey,
+    #[cfg(feature = "aws-lc")]
+    fast: Option<std::sync::Arc<aws_lc_rs::signature::Ed25519KeyPair>>,
 }
 
 impl KeyPair {
@@ -28,7 +33,18 @@ impl KeyPair {
     #[must_use]
     pub fn from_seed(seed: [u8; 32]) -> Self {
         let seed = Zeroizing::new(seed);
-        Self { signing: SigningKey::from_bytes(&seed) }
+        let signing = SigningKey::from_bytes(&seed);
+        #[cfg(feature = "aws-lc")]
+        let fast = {
+            use aws_lc_rs::signature::Ed25519KeyPair;
+            let public = signing.verifying_key().to_bytes();
+            Ed25519KeyPair::from_seed_and_public_key(&seed[..], &public).ok().map(Into::into)
+        };
+        Self {
+            signing,
+            #[cfg(feature = "aws-lc")]
+            fast,
+        }
     }
 
     /// What others verify signatures with.
@@ -46,6 +62,12 @@ impl KeyPair {
     /// Signs a message. The same message gives the same signature.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        #[cfg(feature = "aws-lc")]
+        if let Some(signature) = self.fast.as_ref().and_then(|fast| fast.try_sign(message).ok())
+            && let Ok(signature) = signature.as_ref().try_into()
+        {
+            return signature;
+        }
         self.signing.sign(message).to_bytes()
     }
 }
@@ -94,6 +116,18 @@ mod tests {
             let mut bent = signature;
             bent[at] ^= 1;
             assert!(!verify(&keys.public_key(), b"message", &bent));
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever makes signatures, they are those of the reference, byte for byte.
+        #[test]
+        fn signatures_are_the_same_whoever_makes_them(
+            seed: [u8; 32], message in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+        ) {
+            let keys = KeyPair::from_seed(seed);
+            let reference = SigningKey::from_bytes(&seed).sign(&message).to_bytes();
+            proptest::prop_assert_eq!(keys.sign(&message), reference);
         }
     }
 

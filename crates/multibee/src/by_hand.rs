@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use multibee_log::LogKey;
-use multibee_merge::{Clock, Digest, Version};
+use multibee_merge::{Clock, DeviceId, Digest, Version};
 use multibee_replica::{CloseReason, ConnectionId, EventReceiver, Link, Role};
 
 use crate::session::Session;
@@ -99,6 +99,12 @@ impl ByHand {
     /// The digest of the data.
     pub fn digest(&self) -> Digest {
         self.session.lock().core.primary.digest()
+    }
+
+    /// The id that the history of a log that is here from block `from` on is to have, if it turns out that
+    /// there is another one.
+    pub fn history_name(&self, log: &LogKey, from: u64) -> Option<DeviceId> {
+        self.session.lock().core.history_name(log, from)
     }
 
     /// Every log that is held, the own one included, and its length as far as it is known here.

@@ -90,6 +90,7 @@ mod format;
 mod hello;
 mod history;
 mod home;
+mod inquiries;
 mod introductions;
 mod key_history;
 mod keyspace;

@@ -3,6 +3,7 @@
 //! The question names own commits of the log, newest first, by their last blocks and the hashes of
 //! these; the answer says which of them the other side has as well.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use multibee_btree::Bee;
@@ -16,7 +17,7 @@ use crate::primary::tag_at;
 pub(crate) const LANDMARKS_MAX: usize = 64;
 
 /// The end of an own commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Landmark {
     /// Its last block.
     pub(crate) last: u64,
@@ -59,8 +60,8 @@ pub(crate) struct Parting {
     same: usize,
     /// The first own commit behind those that are the same, as far as is known.
     first_apart: Option<Range<u64>>,
-    /// Of so many of the newest nobody has known anything.
-    unknown: usize,
+    /// Last blocks of commits of which somebody has known nothing.
+    unknown: BTreeSet<u64>,
     /// What to make of what somebody has not applied.
     beyond: Beyond,
     is_found: bool,
@@ -71,7 +72,7 @@ impl Parting {
     pub(crate) const fn among(own: Vec<Range<u64>>) -> Self {
         let is_found = own.is_empty();
         let beyond = Beyond::Open;
-        Self { left: own, same: 0, first_apart: None, unknown: 0, beyond, is_found }
+        Self { left: own, same: 0, first_apart: None, unknown: BTreeSet::new(), beyond, is_found }
     }
 
     /// Looks among the commits of the own log.
@@ -114,34 +115,50 @@ impl Parting {
         Ok(question)
     }
 
-    /// What is asked now, newest first.
-    fn asked(&self) -> impl Iterator<Item = &Range<u64>> {
+    /// What is asked now, newest first: so many commits, spread over those that are left. Those of which
+    /// nobody has known anything come last, but for the oldest, which says the most.
+    fn asked(&self) -> Vec<&Range<u64>> {
         let open = self.left.get(self.same..).unwrap_or_default();
-        open.iter().rev().skip(self.unknown).take(LANDMARKS_MAX)
+        let is_new = |commit: &&Range<u64>| !self.unknown.contains(&(commit.end - 1));
+        let mut asked: Vec<_> = open.iter().rev().filter(is_new).collect();
+        if asked.is_empty() {
+            asked = open.iter().rev().collect();
+        } else if let Some(oldest) = open.first().filter(|oldest| !is_new(oldest)) {
+            asked.push(oldest);
+        }
+        if asked.len() <= LANDMARKS_MAX {
+            return asked;
+        }
+        let last = asked.len() - 1;
+        let spread = (0..LANDMARKS_MAX).map(|number| number * last / (LANDMARKS_MAX - 1));
+        spread.filter_map(|index| asked.get(index).copied()).collect()
     }
 
-    /// Takes an answer, if it is to what is asked now.
-    pub(crate) fn take(&mut self, asked: &[(u64, Answer)]) {
-        let is_current =
-            asked.iter().zip(self.asked()).all(|(one, commit)| one.0 + 1 == commit.end);
-        if self.is_found || asked.is_empty() || !is_current {
+    /// Takes an answer: last blocks of own commits, and what somebody has there.
+    pub(crate) fn take(&mut self, answers: &[(u64, Answer)]) {
+        if self.is_found {
             return;
         }
-        let before = (self.left.len(), self.same);
-        let newest = self.left.len().saturating_sub(self.unknown);
-        let is = |wanted| move |(_, answer): &(u64, Answer)| *answer == wanted;
+        let index_of = |last: u64| self.left.binary_search_by_key(&last, |one| one.end - 1).ok();
+        let known = answers.iter().filter_map(|&(last, answer)| Some((index_of(last)?, answer)));
+        let known: BTreeMap<usize, Answer> = known.collect();
+        let with = |wanted| {
+            let mut known = known.iter().filter(move |(_, answer)| **answer == wanted);
+            (known.next().map(|one| *one.0), known.next_back().map(|one| *one.0))
+        };
         // A history that differs somewhere differs behind that as well, and is the same before where
         // it is the same.
-        if let Some(oldest) = asked.iter().rposition(is(Answer::Different)) {
-            self.part_at(newest.saturating_sub(oldest + 1));
+        let (oldest_apart, _) = with(Answer::Different);
+        let (first_same, last_same) = with(Answer::Same);
+        if let Some(oldest) = oldest_apart {
+            self.part_at(oldest);
         }
-        if let Some(latest) = asked.iter().position(is(Answer::Same)) {
-            self.same = self.same.max(newest.saturating_sub(latest)).min(self.left.len());
+        if let Some(latest) = last_same.or(first_same) {
+            self.same = self.same.max(latest + 1).min(self.left.len());
         }
         // What comes next behind what is the same for certain was applied by nobody else, nor was what
         // follows.
-        let next = newest.checked_sub(self.same + 1).and_then(|number| asked.get(number));
-        if self.same > 0 && next.is_some_and(is(Answer::Beyond)) {
+        if self.same > 0 && known.get(&self.same) == Some(&Answer::Beyond) {
             match self.beyond {
                 Beyond::Open => {}
                 // As long as nothing is known to be different.
@@ -150,21 +167,18 @@ impl Parting {
             }
         }
         self.is_found = self.left.len() <= self.same;
-        if before == (self.left.len(), self.same) {
-            // Further back, and from the newest again for others to answer.
-            self.unknown += asked.len();
-            if self.unknown >= self.left.len() - self.same {
-                self.unknown = 0;
-            }
-        } else {
-            self.unknown = 0;
-        }
+        let is_open = |answer| matches!(answer, Answer::Unknown | Answer::Beyond);
+        self.unknown.extend(answers.iter().filter(|one| is_open(one.1)).map(|(last, _)| *last));
     }
 
     /// Whether who answers so has applied nothing of what is not known to be the same.
-    pub(crate) fn knows_nothing(&self, answers: &[(u64, Answer)]) -> bool {
+    pub(crate) fn knows_nothing(&self, answers: &BTreeMap<u64, Answer>) -> bool {
         let oldest = self.left.get(self.same).map(|commit| commit.end - 1);
-        answers.iter().any(|(last, answer)| Some(*last) == oldest && *answer == Answer::Beyond)
+        // Nor has it applied what comes behind what it has not applied.
+        let beyond = |(last, answer): (&u64, &Answer)| {
+            *answer == Answer::Beyond && oldest.is_some_and(|oldest| *last <= oldest)
+        };
+        answers.iter().any(beyond)
     }
 
     /// Everybody there is has applied nothing of what is not known to be the same: there is nothing of
@@ -240,7 +254,7 @@ mod tests {
             };
             (commit.end - 1, answer)
         };
-        parting.asked().map(answer).collect()
+        parting.asked().into_iter().map(answer).collect()
     }
 
     proptest! {
@@ -324,11 +338,8 @@ mod tests {
             let known = answers(&parting, count, 0, |_| true);
             parting.take(&known);
             assert!(!parting.is_found(), "others may know more");
-            while !parting.knows_nothing(&answers(&parting, count, 0, |_| true)) {
-                let known = answers(&parting, count, 0, |_| true);
-                parting.take(&known);
-            }
-            assert!(!parting.knows_nothing(&answers(&parting, count, 1, |_| true)));
+            let known = |applied| answers(&parting, count, applied, |_| true).into_iter().collect();
+            assert!(parting.knows_nothing(&known(0)) && !parting.knows_nothing(&known(1)));
             parting.nobody_knows_more();
             assert!(parting.is_found() && parting.first_apart().is_none());
         }

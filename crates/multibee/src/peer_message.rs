@@ -13,6 +13,7 @@ use prost::{DecodeError, Message};
 use crate::commit::decode_digest;
 use crate::follow::Hint;
 use crate::format::{self, Applied};
+use crate::inquiries::Answers;
 use crate::parting::{Answer, LANDMARKS_MAX, Landmark};
 
 /// The name of the channel.
@@ -35,9 +36,9 @@ pub(crate) enum PeerMessage {
     /// Who the sender is; the first message of each side.
     Proof(Bytes),
     /// Which of these own commits of a log do you have as well?
-    AskCommon { key: LogKey, question: Vec<Landmark> },
-    /// The answer, with their last blocks.
-    Common { key: LogKey, answers: Vec<(u64, Answer)> },
+    AskCommon { number: u64, key: LogKey, question: Vec<Landmark> },
+    /// The answer, with their last blocks; of another device, if it is not the sender's own.
+    Common { number: u64, of: Option<LogKey>, answers: Answers },
     /// A message that only newer programs know.
     Unknown,
 }
@@ -92,8 +93,9 @@ struct RangesRecord {
 
 #[derive(Clone, PartialEq, Message)]
 struct CommonRecord {
-    #[prost(bytes = "bytes", required, tag = "1")]
-    key: Bytes,
+    /// The log, in a question; whose answer it is, in one that is passed on.
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    key: Option<Bytes>,
     /// Last blocks of own commits.
     #[prost(uint64, repeated, tag = "2")]
     lasts: Vec<u64>,
@@ -107,6 +109,9 @@ struct CommonRecord {
     /// First 8 bytes of the tree hashes behind them, in a question; empty where unknown.
     #[prost(bytes = "bytes", repeated, tag = "5")]
     tags: Vec<Bytes>,
+    /// Which question of the asker's it is.
+    #[prost(uint64, required, tag = "6")]
+    number: u64,
 }
 
 const STATEMENTS: u64 = 0;
@@ -149,29 +154,31 @@ impl PeerMessage {
                 (RANGES, record.encode_to_vec())
             }
             Self::Proof(proof) => (PROOF, proof.to_vec()),
-            Self::AskCommon { key, question } => {
+            Self::AskCommon { number, key, question } => {
                 let record = CommonRecord {
-                    key: bytes(key),
+                    key: Some(bytes(key)),
                     lasts: question.iter().map(|landmark| landmark.last).collect(),
                     hashes: question.iter().map(|one| one.hash.to_vec().into()).collect(),
                     answers: Vec::new(),
                     tags: question.iter().map(|one| tag_bytes(one.tag)).collect(),
+                    number: *number,
                 };
                 (ASK_COMMON, record.encode_to_vec())
             }
-            Self::Common { key, answers } => {
-                let number = |answer| match answer {
+            Self::Common { number, of, answers } => {
+                let code = |answer| match answer {
                     Answer::Unknown => 0,
                     Answer::Same => 1,
                     Answer::Different => 2,
                     Answer::Beyond => 3,
                 };
                 let record = CommonRecord {
-                    key: bytes(key),
+                    key: of.as_ref().map(bytes),
                     lasts: answers.iter().map(|(last, _)| *last).collect(),
                     hashes: Vec::new(),
-                    answers: answers.iter().map(|(_, answer)| number(*answer)).collect(),
+                    answers: answers.iter().map(|(_, answer)| code(*answer)).collect(),
                     tags: Vec::new(),
+                    number: *number,
                 };
                 (COMMON, record.encode_to_vec())
             }
@@ -221,7 +228,8 @@ impl PeerMessage {
                     let tag = record.tags.get(number).and_then(|tag| tag[..].try_into().ok());
                     question.push(Landmark { last: *last, hash, tag });
                 }
-                Self::AskCommon { key: key(&record.key)?, question }
+                let log = record.key.unwrap_or_default();
+                Self::AskCommon { number: record.number, key: key(&log)?, question }
             }
             COMMON => {
                 let record = CommonRecord::decode(payload)?;
@@ -232,7 +240,9 @@ impl PeerMessage {
                     _ => (*last, Answer::Unknown),
                 };
                 let answers = record.lasts.iter().zip(&record.answers).take(LANDMARKS_MAX);
-                Self::Common { key: key(&record.key)?, answers: answers.map(answer).collect() }
+                let answers = answers.map(answer).collect();
+                let of = record.key.map(|of| key(&of)).transpose()?;
+                Self::Common { number: record.number, of, answers }
             }
             _ => Self::Unknown,
         })
@@ -315,11 +325,11 @@ mod tests {
                 }),
                 PeerMessage::AskRanges { key, since },
                 PeerMessage::Proof(digest.to_vec().into()),
-                PeerMessage::AskCommon { key, question: vec![
+                PeerMessage::AskCommon { number: length, key, question: vec![
                     Landmark { last: since, hash: [7; 32], tag: None },
                     Landmark { last: 0, hash: [8; 32], tag: Some([9; 8]) },
                 ] },
-                PeerMessage::Common { key, answers: vec![
+                PeerMessage::Common { number: length, of: Some(key).filter(|_| since % 2 == 0), answers: vec![
                     (since, Answer::Same), (9, Answer::Different), (0, Answer::Unknown), (3, Answer::Beyond),
                 ] },
                 PeerMessage::Ranges { key, hint: Hint { since, upto: at, ranges, by_author: false } },

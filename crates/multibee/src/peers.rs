@@ -11,8 +11,8 @@ use multibee_replica::{ChannelId, ConnectionId};
 use crate::catch_up::Reachable;
 use crate::core::Core;
 use crate::hello::Side;
+use crate::inquiries::Inquiries;
 use crate::look::Looks;
-use crate::parting::{Answer, Landmark};
 use crate::peer_message::Status;
 
 /// Connections that ended of which is known why.
@@ -66,10 +66,8 @@ pub(crate) struct Peer {
     pub(crate) status: Option<Status>,
     /// Where it was asked last for a log's news.
     pub(crate) asked: BTreeMap<LogKey, Asked>,
-    /// Where histories of logs part, as it was asked last.
-    pub(crate) asked_common: BTreeMap<LogKey, Vec<Landmark>>,
-    /// What it asked so, as long as something of it is not known here.
-    pub(crate) wonders: BTreeMap<LogKey, Wonder>,
+    /// Questions where histories of logs part, its and ours.
+    pub(crate) inquiries: Inquiries,
     /// Logs that were offered to it.
     pub(crate) offered: BTreeSet<LogKey>,
     /// Set once its data was found to differ though its clock is equal.
@@ -120,7 +118,7 @@ impl Peer {
         })
     }
 
-    pub(crate) const fn new(key: LogKey, channel: ChannelId, side: Side) -> Self {
+    pub(crate) fn new(key: LogKey, channel: ChannelId, side: Side) -> Self {
         Self {
             key,
             channel,
@@ -132,31 +130,10 @@ impl Peer {
             our_status: None,
             status: None,
             asked: BTreeMap::new(),
-            asked_common: BTreeMap::new(),
-            wonders: BTreeMap::new(),
+            inquiries: Inquiries::default(),
             offered: BTreeSet::new(),
             diverged: false,
         }
-    }
-}
-
-/// A question for where histories of a log part.
-#[derive(Debug)]
-pub(crate) struct Wonder {
-    pub(crate) question: Vec<Landmark>,
-    /// What it was told last, if it was.
-    pub(crate) answers: Vec<(u64, Answer)>,
-}
-
-impl Wonder {
-    pub(crate) const fn new(question: Vec<Landmark>) -> Self {
-        Self { question, answers: Vec::new() }
-    }
-
-    /// Whether more may be known of it later.
-    pub(crate) fn is_open(&self) -> bool {
-        let is_open = |answer| matches!(answer, Answer::Unknown | Answer::Beyond);
-        self.answers.iter().any(|(_, answer)| is_open(*answer))
     }
 }
 
@@ -303,6 +280,14 @@ impl Peers {
         self.contacts.iter().filter_map(|(&id, contact)| match contact {
             Contact::Device(_) | Contact::Gone { .. } => None,
             _ => Some(id),
+        })
+    }
+
+    /// The connected devices of this database, and on which connections they are.
+    pub(crate) fn devices_by_id(&self) -> impl Iterator<Item = (ConnectionId, &Peer)> {
+        self.contacts.iter().filter_map(|(id, contact)| match contact {
+            Contact::Device(peer) => Some((*id, &**peer)),
+            _ => None,
         })
     }
 

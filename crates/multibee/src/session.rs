@@ -19,17 +19,15 @@ use crate::core::{Advance, Core};
 use crate::event::Event;
 use crate::follow::Hint;
 use crate::hello::Side;
+use crate::inquiries::{self, Inquiry};
 use crate::look::Looks;
 use crate::peer_message::{PROTOCOL, PeerMessage, RANGES_MAX, Status};
-use crate::peers::{Contact, Peer, Peers, Standing, Wonder, compare};
+use crate::peers::{Contact, Peer, Peers, Standing, compare};
 use crate::question::Question;
 use crate::statement::Statement;
 
 /// A gap in a log from which on its news is asked for as a list, rather than by its chain.
 const ASK_FROM_BLOCKS: u64 = 16;
-
-/// Logs that a peer may ask about at the same time where their histories part.
-const WONDERS_MAX: usize = 256;
 
 /// Everything behind the lock.
 #[derive(Debug)]
@@ -269,14 +267,16 @@ impl Session {
                 hint.by_author = key == peer.key;
                 state.core.take_hint(&key, hint);
             }
-            PeerMessage::AskCommon { key, question }
-                if !state.core.is_removed(&peer.key) && peer.wonders.len() < WONDERS_MAX =>
+            PeerMessage::AskCommon { number, key, question }
+                if !state.core.is_removed(&peer.key) =>
             {
-                peer.wonders.insert(key, Wonder::new(question));
+                peer.inquiries.wonder(number, Inquiry { key, landmarks: question });
             }
-            PeerMessage::Common { key, answers } if !state.core.is_removed(&peer.key) => {
-                let from = peer.key;
-                state.core.take_common(from, &key, &answers);
+            PeerMessage::Common { number, of, answers } if !state.core.is_removed(&peer.key) => {
+                let who = of.unwrap_or(peer.key);
+                if let Some(key) = peer.inquiries.hear(number, who, &answers) {
+                    state.core.take_common(who, of.is_some(), &key, &answers);
+                }
             }
             _ => {}
         }
@@ -293,13 +293,22 @@ impl Session {
             }
         }
         if let Some(peer) = state.peers.peer_mut(id) {
-            if peer.removed {
-                statements.retain(|statement| state.core.counts_from_outside(statement));
-            }
-            peer.told.extend(statements.iter().map(Statement::hash));
+            let is_heard = |one: &Statement| !peer.removed || state.core.counts_from_outside(one);
+            peer.told.extend(statements.iter().filter(|one| is_heard(one)).map(Statement::hash));
         }
-        let learnt = state.core.learn(statements);
-        self.settle(state, learnt);
+        loop {
+            let is_removed = state.peers.peer_mut(id).is_some_and(|peer| peer.removed);
+            let core = &state.core;
+            let is_heard = |one: &Statement| !is_removed || core.counts_from_outside(one);
+            let (heard, rest): (Vec<_>, Vec<_>) = statements.into_iter().partition(is_heard);
+            if heard.is_empty() {
+                return;
+            }
+            let learnt = state.core.learn(heard);
+            self.settle(state, learnt);
+            // Some of the rest may count now: one of them may be by whom another one speaks of.
+            statements = rest;
+        }
     }
 
     fn take_status(&self, state: &mut State, id: ConnectionId, status: Status) {
@@ -329,12 +338,13 @@ impl Session {
                 return;
             }
         };
-        let mut wanted = Advance::default();
+        let (messages, wanted) = inquiries::exchange(core, peers);
         for (id, peer) in peers.devices_mut() {
             self.tell_statements(core, id, peer);
             self.prove_again(core, id, peer);
-            self.ask_common(core, id, peer);
-            wanted.join(self.answer_common(core, id, peer));
+            for (_, message) in messages.iter().filter(|(at, _)| *at == id) {
+                self.send(id, peer.channel, message);
+            }
             if peer.removed {
                 continue;
             }
@@ -389,36 +399,6 @@ impl Session {
         }
         peer.told.extend(names);
         peer.told_count = core.statement_count();
-    }
-
-    /// Asks a device where its history of a log and ours part, if they do.
-    fn ask_common(&self, core: &Core, id: ConnectionId, peer: &mut Peer) {
-        let theirs = peer.status.as_ref().map(|status| &status.clock);
-        // What can't be read here can't be asked.
-        for (key, question) in core.questions(&peer.key, theirs).unwrap_or_default() {
-            if peer.asked_common.get(&key) != Some(&question) {
-                peer.asked_common.insert(key, question.clone());
-                self.send(id, peer.channel, &PeerMessage::AskCommon { key, question });
-            }
-        }
-    }
-
-    /// Tells a device which own commits of a log are here as well, and again when more is known.
-    fn answer_common(&self, core: &mut Core, id: ConnectionId, peer: &mut Peer) -> Advance {
-        let mut wanted = Advance::default();
-        for (key, wonder) in &mut peer.wonders {
-            // What can't be read here says nothing.
-            let answers = core.common(key, &wonder.question).unwrap_or_default();
-            if answers == wonder.answers {
-                continue;
-            }
-            let message = PeerMessage::Common { key: *key, answers: answers.clone() };
-            self.send(id, peer.channel, &message);
-            wanted.join(core.want_for_answer(key, &answers));
-            wonder.answers = answers;
-        }
-        peer.wonders.retain(|_, wonder| wonder.is_open());
-        wanted
     }
 
     /// Asks a device for where the news lies that it has and we have not.

@@ -24,6 +24,8 @@ pub(crate) struct Author {
     pub(crate) kept: Option<u64>,
     /// How much of the log anybody else has ever known.
     pub(crate) shared: u64,
+    /// Whether it took over from one that was put back, and did not know that.
+    pub(crate) is_unaware: bool,
 }
 
 /// A second life of a log.
@@ -42,15 +44,22 @@ pub(crate) type Names = Vec<(DeviceId, u64)>;
 impl Author {
     pub(crate) const fn new(device: usize, key: LogKey, id: DeviceId) -> Self {
         let named = Vec::new();
-        Self { device, key, id, named, former: None, branch: None, kept: None, shared: 0 }
+        let (former, branch, kept) = (None, None, None);
+        Self { device, key, id, named, former, branch, kept, shared: 0, is_unaware: false }
     }
 }
 
 impl World<'_> {
     /// The author of what a device writes now.
     pub(crate) fn voice(&self, device: usize) -> usize {
-        let device = &self.devices[device];
-        device.branch.unwrap_or(device.author)
+        self.second_life(device).unwrap_or(self.devices[device].author)
+    }
+
+    /// The branch that a device writes now.
+    fn second_life(&self, device: usize) -> Option<usize> {
+        let one = &self.devices[device];
+        let is_current = |branch: Branch| branch.of == one.author;
+        one.branch.filter(|&second| self.authors[second].branch.is_some_and(is_current))
     }
 
     /// The author with a log, branches aside.
@@ -134,6 +143,14 @@ impl World<'_> {
     pub(crate) fn note_names(&mut self, device: usize) -> Result<(), Violation> {
         let Some(running) = self.running(device) else { return Ok(()) };
         let clock = running.hand.clock().map_err(|error| self.unsound(device, &error))?;
+        if let Some(second) = self.devices[device].branch
+            && self.second_life(device).is_none()
+            && clock.length(self.authors[second].id) > 0
+        {
+            self.met("what was written after putting back gets its name after a move");
+            self.devices[device].branch = None;
+            self.forget_evidence_of(second);
+        }
         let is_known =
             |id: &DeviceId| self.authors.iter().any(|one| one.id == *id || one.named.contains(id));
         let strange: Vec<DeviceId> =
@@ -160,8 +177,30 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Notices that a device goes on in another log.
-    pub(crate) fn note_move(&mut self, device: usize) -> Result<bool, Violation> {
+    /// What was said at a clock with this branch in it was said of other names.
+    fn forget_evidence_of(&mut self, second: usize) {
+        self.evidence.retain(|(clock, _), _| clock.get(second).is_none_or(|&length| length == 0));
+    }
+
+    /// A device that was put back and does not know it has moved: what it wrote since gets its name when
+    /// it meets somebody who does.
+    fn note_unaware_move(&mut self, device: usize, second: usize) {
+        self.met("a device moves that does not know that it was put back");
+        let one = &self.authors[second];
+        let (Some(branch), key, before) = (one.branch, one.key, one.id) else { return };
+        let Some(running) = self.running(device) else { return };
+        if let Some(named) = running.hand.history_name(&key, branch.from) {
+            self.authors[second].id = named;
+            self.model.rename(before, named);
+        }
+    }
+
+    /// Notices that a device goes on in another log, because it was compacted or for another reason.
+    pub(crate) fn note_move(
+        &mut self,
+        device: usize,
+        is_compacted: bool,
+    ) -> Result<bool, Violation> {
         let Some(running) = self.running(device) else { return Ok(false) };
         let (key, id) = (running.db.key(), running.db.device());
         if key == self.devices[device].key {
@@ -173,7 +212,14 @@ impl World<'_> {
         };
         let mut strange: Vec<DeviceId> =
             clock.iter().map(|(one, _)| one).filter(|one| !is_known(one)).collect();
-        if let Some(second) = self.devices[device].branch.take() {
+        let unaware = self.second_life(device).filter(|&second| {
+            let beyond = |one: Branch| self.is_known_beyond(device, one.of, (one.from, one.length));
+            is_compacted && self.authors[second].branch.is_some_and(beyond)
+        });
+        if let Some(second) = unaware {
+            self.note_unaware_move(device, second);
+        } else if let Some(second) = self.second_life(device) {
+            self.devices[device].branch = None;
             if let Some(named) = strange.pop() {
                 self.met("what was written after putting back gets another author");
                 let before = std::mem::replace(&mut self.authors[second].id, named);
@@ -184,8 +230,7 @@ impl World<'_> {
                 self.model.rename(before, named);
                 self.model.give(second, of);
             }
-            self.evidence
-                .retain(|(clock, _), _| clock.get(second).is_none_or(|&length| length == 0));
+            self.forget_evidence_of(second);
         }
         // What both lives of whoever exists twice wrote is not looked at.
         if let Some(strange) = strange.first().filter(|_| !self.is_forked(device)) {
@@ -194,7 +239,8 @@ impl World<'_> {
         }
         let former = Some(self.devices[device].author);
         let number = self.authors.len();
-        self.authors.push(Author { former, ..Author::new(device, key, id) });
+        let is_unaware = unaware.is_some();
+        self.authors.push(Author { former, is_unaware, ..Author::new(device, key, id) });
         let one = &mut self.devices[device];
         (one.author, one.key, one.own_end) = (number, key, clock.length(id));
         self.note(("moved", device, number));
@@ -219,7 +265,9 @@ impl World<'_> {
     }
 
     fn is_heir(&self, mut heir: usize, author: usize) -> bool {
-        while let Some(former) = self.authors[heir].former {
+        while let Some(former) = self.authors[heir].former
+            && !self.authors[heir].is_unaware
+        {
             if former == author {
                 return true;
             }

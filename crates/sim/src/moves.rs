@@ -47,7 +47,7 @@ impl World<'_> {
         let is_failing = self.devices[device].disk.is_failing();
         match done {
             Ok(_) => {
-                if !self.note_move(device)? {
+                if !self.note_move(device, true)? {
                     let what = format!("device {device} was compacted and has the same key");
                     return Err(self.broken(Rule::S6, what));
                 }

@@ -12,7 +12,7 @@ impl World<'_> {
     pub(crate) fn check_restart(&mut self, device: usize) -> Result<(), Violation> {
         if self.is_forked(device) {
             self.devices[device].pending = None;
-            return self.note_move(device).map(|_| ());
+            return self.note_move(device, false).map(|_| ());
         }
         let clock = self.clock(device)?;
         let (own, voice) = (self.own_length(device, &clock), self.voice(device));
@@ -57,7 +57,7 @@ impl World<'_> {
         }
         self.devices[device].own_end = own;
         let was_compacting = std::mem::take(&mut self.devices[device].is_compacting);
-        let has_moved = self.note_move(device)?;
+        let has_moved = self.note_move(device, was_compacting)?;
         if has_moved && !was_compacting {
             // A copy stamps by the wall clock alone.
             self.devices[device].last_stamp = 0;

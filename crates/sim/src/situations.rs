@@ -58,6 +58,8 @@ pub const ALL: &[&str] = &[
     "a device is compacted while all have the same",
     "two devices are compacted while apart",
     "a device is compacted that was put back",
+    "a device moves that does not know that it was put back",
+    "what was written after putting back gets its name after a move",
     "a process is killed within a compaction",
     "the power fails within a compaction",
     "a disk is full within a compaction",

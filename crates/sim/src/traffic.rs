@@ -89,7 +89,7 @@ impl World<'_> {
             if let Some(why) = failed {
                 return Err(self.unsound(device, &why));
             }
-            if self.note_move(device)? {
+            if self.note_move(device, false)? {
                 self.met("a device moves from an old state");
             }
             self.transmit(device)?;

@@ -17,6 +17,7 @@ use super::{Advance, Core, Following};
 use crate::Error;
 use crate::catch_up::Surroundings;
 use crate::format::Meta;
+use crate::inquiries::{Answers, Inquiry};
 use crate::keyspace::{self, Place};
 use crate::members::Member;
 use crate::news::News;
@@ -125,7 +126,7 @@ impl Core {
         &self,
         peer: &LogKey,
         theirs: Option<&Clock>,
-    ) -> Result<Vec<(LogKey, Vec<Landmark>)>, Error> {
+    ) -> Result<Vec<Inquiry>, Error> {
         let mut questions = Vec::new();
         if let Some(outdated) = &self.outdated {
             let is_apart = match theirs {
@@ -133,7 +134,8 @@ impl Core {
                 None => false,
             };
             if is_apart || outdated.witnesses.contains(peer) || self.is_finished() {
-                questions.push((self.key(), outdated.parting.question(self.primary.bee())?));
+                let landmarks = outdated.parting.question(self.primary.bee())?;
+                questions.push(Inquiry { key: self.key(), landmarks });
             }
         }
         for (key, parting) in self.partings.iter().filter(|(_, parting)| !parting.is_found()) {
@@ -141,19 +143,16 @@ impl Core {
                 continue;
             };
             if self.is_contradicted(following, theirs)? {
-                questions.push((*key, parting.question(following.follower.bee())?));
+                let landmarks = parting.question(following.follower.bee())?;
+                questions.push(Inquiry { key: *key, landmarks });
             }
         }
-        questions.retain(|(_, question)| !question.is_empty());
+        questions.retain(|question| !question.landmarks.is_empty());
         Ok(questions)
     }
 
     /// Which own commits of a log are here as well.
-    pub(crate) fn common(
-        &self,
-        key: &LogKey,
-        question: &[Landmark],
-    ) -> Result<Vec<(u64, Answer)>, Error> {
+    pub(crate) fn common(&self, key: &LogKey, question: &[Landmark]) -> Result<Answers, Error> {
         let applied = self.primary.clock().get(crate::merging::device_of(key));
         let log = self.bee(key).map(Bee::log);
         let answers = parting::answer(log, applied.unwrap_or_default(), question)?;
@@ -161,7 +160,7 @@ impl Core {
     }
 
     /// Asks others for blocks that it takes to answer.
-    pub(crate) fn want_for_answer(&mut self, key: &LogKey, answers: &[(u64, Answer)]) -> Advance {
+    pub(crate) fn want_for_answer(&mut self, key: &LogKey, answers: &Answers) -> Advance {
         let mut advance = Advance::default();
         let unknown = answers.iter().filter(|(_, answer)| *answer == Answer::Unknown);
         let mut seqs: Vec<u64> = unknown.map(|(last, _)| *last).collect();
@@ -170,26 +169,39 @@ impl Core {
         advance
     }
 
-    /// Takes somebody's answer.
-    pub(crate) fn take_common(&mut self, from: LogKey, key: &LogKey, answers: &[(u64, Answer)]) {
+    /// Takes a device's answer, from itself or passed on by somebody.
+    pub(crate) fn take_common(
+        &mut self,
+        who: LogKey,
+        is_passed_on: bool,
+        key: &LogKey,
+        answers: &Answers,
+    ) {
         if *key == self.key() {
-            let is_disputed = self.primary.log().conflict().is_some();
-            let others = self.other_lines(key);
-            if let Some(outdated) = &mut self.outdated {
-                if is_disputed {
-                    outdated.parting.dispute();
-                }
-                let is_ignorant = outdated.parting.knows_nothing(answers);
-                outdated.answered.insert(from, is_ignorant);
-                outdated.parting.take(answers);
-                let is_ignorant = |key| outdated.answered.get(key).copied().unwrap_or_default();
-                let are_all = outdated.answered.values().all(|is_ignorant| *is_ignorant);
-                if are_all && !others.is_empty() && others.iter().all(is_ignorant) {
-                    outdated.parting.nobody_knows_more();
-                }
-            }
+            self.take_of_own(who, is_passed_on, answers);
         } else if let Some(parting) = self.partings.get_mut(key) {
             parting.take(answers);
+        }
+    }
+
+    fn take_of_own(&mut self, who: LogKey, is_passed_on: bool, answers: &Answers) {
+        let is_disputed = self.primary.log().conflict().is_some();
+        let others = self.other_lines(&self.key());
+        let Some(outdated) = &mut self.outdated else { return };
+        if is_disputed {
+            outdated.parting.dispute();
+        }
+        let known = outdated.answered.entry(who).or_default();
+        known.extend(answers.iter().copied());
+        // Who was not asked for what it says of itself may have nothing to do with what others have.
+        let is_told = |(_, answer): &&(u64, Answer)| !is_passed_on || *answer != Answer::Beyond;
+        let told: Answers = answers.iter().filter(is_told).copied().collect();
+        outdated.parting.take(&told);
+        let knows_nothing = |known: &BTreeMap<_, _>| outdated.parting.knows_nothing(known);
+        let are_all = outdated.answered.values().all(knows_nothing);
+        let mut others = others.iter().map(|key| outdated.answered.get(key));
+        if are_all && others.len() > 0 && others.all(|known| known.is_some_and(knows_nothing)) {
+            outdated.parting.nobody_knows_more();
         }
     }
 
@@ -265,6 +277,15 @@ impl Core {
         self.primary.rename(&renaming, &before, now_ms)?;
         advance.committed = true;
         Ok(true)
+    }
+
+    /// The id that what is here of a log from block `from` on would have, were it named.
+    #[cfg(feature = "testing")]
+    pub(crate) fn history_name(&self, key: &LogKey, from: u64) -> Option<DeviceId> {
+        let following = self.following.get(key)?;
+        let applied = self.applied(following.follower.device());
+        let first = following.follower.applied_ranges(from, applied)?.into_iter().next()?;
+        Some(Branch::at(following.follower.bee(), &first).ok()?.device(key))
     }
 
     /// Whether what is here of a log is of the history that was applied.

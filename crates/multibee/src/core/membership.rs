@@ -12,6 +12,9 @@ use crate::devices::AddOptions;
 use crate::statement::{Claim, Extent, Leaving, Statement};
 use crate::{DeviceRole, Error, MAX_NAME_LEN};
 
+/// Logs that go on for one device's that are heard of from removed devices.
+const SUCCESSORS_MAX: usize = 16;
+
 impl Core {
     /// Admits a device: writes the statement, and follows its log from now on. To one that is admitted
     /// already nothing happens, unless it may do more from now on.
@@ -124,21 +127,27 @@ impl Core {
     /// Whether a statement is heard though a device says it that was removed, or is finished.
     ///
     /// That a member removed another one is: two may have removed each other while apart, and which of
-    /// them stays can be told only by those who know both. One from each about each is enough.
+    /// them stays can be told only by those who know both. One from each about each is enough. So is that
+    /// a log goes on for a member's: it may have been removed, or have removed somebody, as that log.
     pub(crate) fn counts_from_outside(&self, statement: &Statement) -> bool {
-        let removed = |claim: &Claim| match claim {
-            Claim::Remove { key, why: Leaving::Removed, .. } => Some(*key),
-            _ => None,
-        };
-        let Some(key) = removed(&statement.claim) else { return false };
-        if BrokenRule::HideStatements.is_broken() {
+        if BrokenRule::HideStatements.is_broken() || self.member(&statement.author).is_none() {
             return false;
         }
         let author = statement.author;
+        let is_removal =
+            |claim: &Claim| matches!(claim, Claim::Remove { why: Leaving::Removed, .. });
         let mut said = self.statements().filter(|one| one.author == author);
-        self.member(&author).is_some()
-            && self.member(&key).is_some()
-            && !said.any(|one| removed(&one.claim) == Some(key))
+        match &statement.claim {
+            claim @ Claim::Remove { key, why: Leaving::Removed, .. } => {
+                self.member(key).is_some()
+                    && !said.any(|one| is_removal(&one.claim) && one.claim.key() == claim.key())
+            }
+            Claim::Succeed { .. } => {
+                let succeeds = |one: &&Statement| matches!(one.claim, Claim::Succeed { .. });
+                said.filter(succeeds).count() < SUCCESSORS_MAX
+            }
+            _ => false,
+        }
     }
 
     /// Gives a device another name.

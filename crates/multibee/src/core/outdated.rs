@@ -18,7 +18,7 @@ use crate::catch_up::Surroundings;
 use crate::event::Event;
 use crate::moving::{Renamed, Successor};
 use crate::news::News;
-use crate::parting::Parting;
+use crate::parting::{Answer, Parting};
 use crate::primary::tag_at;
 use crate::statement::{Branch, Claim, Statement};
 use crate::view::View;
@@ -32,9 +32,8 @@ pub(super) struct Outdated {
     pub(super) parting: Parting,
     /// What was heard meanwhile.
     pub(super) heard: Vec<Statement>,
-    /// Devices that have answered where the histories part, and whether they have applied nothing of what
-    /// is not known to be the same in all.
-    pub(super) answered: BTreeMap<LogKey, bool>,
+    /// What devices have answered where the histories part, by the last blocks of commits.
+    pub(super) answered: BTreeMap<LogKey, BTreeMap<u64, Answer>>,
     /// Devices that have more of the own log than is here, or something else.
     pub(super) witnesses: BTreeSet<LogKey>,
 }
