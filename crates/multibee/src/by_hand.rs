@@ -101,6 +101,12 @@ impl ByHand {
         self.session.lock().core.primary.digest()
     }
 
+    /// Whether nothing is written, and nothing of the own log handed out, since others know other things
+    /// of it.
+    pub fn is_refusing(&self) -> bool {
+        self.session.lock().core.refusal().is_some()
+    }
+
     /// The id that the history of a log that is here from block `from` on is to have, if it turns out that
     /// there is another one.
     pub fn history_name(&self, log: &LogKey, from: u64) -> Option<DeviceId> {

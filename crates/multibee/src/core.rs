@@ -372,8 +372,8 @@ impl Core {
         if self.is_disproved() {
             self.become_outdated(self.primary.log().len(), &mut advance)?;
         }
-        if let Some(outdated) = &mut self.outdated {
-            outdated.heard.extend(statements);
+        if self.outdated.is_some() {
+            self.hear(statements, &mut advance);
             return Ok(advance);
         }
         let new: Vec<_> = statements

@@ -114,7 +114,7 @@ fn due(core: &Core, peers: &Peers) -> Vec<(ConnectionId, BTreeSet<Inquiry>)> {
         let theirs = peer.status.as_ref().map(|status| &status.clock);
         // What can't be read here can't be asked.
         let mut due: BTreeSet<Inquiry> =
-            core.questions(&peer.key, theirs).unwrap_or_default().into_iter().collect();
+            core.questions(theirs).unwrap_or_default().into_iter().collect();
         if is_heard(&peer.key) {
             let others = devices.iter().filter(|(other, one)| other != id && is_heard(&one.key));
             let wonders = others.flat_map(|(_, other)| other.inquiries.wonders.values());

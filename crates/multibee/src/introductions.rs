@@ -1,5 +1,7 @@
 //! Who is at the other end of a connection: recognising, proving, and what becomes of strangers.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use multibee_log::LogKey;
 use multibee_replica::{ChannelId, ConnectionId, Role};
@@ -100,6 +102,8 @@ impl Session {
     pub(crate) fn prove_again(&self, core: &Core, id: ConnectionId, peer: &mut Peer) {
         if peer.known_as.replace(core.key()).is_some_and(|key| key != core.key()) {
             self.prove(core, id, peer.channel, peer.side);
+            // Until then this is a log that is finished for it: what was said and asked may have been ignored.
+            (peer.our_status, peer.asked) = (None, BTreeMap::new());
         }
     }
 

@@ -208,12 +208,15 @@ impl World<'_> {
     }
 
     /// Whether two may meet: a device that wrote since it was put back may not hand on a second
-    /// history to somebody who could not tell, since that would be one who exists twice.
+    /// history to somebody who could not tell, since that would be one who exists twice. Once it knows, it
+    /// hands on nothing.
     pub(crate) fn may_meet(&mut self, a: usize, b: usize) -> bool {
         for device in [a, b] {
             self.forget_branch(device);
         }
+        let is_refusing = |one| self.running(one).is_some_and(|running| running.hand.is_refusing());
         let may = |one: usize, other: usize| match self.devices[one].branch {
+            Some(_) if is_refusing(one) => true,
             Some(second) => match self.authors[second].branch {
                 Some(branch) => self.knows_beyond(other, branch.of, (branch.from, branch.length)),
                 None => true,

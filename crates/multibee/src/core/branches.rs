@@ -122,21 +122,11 @@ impl Core {
     }
 
     /// What to ask somebody about where histories of logs part.
-    pub(crate) fn questions(
-        &self,
-        peer: &LogKey,
-        theirs: Option<&Clock>,
-    ) -> Result<Vec<Inquiry>, Error> {
+    pub(crate) fn questions(&self, theirs: Option<&Clock>) -> Result<Vec<Inquiry>, Error> {
         let mut questions = Vec::new();
         if let Some(outdated) = &self.outdated {
-            let is_apart = match theirs {
-                Some(theirs) => self.contradiction(theirs)?.is_some(),
-                None => false,
-            };
-            if is_apart || outdated.witnesses.contains(peer) || self.is_finished() {
-                let landmarks = outdated.parting.question(self.primary.bee())?;
-                questions.push(Inquiry { key: self.key(), landmarks });
-            }
+            let landmarks = outdated.parting.question(self.primary.bee())?;
+            questions.push(Inquiry { key: self.key(), landmarks });
         }
         for (key, parting) in self.partings.iter().filter(|(_, parting)| !parting.is_found()) {
             let (Some(following), Some(theirs)) = (self.following.get(key), theirs) else {
@@ -186,15 +176,16 @@ impl Core {
 
     fn take_of_own(&mut self, who: LogKey, is_passed_on: bool, answers: &Answers) {
         let is_disputed = self.primary.log().conflict().is_some();
-        let others = self.other_lines(&self.key());
+        let (others, is_finished) = (self.other_lines(&self.key()), self.is_finished());
         let Some(outdated) = &mut self.outdated else { return };
         if is_disputed {
             outdated.parting.dispute();
         }
         let known = outdated.answered.entry(who).or_default();
         known.extend(answers.iter().copied());
-        // Who was not asked for what it says of itself may have nothing to do with what others have.
-        let is_told = |(_, answer): &&(u64, Answer)| !is_passed_on || *answer != Answer::Beyond;
+        // That somebody has not applied something means nothing if it is not known to have more.
+        let is_witness = !is_passed_on && (is_finished || outdated.witnesses.contains(&who));
+        let is_told = |(_, answer): &&(u64, Answer)| is_witness || *answer != Answer::Beyond;
         let told: Answers = answers.iter().filter(is_told).copied().collect();
         outdated.parting.take(&told);
         let knows_nothing = |known: &BTreeMap<_, _>| outdated.parting.knows_nothing(known);

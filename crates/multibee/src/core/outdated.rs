@@ -16,6 +16,7 @@ use crate::Error;
 use crate::broken::BrokenRule;
 use crate::catch_up::Surroundings;
 use crate::event::Event;
+use crate::members::Membership;
 use crate::moving::{Renamed, Successor};
 use crate::news::News;
 use crate::parting::{Answer, Parting};
@@ -56,7 +57,7 @@ impl Core {
         advance: &mut Advance,
     ) -> Result<(), Error> {
         if self.outdated.is_some() {
-            return Ok(());
+            return self.look_for_witnesses(around);
         }
         let mut known = None;
         let own = self.primary.device();
@@ -75,6 +76,18 @@ impl Core {
             Some(known) => self.become_outdated(known, advance),
             None => Ok(()),
         }
+    }
+
+    /// Notes who is connected and says to have something else of the own log, or more.
+    fn look_for_witnesses(&mut self, around: &Surroundings) -> Result<(), Error> {
+        for peer in &around.reachable {
+            if self.contradiction(&peer.status.clock)?.is_some()
+                && let Some(outdated) = &mut self.outdated
+            {
+                outdated.witnesses.insert(peer.key);
+            }
+        }
+        Ok(())
     }
 
     /// Hears how much of the own log a device has, merges included: nobody can have more than was on this
@@ -145,6 +158,26 @@ impl Core {
         }
         self.become_outdated(known, advance)?;
         Ok(true)
+    }
+
+    /// Hears statements that can't be written down yet. Who belongs to the database is known by them
+    /// already: else those could not be asked whose logs go on for others by now.
+    pub(super) fn hear(&mut self, statements: Vec<Statement>, advance: &mut Advance) {
+        let Some(outdated) = &mut self.outdated else { return };
+        let before = outdated.heard.len();
+        for statement in statements {
+            let name = statement.hash();
+            let mut heard = outdated.heard.iter();
+            if !self.statements.contains_key(&name) && !heard.any(|one| one.hash() == name) {
+                outdated.heard.push(statement);
+            }
+        }
+        if outdated.heard.len() > before {
+            let key = self.primary.log().key();
+            let all = self.statements.values().chain(&outdated.heard);
+            self.membership = Membership::of(key, all);
+            advance.events.push(Event::DevicesChanged);
+        }
     }
 
     pub(super) fn become_outdated(
