@@ -160,8 +160,9 @@ impl Session {
             }
             Some(Contact::Device(_)) => {
                 if let Some(peer) = state.peers.peer_mut(id) {
-                    // What it said last of itself was about the other log.
+                    // What it said last of itself was about the other log. Of that it may have no more.
                     (peer.key, peer.removed, peer.status) = (key, removed, None);
+                    peer.asked.clear();
                 }
             }
             _ => return,

@@ -182,6 +182,31 @@ impl World<'_> {
         self.evidence.retain(|(clock, _), _| clock.get(second).is_none_or(|&length| length == 0));
     }
 
+    /// What nobody is known to be called in a clock of a device that goes on as `own`.
+    fn strange_names(&self, clock: &Clock, own: DeviceId) -> Vec<DeviceId> {
+        let is_known = |one: &DeviceId| {
+            *one == own || self.authors.iter().any(|a| a.id == *one || a.named.contains(one))
+        };
+        clock.iter().map(|(one, _)| one).filter(|one| !is_known(one)).collect()
+    }
+
+    /// What a device wrote in what was put back has got its name, if it has moved.
+    pub(crate) fn name_second_life(&mut self, device: usize) -> Result<(), Violation> {
+        let (Some(second), Some(running)) = (self.second_life(device), self.running(device)) else {
+            return Ok(());
+        };
+        if running.db.key() == self.devices[device].key {
+            return Ok(());
+        }
+        let id = running.db.device();
+        let clock = running.hand.clock().map_err(|error| self.unsound(device, &error))?;
+        if let Some(named) = self.strange_names(&clock, id).pop() {
+            let before = std::mem::replace(&mut self.authors[second].id, named);
+            self.model.rename(before, named);
+        }
+        Ok(())
+    }
+
     /// A device that was put back and does not know it has moved: what it wrote since gets its name when
     /// it meets somebody who does.
     fn note_unaware_move(&mut self, device: usize, second: usize) {
@@ -207,11 +232,8 @@ impl World<'_> {
             return Ok(false);
         }
         let clock = running.hand.clock().map_err(|error| self.unsound(device, &error))?;
-        let is_known = |one: &DeviceId| {
-            *one == id || self.authors.iter().any(|a| a.id == *one || a.named.contains(one))
-        };
-        let mut strange: Vec<DeviceId> =
-            clock.iter().map(|(one, _)| one).filter(|one| !is_known(one)).collect();
+        self.name_second_life(device)?;
+        let strange = self.strange_names(&clock, id);
         let unaware = self.second_life(device).filter(|&second| {
             let beyond = |one: Branch| self.is_known_beyond(device, one.of, (one.from, one.length));
             is_compacted && self.authors[second].branch.is_some_and(beyond)
@@ -220,10 +242,8 @@ impl World<'_> {
             self.note_unaware_move(device, second);
         } else if let Some(second) = self.second_life(device) {
             self.devices[device].branch = None;
-            if let Some(named) = strange.pop() {
+            if clock.length(self.authors[second].id) > 0 {
                 self.met("what was written after putting back gets another author");
-                let before = std::mem::replace(&mut self.authors[second].id, named);
-                self.model.rename(before, named);
             } else if let Some(Branch { of, .. }) = self.authors[second].branch {
                 // Nobody has applied anything that it could be taken for.
                 let (before, named) = (self.authors[second].id, self.authors[of].id);

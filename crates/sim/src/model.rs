@@ -141,6 +141,14 @@ impl Model {
         Some(reached)
     }
 
+    /// A clock, and beyond it what had been seen by those writes of a key that it covers.
+    pub(crate) fn with_seen(&self, slot: Slot, clock: &[u64]) -> Lengths {
+        let mut seen = clock.to_vec();
+        let writes = self.slots.get(&slot).into_iter().flatten();
+        writes.filter(|write| write.is_covered(clock)).for_each(|one| raise(&mut seen, &one.seen));
+        seen
+    }
+
     /// What a key shows.
     pub(crate) fn shown(&self, key: u16, clocks: &Clocks) -> Shown {
         let slot = Slot::Key(key);

@@ -14,6 +14,7 @@ impl World<'_> {
             self.devices[device].pending = None;
             return self.note_move(device, false).map(|_| ());
         }
+        self.name_second_life(device)?;
         let clock = self.clock(device)?;
         let (own, voice) = (self.own_length(device, &clock), self.voice(device));
         let Some(running) = self.running(device) else { return Ok(()) };

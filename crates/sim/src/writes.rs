@@ -38,10 +38,13 @@ impl World<'_> {
                 let what = format!("device {device} holds a version of {slot:?} that nobody wrote");
                 return Err(self.broken(Rule::S4, what));
             };
-            let mut bounds = reached.iter().zip(&clocks.common).zip(&ahead);
-            if !bounds.all(|((reached, common), ahead)| reached <= common.max(ahead)) {
-                let what =
-                    format!("device {device} is at {reached:?} in {slot:?}, beyond {ahead:?}");
+            let applied = self.model.with_seen(slot, &clocks.common);
+            let mut bounds = reached.iter().zip(&applied).zip(&ahead);
+            if !bounds.all(|((reached, applied), ahead)| reached <= applied.max(ahead)) {
+                let (common, story) = (&clocks.common, self.model.tell(slot));
+                let what = format!(
+                    "device {device} is at {reached:?} in {slot:?}, beyond {common:?} and {ahead:?}; {story}"
+                );
                 return Err(self.broken(Rule::S7, what));
             }
             if reached != clocks.common {
