@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use multibee_log::LogKey;
 
+use crate::hello::TAGS_MAX;
 use crate::statement::{Claim, Statement};
 
 /// The statements that lead from one key to another, in order; none if they are the same key, `None`
@@ -54,8 +55,8 @@ fn step(statement: &Statement, at: LogKey) -> Option<LogKey> {
     }
 }
 
-/// The keys by which others may know the holder of `key`: its own, those of the recovery secrets of its
-/// database, and those that it goes on for, newest first.
+/// The keys by which others may know the holder of `key`: its own, those that it goes on for, newest
+/// first, and those of the recovery secrets of its database.
 pub(crate) fn names<'a>(
     key: LogKey,
     recovery: &[LogKey],
@@ -73,7 +74,9 @@ pub(crate) fn names<'a>(
             }
         }
     }
-    names.splice(1..1, recovery.iter().copied());
+    // From a secret signatures lead only to whom its device had admitted; from a log before, always.
+    let at = names.len().min(TAGS_MAX.saturating_sub(recovery.len()).max(1));
+    names.splice(at..at, recovery.iter().copied());
     names
 }
 

@@ -19,6 +19,8 @@ pub(crate) const LANDMARKS_MAX: usize = 64;
 /// The end of an own commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Landmark {
+    /// Behind the own commit before it, at the earliest.
+    pub(crate) since: u64,
     /// Its last block.
     pub(crate) last: u64,
     /// The hash of that.
@@ -56,6 +58,8 @@ enum Beyond {
 pub(crate) struct Parting {
     /// Own commits that are not known to be apart, oldest first.
     left: Vec<Range<u64>>,
+    /// No own commit that was ever looked at ends later and comes before those.
+    since: u64,
     /// So many of the oldest are known to be the same.
     same: usize,
     /// The first own commit behind those that are the same, as far as is known.
@@ -68,16 +72,24 @@ pub(crate) struct Parting {
 }
 
 impl Parting {
-    /// Looks among these own commits of another device, oldest first.
-    pub(crate) const fn among(own: Vec<Range<u64>>) -> Self {
+    /// Looks among these own commits of another device, all from block `since` on, oldest first.
+    pub(crate) const fn among(own: Vec<Range<u64>>, since: u64) -> Self {
         let is_found = own.is_empty();
         let beyond = Beyond::Open;
-        Self { left: own, same: 0, first_apart: None, unknown: BTreeSet::new(), beyond, is_found }
+        Self {
+            left: own,
+            since,
+            same: 0,
+            first_apart: None,
+            unknown: BTreeSet::new(),
+            beyond,
+            is_found,
+        }
     }
 
     /// Looks among the commits of the own log.
     pub(crate) fn of_own(own: Vec<Range<u64>>) -> Self {
-        Self { beyond: Beyond::Same, ..Self::among(own) }
+        Self { beyond: Beyond::Same, ..Self::among(own, 0) }
     }
 
     /// It is proven that the own log was written twice: what others have not applied is only here.
@@ -108,9 +120,11 @@ impl Parting {
         let mut question = Vec::new();
         for commit in self.asked() {
             let last = commit.end - 1;
+            let before = self.left.partition_point(|one| one.end < commit.end).checked_sub(1);
+            let since = before.and_then(|at| self.left.get(at)).map_or(self.since, |one| one.end);
             let Some(hash) = bee.log().block_hash(last)? else { break };
             let tag = tag_at(bee.log(), commit.end)?;
-            question.push(Landmark { last, hash: *hash.as_bytes(), tag });
+            question.push(Landmark { since, last, hash: *hash.as_bytes(), tag });
         }
         Ok(question)
     }
@@ -205,7 +219,7 @@ pub(crate) fn answer(
 ) -> Result<Vec<Answer>, Error> {
     let compared = |is_same| if is_same { Answer::Same } else { Answer::Different };
     let mut answers = Vec::with_capacity(question.len());
-    for Landmark { last, hash, tag } in question {
+    for Landmark { since, last, hash, tag } in question {
         let log = log.filter(|log| *last < log.len());
         let ours = match log {
             Some(log) => log.block_hash(*last)?,
@@ -220,6 +234,8 @@ pub(crate) fn answer(
         answers.push(match (ours, our_tag, tag) {
             (Some(ours), _, _) => compared(ours.as_bytes() == hash),
             (None, Some(ours), Some(theirs)) => compared(ours == *theirs),
+            // An own commit that was applied ends where there is none.
+            _ if *since < applied.length && applied.length < end => Answer::Different,
             _ if applied.length <= *last => Answer::Beyond,
             _ => Answer::Unknown,
         });
@@ -267,7 +283,7 @@ mod tests {
         ) {
             let all = commits(count);
             let mut parting =
-                if is_own { Parting::of_own(all.clone()) } else { Parting::among(all.clone()) };
+                if is_own { Parting::of_own(all.clone()) } else { Parting::among(all.clone(), 0) };
             if is_own && is_disputed {
                 parting.dispute();
             }
@@ -292,7 +308,7 @@ mod tests {
         ) {
             let all = commits(count);
             let mut parting =
-                if is_own { Parting::of_own(all.clone()) } else { Parting::among(all.clone()) };
+                if is_own { Parting::of_own(all.clone()) } else { Parting::among(all.clone(), 0) };
             if is_own {
                 parting.dispute();
             }
@@ -327,6 +343,16 @@ mod tests {
         parting.take(&[answer(3, Answer::Beyond)]);
         assert!(parting.is_found());
         assert_eq!(parting.first_apart(), Some(&all[3]));
+    }
+
+    /// Who has applied an own commit that ends within another one here has another history.
+    #[test]
+    fn a_commit_that_ends_within_another_one_is_another() {
+        let question = [Landmark { since: 3, last: 8, hash: [1; 32], tag: None }];
+        let at = |length| answer(None, Applied { length, tag: None }, &question).unwrap();
+        assert_eq!([at(0), at(3)], [[Answer::Beyond], [Answer::Beyond]].map(Vec::from));
+        assert_eq!([at(4), at(8)], [[Answer::Different], [Answer::Different]].map(Vec::from));
+        assert_eq!([at(9), at(20)], [[Answer::Unknown], [Answer::Unknown]].map(Vec::from));
     }
 
     /// If all devices say to have applied nothing, nothing is apart.

@@ -112,6 +112,9 @@ struct CommonRecord {
     /// Which question of the asker's it is.
     #[prost(uint64, required, tag = "6")]
     number: u64,
+    /// Ends of the own commits before them, in a question.
+    #[prost(uint64, repeated, tag = "7")]
+    sinces: Vec<u64>,
 }
 
 const STATEMENTS: u64 = 0;
@@ -162,6 +165,7 @@ impl PeerMessage {
                     answers: Vec::new(),
                     tags: question.iter().map(|one| tag_bytes(one.tag)).collect(),
                     number: *number,
+                    sinces: question.iter().map(|one| one.since).collect(),
                 };
                 (ASK_COMMON, record.encode_to_vec())
             }
@@ -179,6 +183,7 @@ impl PeerMessage {
                     answers: answers.iter().map(|(_, answer)| code(*answer)).collect(),
                     tags: Vec::new(),
                     number: *number,
+                    sinces: Vec::new(),
                 };
                 (COMMON, record.encode_to_vec())
             }
@@ -226,7 +231,9 @@ impl PeerMessage {
                 for (number, (last, hash)) in named.enumerate() {
                     let hash = hash[..].try_into().map_err(|_| malformed("a hash has 32 bytes"))?;
                     let tag = record.tags.get(number).and_then(|tag| tag[..].try_into().ok());
-                    question.push(Landmark { last: *last, hash, tag });
+                    // Unless it is said, an own commit may end right before its last block.
+                    let since = record.sinces.get(number).copied().unwrap_or(*last);
+                    question.push(Landmark { since, last: *last, hash, tag });
                 }
                 let log = record.key.unwrap_or_default();
                 Self::AskCommon { number: record.number, key: key(&log)?, question }
@@ -326,8 +333,8 @@ mod tests {
                 PeerMessage::AskRanges { key, since },
                 PeerMessage::Proof(digest.to_vec().into()),
                 PeerMessage::AskCommon { number: length, key, question: vec![
-                    Landmark { last: since, hash: [7; 32], tag: None },
-                    Landmark { last: 0, hash: [8; 32], tag: Some([9; 8]) },
+                    Landmark { since: 0, last: since, hash: [7; 32], tag: None },
+                    Landmark { since: length, last: 0, hash: [8; 32], tag: Some([9; 8]) },
                 ] },
                 PeerMessage::Common { number: length, of: Some(key).filter(|_| since % 2 == 0), answers: vec![
                     (since, Answer::Same), (9, Answer::Different), (0, Answer::Unknown), (3, Answer::Beyond),

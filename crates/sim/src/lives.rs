@@ -244,8 +244,9 @@ impl World<'_> {
             self.devices[device].branch = None;
             if clock.length(self.authors[second].id) > 0 {
                 self.met("what was written after putting back gets another author");
-            } else if let Some(Branch { of, .. }) = self.authors[second].branch {
+            } else if let Some(Branch { of, from, length }) = self.authors[second].branch {
                 // Nobody has applied anything that it could be taken for.
+                self.forget_beyond(of, from, length);
                 let (before, named) = (self.authors[second].id, self.authors[of].id);
                 self.model.rename(before, named);
                 self.model.give(second, of);

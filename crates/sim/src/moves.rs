@@ -200,7 +200,7 @@ impl World<'_> {
     }
 
     /// A log goes on from here, and nobody knows that it was longer once.
-    fn forget_beyond(&mut self, author: usize, own_end: u64, length: u64) {
+    pub(crate) fn forget_beyond(&mut self, author: usize, own_end: u64, length: u64) {
         self.model.recover(author, own_end);
         let one = &mut self.authors[author];
         (one.kept, one.shared) = (None, one.shared.min(length));

@@ -73,7 +73,7 @@ impl Core {
                 // Back from there on they are known to be the same.
                 let since = if log.trusted_len() < applied { log.trusted_len() } else { 0 };
                 if let Some(own) = following.follower.applied_ranges(since, applied) {
-                    self.partings.insert(*key, Parting::among(own));
+                    self.partings.insert(*key, Parting::among(own, since));
                 }
             }
         }
@@ -237,6 +237,8 @@ impl Core {
         let ours = following.follower.applied_ranges(branch.from, applied);
         let ours = match ours.and_then(|ours| ours.into_iter().next()) {
             Some(first) => Branch::at(&bee, &first)?,
+            // Somebody has named it, and what he wrote so far has come here under that name, too.
+            None if self.is_here_as(&key, branch) => branch,
             // It was absorbed, or its blocks were let go: only somebody else can name it.
             None if !self.is_as_known(&key)? => return Ok(false),
             None => match is_on(&bee, branch)? {
@@ -277,6 +279,13 @@ impl Core {
         let applied = self.applied(following.follower.device());
         let first = following.follower.applied_ranges(from, applied)?.into_iter().next()?;
         Some(Branch::at(following.follower.bee(), &first).ok()?.device(key))
+    }
+
+    /// Whether what was applied of a log was applied under a history's name, too: the same tree behind it.
+    fn is_here_as(&self, key: &LogKey, branch: Branch) -> bool {
+        let clock = self.primary.clock();
+        let at = clock.get(crate::merging::device_of(key));
+        at.is_some_and(|at| at.tag.is_some()) && clock.get(branch.device(key)) == at
     }
 
     /// Whether what is here of a log is of the history that was applied.
