@@ -46,6 +46,9 @@ impl World<'_> {
             if self.now >= end - CALM_US / 2 && self.devices.iter().any(|one| one.is_deceived) {
                 self.restart_deceived()?;
             }
+            if self.now >= end - CALM_US / 2 {
+                self.retire_lost()?;
+            }
             if self.membership.is_on && self.now >= end - CALM_US / 2 {
                 // Who let somebody in may have been out itself, and have learnt so since.
                 self.join_all()?;

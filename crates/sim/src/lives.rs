@@ -203,8 +203,26 @@ impl World<'_> {
         if let Some(named) = self.strange_names(&clock, id).pop() {
             let before = std::mem::replace(&mut self.authors[second].id, named);
             self.model.rename(before, named);
+            self.part_earlier(second, &clock);
         }
         Ok(())
+    }
+
+    /// What nobody else had applied of what was put back may belong to the branch as well.
+    fn part_earlier(&mut self, second: usize, clock: &Clock) {
+        let Some(Branch { of, from, length }) = self.authors[second].branch else { return };
+        let (id, named) = (self.authors[of].id, self.authors[second].id);
+        let at = clock.length(id);
+        let device = self.authors[second].device;
+        let others = self.devices.iter().enumerate().filter(|(other, _)| *other != device);
+        let others = others.filter(|(_, one)| !one.is_gone);
+        let is_known =
+            others.map(|(_, one)| one.known.get(of).copied()).any(|known| known > Some(at));
+        if at < from && !is_known {
+            self.met("what was written before a backup and nobody had belongs to the branch");
+            self.model.part((of, id), (second, named), &(at..from));
+            self.authors[second].branch = Some(Branch { of, from: at, length });
+        }
     }
 
     /// A device that was put back and does not know it has moved: what it wrote since gets its name when

@@ -5,6 +5,7 @@
 //! write had seen; of these what their types and the rules make.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use multibee::{DeviceId, Dot, PLAIN};
 
@@ -206,9 +207,35 @@ impl Model {
                 write.dot.device = to;
             }
             if let Some(state) = &mut write.state {
-                state.rename(from, to);
+                state.rename(from, to, &(0..u64::MAX));
             }
         }
+    }
+
+    /// What one wrote in these blocks was written by another: of each its number and its id.
+    pub(crate) fn part(
+        &mut self,
+        (from, id): (usize, DeviceId),
+        (to, named): (usize, DeviceId),
+        blocks: &Range<u64>,
+    ) {
+        for write in self.slots.values_mut().flatten() {
+            if write.author == from && blocks.contains(&write.dot.seq) {
+                (write.author, write.dot.device) = (to, named);
+            }
+            if let Some(state) = &mut write.state {
+                state.rename(id, named, blocks);
+            }
+            let count = write.seen.len().max(to + 1);
+            write.seen.resize(count, 0);
+            let seen = write.seen.get(from).copied().unwrap_or_default();
+            if blocks.start < seen && seen <= blocks.end {
+                write.seen[to] = seen.max(write.seen[to]);
+                write.seen[from] = blocks.start;
+            }
+        }
+        let end = self.ends.entry(to).or_default();
+        *end = blocks.end.max(*end);
     }
 
     /// What one wrote was written by another.

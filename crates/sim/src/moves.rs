@@ -21,6 +21,13 @@ pub(crate) struct Backup {
     length: u64,
 }
 
+impl Backup {
+    /// Whether it has more of a log than this.
+    pub(crate) const fn is_beyond(&self, author: usize, own_end: u64) -> bool {
+        self.author == author && self.own_end > own_end
+    }
+}
+
 impl World<'_> {
     /// A device is compacted, and perhaps its disk stops within.
     pub(crate) fn compact(

@@ -1,6 +1,6 @@
 //! Devices that come in place of others: of such as were thrown out, or destroyed.
 
-use multibee::{Error, RecoverySecret};
+use multibee::{Error, LogKey, RecoverySecret};
 
 use crate::device::Device;
 use crate::lives::Author;
@@ -19,10 +19,34 @@ impl World<'_> {
             return Ok(());
         }
         self.bury(device)?;
+        self.retire_key(&key, by)
+    }
+
+    /// A device that was put back waits for what all others have to say: those who are lost are retired, as
+    /// its owner is told to do.
+    pub(crate) fn retire_lost(&mut self) -> Result<(), Violation> {
+        let is_waiting =
+            |one: &usize| self.running(*one).is_some_and(|running| running.hand.is_refusing());
+        let insiders = self.insiders();
+        let by = insiders.iter().copied().find(|one| !is_waiting(one));
+        let Some(by) = by.filter(|_| insiders.iter().any(is_waiting)) else { return Ok(()) };
+        for device in 0..self.devices.len() {
+            if self.devices[device].is_gone
+                && let Some(key) = self.known_as_member(by, device)?
+            {
+                self.met("a device that was put back goes on once who is lost is retired");
+                self.membership.is_on = true;
+                self.retire_key(&key, by)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn retire_key(&mut self, key: &LogKey, by: usize) -> Result<(), Violation> {
         self.report.operations += 1;
         self.devices[by].tick(self.now);
         let Some(running) = self.running(by) else { return Ok(()) };
-        match running.db.retire(&key) {
+        match running.db.retire(key) {
             Ok(()) => {
                 self.met("a device that is lost is waited for no longer");
                 self.settle(by)

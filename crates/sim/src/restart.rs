@@ -33,6 +33,8 @@ impl World<'_> {
             if self.model.reaches_beyond(voice, own) {
                 self.met("a power cut takes a write that was not called safe");
             }
+            // What is lost here is in a backup that was made before it was: the model knows it no more.
+            self.devices[device].backup.take_if(|backup| backup.is_beyond(voice, own));
             let lost = self.model.recover(voice, own);
             if self.rotten == Some(device) {
                 let what = format!("device {device} lost what it wrote beyond block {own}");

@@ -59,6 +59,8 @@ pub const ALL: &[&str] = &[
     "two devices are compacted while apart",
     "a device is compacted that was put back",
     "a device moves that does not know that it was put back",
+    "what was written before a backup and nobody had belongs to the branch",
+    "a device that was put back goes on once who is lost is retired",
     "what was written after putting back gets its name after a move",
     "a process is killed within a compaction",
     "the power fails within a compaction",

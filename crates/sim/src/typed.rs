@@ -4,6 +4,7 @@
 //! of an element or a field, is kept under the name of the write that made it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use multibee::{Counter, DeviceId, Dot, Map, Set};
 use serde_json::Value;
@@ -57,9 +58,10 @@ impl State {
         state
     }
 
-    /// The writes of a device are known by another id.
-    pub(crate) fn rename(&mut self, from: DeviceId, to: DeviceId) {
-        let named = |dot: Dot| if dot.device == from { Dot { device: to, ..dot } } else { dot };
+    /// The writes of a device in these blocks are known by another id.
+    pub(crate) fn rename(&mut self, from: DeviceId, to: DeviceId, blocks: &Range<u64>) {
+        let is_meant = |dot: Dot| dot.device == from && blocks.contains(&dot.seq);
+        let named = |dot: Dot| if is_meant(dot) { Dot { device: to, ..dot } } else { dot };
         match self {
             Self::Count(counts) => {
                 let all = std::mem::take(counts).into_iter();

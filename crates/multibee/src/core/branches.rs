@@ -176,7 +176,7 @@ impl Core {
 
     fn take_of_own(&mut self, who: LogKey, is_passed_on: bool, answers: &Answers) {
         let is_disputed = self.primary.log().conflict().is_some();
-        let (others, is_finished) = (self.other_lines(&self.key()), self.is_finished());
+        let is_finished = self.is_finished();
         let Some(outdated) = &mut self.outdated else { return };
         if is_disputed {
             outdated.parting.dispute();
@@ -188,6 +188,13 @@ impl Core {
         let is_told = |(_, answer): &&(u64, Answer)| is_witness || *answer != Answer::Beyond;
         let told: Answers = answers.iter().filter(is_told).copied().collect();
         outdated.parting.take(&told);
+    }
+
+    /// If all other devices have said that they have applied nothing of what is not known to be the same,
+    /// that is all that is to be found out.
+    pub(super) fn note_if_nobody_knows(&mut self) {
+        let others = self.other_lines(&self.key());
+        let Some(outdated) = &mut self.outdated else { return };
         let knows_nothing = |known: &BTreeMap<_, _>| outdated.parting.knows_nothing(known);
         let are_all = outdated.answered.values().all(knows_nothing);
         let mut others = others.iter().map(|key| outdated.answered.get(key));

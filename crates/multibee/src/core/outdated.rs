@@ -203,6 +203,7 @@ impl Core {
 
     /// Moves once it is known where the histories part. Returns whether it has.
     pub(super) fn step_outdated(&mut self, advance: &mut Advance) -> Result<bool, Error> {
+        self.note_if_nobody_knows();
         let named = self.named_from(&self.key());
         let Some(outdated) = &mut self.outdated else { return Ok(false) };
         if let Some(from) = named {
