@@ -55,7 +55,8 @@ impl Membership {
     /// behind that one.
     ///
     /// - The founder is the author of the earliest admission, if it is no recovery secret of somebody
-    ///   else; that a log goes on for another one makes nobody the founder. Without any, `me` is alone.
+    ///   else; that a log goes on for another one counts as one if there is no other. Without any, `me` is
+    ///   alone.
     /// - An admission counts if its author was admitted.
     /// - A log is admitted, too, if it goes on for one that was. It inherits name and role. So is the one
     ///   that an admitted log goes on for: whom that has admitted still belongs to it.
@@ -150,12 +151,12 @@ impl Admissions {
     fn of(me: LogKey, sorted: &[&Statement]) -> Self {
         // A secret has consented to be one, so nobody can put another device out of its place by this.
         let secrets: BTreeSet<LogKey> = sorted.iter().filter_map(|one| secret_of(one)).collect();
-        // That a log goes on for another one is heard before what that one had said.
-        let is_admission = |one: &Statement| {
-            admits(&one.claim).is_some() && !matches!(one.claim, Claim::Succeed { .. })
-        };
-        let founds = |one: &&&Statement| is_admission(one) && !secrets.contains(&one.author);
-        let first = sorted.iter().find(founds);
+        let founds =
+            |one: &&&Statement| admits(&one.claim).is_some() && !secrets.contains(&one.author);
+        // That a log goes on for another one may be heard before whom that one had admitted.
+        let admits_another =
+            |one: &&&Statement| founds(one) && !matches!(one.claim, Claim::Succeed { .. });
+        let first = sorted.iter().find(admits_another).or_else(|| sorted.iter().find(founds));
         let founder = first.map_or(me, |statement| statement.author);
         let alone = Admission { time: Time::default(), predecessor: None };
         let mut admitted = BTreeMap::from([(founder, alone)]);
