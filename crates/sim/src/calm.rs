@@ -69,6 +69,10 @@ impl World<'_> {
             self.advance(self.now + SECOND)?;
             self.meet_all()?;
         }
+        if self.membership.is_on {
+            // Those who are out may have heard of their own removal only.
+            self.advance(self.now + 10 * SECOND)?;
+        }
         self.check_end()?;
         if self.plan.seed.is_multiple_of(4) || self.rotten.is_some() || self.fork.is_some() {
             self.check_stores()?;

@@ -208,16 +208,19 @@ impl World<'_> {
         Ok(())
     }
 
+    /// Whether another device has applied more of a log than this.
+    fn is_applied_beyond(&self, device: usize, author: usize, length: u64) -> bool {
+        let others = self.devices.iter().enumerate().filter(|(other, _)| *other != device);
+        let others = others.filter(|(_, one)| !one.is_gone);
+        others.map(|(_, one)| one.known.get(author)).any(|known| known > Some(&length))
+    }
+
     /// What nobody else had applied of what was put back may belong to the branch as well.
     fn part_earlier(&mut self, second: usize, clock: &Clock) {
         let Some(Branch { of, from, length }) = self.authors[second].branch else { return };
         let (id, named) = (self.authors[of].id, self.authors[second].id);
         let at = clock.length(id);
-        let device = self.authors[second].device;
-        let others = self.devices.iter().enumerate().filter(|(other, _)| *other != device);
-        let others = others.filter(|(_, one)| !one.is_gone);
-        let is_known =
-            others.map(|(_, one)| one.known.get(of).copied()).any(|known| known > Some(at));
+        let is_known = self.is_applied_beyond(self.authors[second].device, of, at);
         if at < from && !is_known {
             self.met("what was written before a backup and nobody had belongs to the branch");
             self.model.part((of, id), (second, named), &(at..from));
@@ -264,7 +267,9 @@ impl World<'_> {
                 self.met("what was written after putting back gets another author");
             } else if let Some(Branch { of, from, length }) = self.authors[second].branch {
                 // Nobody has applied anything that it could be taken for.
-                self.forget_beyond(of, from, length);
+                if !self.is_applied_beyond(device, of, from) {
+                    self.forget_beyond(of, from, length);
+                }
                 let (before, named) = (self.authors[second].id, self.authors[of].id);
                 self.model.rename(before, named);
                 self.model.give(second, of);

@@ -368,7 +368,11 @@ impl World<'_> {
         let mut wanted = BTreeSet::new();
         for slot in self.model.slots() {
             let versions = self.model.versions(slot, clocks.of(slot));
+            // A delete may be forgotten by whom no other is left.
+            let is_forgotten =
+                self.forgets_deletes() && versions.iter().all(|one| one.value.is_none());
             if let Slot::Key(key) = slot
+                && !is_forgotten
                 && versions.iter().any(is_untaken)
             {
                 wanted.insert(key);
