@@ -201,7 +201,8 @@ mod tests {
     use super::*;
 
     fn inquiry(last: u64) -> Inquiry {
-        let landmarks = vec![Landmark { since: 0, last, hash: [7; 32], tag: None }];
+        let landmarks =
+            vec![Landmark { since: 0, last, hash: [7; 32], tag: None, samples: Vec::new() }];
         Inquiry { key: LogKey::from_bytes([1; 32]), landmarks }
     }
 

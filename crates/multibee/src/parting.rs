@@ -6,18 +6,40 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use multibee_btree::Bee;
+use bytes::Bytes;
+use multibee_btree::{Bee, Error as TreeError};
 use multibee_log::Log;
-use multibee_merge::Applied;
+use multibee_merge::{Applied, Clock, DeviceId, Dot, Time, Version};
 
 use crate::Error;
+use crate::keyspace::{self, Place};
+use crate::merging::device_of;
 use crate::primary::tag_at;
+use crate::record;
 
 /// Own commits in one question, at most.
 pub(crate) const LANDMARKS_MAX: usize = 64;
 
+/// Writes of an own commit in one question, at most.
+pub(crate) const SAMPLES_MAX: usize = 4;
+
+/// Bytes of a key that a question names, at most.
+const SAMPLE_LEN_MAX: usize = 256;
+
+/// Blocks of a commit that are looked through for such writes.
+const SAMPLED_BLOCKS_MAX: u64 = 64;
+
+/// A write: what is known of it where the block is gone that it came with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Sample {
+    pub(crate) key: Bytes,
+    /// The block in which it was written.
+    pub(crate) seq: u64,
+    pub(crate) time: Time,
+}
+
 /// The end of an own commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Landmark {
     /// Behind the own commit before it, at the earliest.
     pub(crate) since: u64,
@@ -27,6 +49,8 @@ pub(crate) struct Landmark {
     pub(crate) hash: [u8; 32],
     /// First 8 bytes of the log's tree hash behind it, if known.
     pub(crate) tag: Option<[u8; 8]>,
+    /// Some of what was written in it.
+    pub(crate) samples: Vec<Sample>,
 }
 
 /// What somebody else has at a landmark.
@@ -66,6 +90,8 @@ pub(crate) struct Parting {
     first_apart: Option<Range<u64>>,
     /// Last blocks of commits of which somebody has known nothing.
     unknown: BTreeSet<u64>,
+    /// Last blocks of commits that hold nothing but statements: what they are called changes nothing.
+    hollow: BTreeSet<u64>,
     /// What to make of what somebody has not applied.
     beyond: Beyond,
     is_found: bool,
@@ -82,6 +108,7 @@ impl Parting {
             same: 0,
             first_apart: None,
             unknown: BTreeSet::new(),
+            hollow: BTreeSet::new(),
             beyond,
             is_found,
         }
@@ -115,6 +142,16 @@ impl Parting {
         self.first_apart.as_ref()
     }
 
+    /// Looks which commits hold nothing but statements, as far as their blocks are here.
+    pub(crate) fn look_into(&mut self, bee: &Bee) -> Result<(), Error> {
+        for commit in &self.left {
+            if is_hollow(bee, commit)? {
+                self.hollow.insert(commit.end - 1);
+            }
+        }
+        Ok(())
+    }
+
     /// What to ask next, newest first.
     pub(crate) fn question(&self, bee: &Bee) -> Result<Vec<Landmark>, Error> {
         let mut question = Vec::new();
@@ -122,9 +159,10 @@ impl Parting {
             let last = commit.end - 1;
             let before = self.left.partition_point(|one| one.end < commit.end).checked_sub(1);
             let since = before.and_then(|at| self.left.get(at)).map_or(self.since, |one| one.end);
-            let Some(hash) = bee.log().block_hash(last)? else { break };
+            let Some(hash) = bee.log().block_hash(last)? else { continue };
             let tag = tag_at(bee.log(), commit.end)?;
-            question.push(Landmark { since, last, hash: *hash.as_bytes(), tag });
+            let samples = samples(bee, commit)?;
+            question.push(Landmark { since, last, hash: *hash.as_bytes(), tag, samples });
         }
         Ok(question)
     }
@@ -170,6 +208,13 @@ impl Parting {
         if let Some(latest) = last_same.or(first_same) {
             self.same = self.same.max(latest + 1).min(self.left.len());
         }
+        // What nobody can tell any more may be called either way if it makes no difference.
+        let is_hollow = |commit: &Range<u64>| self.hollow.contains(&(commit.end - 1));
+        while self.left.get(self.same).is_some_and(is_hollow)
+            && known.get(&self.same) == Some(&Answer::Unknown)
+        {
+            self.same += 1;
+        }
         // What comes next behind what is the same for certain was applied by nobody else, nor was what
         // follows.
         if self.same > 0 && known.get(&self.same) == Some(&Answer::Beyond) {
@@ -211,6 +256,68 @@ impl Parting {
     }
 }
 
+/// Whether all blocks of a commit are here, and are statements.
+fn is_hollow(bee: &Bee, commit: &Range<u64>) -> Result<bool, Error> {
+    for seq in commit.clone() {
+        let block = match bee.get_by_seq(seq) {
+            Err(TreeError::Missing(_)) => return Ok(false),
+            block => block?,
+        };
+        if !block.is_some_and(|block| keyspace::place(&block.key) == Place::Statement) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Some writes of a commit, as far as its blocks are here: the latest first.
+fn samples(bee: &Bee, commit: &Range<u64>) -> Result<Vec<Sample>, Error> {
+    let device = device_of(&bee.log().key());
+    let from = commit.start.max(commit.end.saturating_sub(SAMPLED_BLOCKS_MAX));
+    let mut samples = Vec::new();
+    for seq in (from..commit.end).rev() {
+        let block = match bee.get_by_seq(seq) {
+            Err(TreeError::Missing(_)) => continue,
+            block => block?,
+        };
+        let Some(block) = block else { continue };
+        let Place::User(key) = keyspace::place(&block.key) else { continue };
+        let written = record::written(&block, device, &Clock::new());
+        let mut versions = written.versions().iter();
+        if let Some(version) = versions.find(|version| is_in(version, device, seq))
+            && key.len() <= SAMPLE_LEN_MAX
+        {
+            samples.push(Sample { key, seq, time: version.time });
+        }
+        if samples.len() >= SAMPLES_MAX {
+            break;
+        }
+    }
+    Ok(samples)
+}
+
+fn is_in(version: &Version, device: DeviceId, seq: u64) -> bool {
+    version.dot == Dot { device, seq }
+}
+
+/// What is known of a commit by one of its writes that is still held here, of what `held` gives.
+///
+/// No other history has the same write at the same time in the same place: a clock of its own made each.
+pub(crate) fn sampled(
+    device: DeviceId,
+    samples: &[Sample],
+    held: impl Fn(&[u8]) -> Result<Vec<Version>, Error>,
+) -> Result<Option<Answer>, Error> {
+    for Sample { key, seq, time } in samples {
+        let held = held(key)?;
+        if let Some(version) = held.iter().find(|version| is_in(version, device, *seq)) {
+            let is_same = version.time == *time;
+            return Ok(Some(if is_same { Answer::Same } else { Answer::Different }));
+        }
+    }
+    Ok(None)
+}
+
 /// What is here at landmarks of a log that is applied up to `applied`.
 pub(crate) fn answer(
     log: Option<&Log>,
@@ -219,7 +326,7 @@ pub(crate) fn answer(
 ) -> Result<Vec<Answer>, Error> {
     let compared = |is_same| if is_same { Answer::Same } else { Answer::Different };
     let mut answers = Vec::with_capacity(question.len());
-    for Landmark { since, last, hash, tag } in question {
+    for Landmark { since, last, hash, tag, .. } in question {
         let log = log.filter(|log| *last < log.len());
         let ours = match log {
             Some(log) => log.block_hash(*last)?,
@@ -345,10 +452,27 @@ mod tests {
         assert_eq!(parting.first_apart(), Some(&all[3]));
     }
 
+    /// What holds nothing but statements is passed over where nobody can tell, but for what comes behind it.
+    #[test]
+    fn what_makes_no_difference_is_passed_over() {
+        let all = commits(4);
+        let mut parting = Parting::of_own(all.clone());
+        parting.hollow.insert(all[2].end - 1);
+        let answer = |number: usize, answer| (all[number].end - 1, answer);
+        parting.take(&[answer(2, Answer::Unknown), answer(0, Answer::Same)]);
+        assert!(!parting.is_found() && parting.same == 1, "what comes before is open");
+        let unknown = [answer(3, Answer::Unknown), answer(2, Answer::Unknown)];
+        parting.take(&[&unknown[..], &[answer(1, Answer::Same)]].concat());
+        assert!(!parting.is_found() && parting.same == 3);
+        parting.take(&[answer(3, Answer::Different)]);
+        assert_eq!((parting.is_found(), parting.first_apart()), (true, Some(&all[3])));
+    }
+
     /// Who has applied an own commit that ends within another one here has another history.
     #[test]
     fn a_commit_that_ends_within_another_one_is_another() {
-        let question = [Landmark { since: 3, last: 8, hash: [1; 32], tag: None }];
+        let question =
+            [Landmark { since: 3, last: 8, hash: [1; 32], tag: None, samples: Vec::new() }];
         let at = |length| answer(None, Applied { length, tag: None }, &question).unwrap();
         assert_eq!([at(0), at(3)], [[Answer::Beyond], [Answer::Beyond]].map(Vec::from));
         assert_eq!([at(4), at(8)], [[Answer::Different], [Answer::Different]].map(Vec::from));

@@ -7,14 +7,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use multibee_log::LogKey;
-use multibee_merge::{Clock, Digest};
+use multibee_merge::{Clock, Digest, Time};
 use prost::{DecodeError, Message};
 
 use crate::commit::decode_digest;
 use crate::follow::Hint;
 use crate::format::{self, Applied};
 use crate::inquiries::Answers;
-use crate::parting::{Answer, LANDMARKS_MAX, Landmark};
+use crate::parting::{Answer, LANDMARKS_MAX, Landmark, SAMPLES_MAX, Sample};
 
 /// The name of the channel.
 pub(crate) const PROTOCOL: &str = "multibee/1";
@@ -115,6 +115,22 @@ struct CommonRecord {
     /// Ends of the own commits before them, in a question.
     #[prost(uint64, repeated, tag = "7")]
     sinces: Vec<u64>,
+    /// Some writes of them, in a question.
+    #[prost(message, repeated, tag = "8")]
+    samples: Vec<SampleRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SampleRecord {
+    /// Which of the own commits that are named it is in.
+    #[prost(uint32, optional, tag = "1")]
+    number: Option<u32>,
+    #[prost(bytes = "bytes", required, tag = "2")]
+    key: Bytes,
+    #[prost(uint64, required, tag = "3")]
+    seq: u64,
+    #[prost(fixed64, required, tag = "4")]
+    time: u64,
 }
 
 const STATEMENTS: u64 = 0;
@@ -166,6 +182,7 @@ impl PeerMessage {
                     tags: question.iter().map(|one| tag_bytes(one.tag)).collect(),
                     number: *number,
                     sinces: question.iter().map(|one| one.since).collect(),
+                    samples: sample_records(question),
                 };
                 (ASK_COMMON, record.encode_to_vec())
             }
@@ -184,6 +201,7 @@ impl PeerMessage {
                     tags: Vec::new(),
                     number: *number,
                     sinces: Vec::new(),
+                    samples: Vec::new(),
                 };
                 (COMMON, record.encode_to_vec())
             }
@@ -233,7 +251,9 @@ impl PeerMessage {
                     let tag = record.tags.get(number).and_then(|tag| tag[..].try_into().ok());
                     // Unless it is said, an own commit may end right before its last block.
                     let since = record.sinces.get(number).copied().unwrap_or(*last);
-                    question.push(Landmark { since, last: *last, hash, tag });
+                    let samples = record.samples.iter().filter(|one| one.is_of(number));
+                    let samples = samples.take(SAMPLES_MAX).map(SampleRecord::sample).collect();
+                    question.push(Landmark { since, last: *last, hash, tag, samples });
                 }
                 let log = record.key.unwrap_or_default();
                 Self::AskCommon { number: record.number, key: key(&log)?, question }
@@ -254,6 +274,27 @@ impl PeerMessage {
             _ => Self::Unknown,
         })
     }
+}
+
+impl SampleRecord {
+    fn is_of(&self, number: usize) -> bool {
+        usize::try_from(self.number.unwrap_or_default()) == Ok(number)
+    }
+
+    fn sample(&self) -> Sample {
+        Sample { key: self.key.clone(), seq: self.seq, time: Time::from_u64(self.time) }
+    }
+}
+
+fn sample_records(question: &[Landmark]) -> Vec<SampleRecord> {
+    let of_one = |(number, landmark): (u32, &Landmark)| {
+        let record = |one: &Sample| {
+            let (key, seq, time) = (one.key.clone(), one.seq, one.time.as_u64());
+            SampleRecord { number: Some(number), key, seq, time }
+        };
+        landmark.samples.iter().map(record).collect::<Vec<_>>()
+    };
+    (0..).zip(question).flat_map(of_one).collect()
 }
 
 fn tag_bytes(tag: Option<[u8; 8]>) -> Bytes {
@@ -333,8 +374,10 @@ mod tests {
                 PeerMessage::AskRanges { key, since },
                 PeerMessage::Proof(digest.to_vec().into()),
                 PeerMessage::AskCommon { number: length, key, question: vec![
-                    Landmark { since: 0, last: since, hash: [7; 32], tag: None },
-                    Landmark { since: length, last: 0, hash: [8; 32], tag: Some([9; 8]) },
+                    Landmark { since: 0, last: since, hash: [7; 32], tag: None, samples: Vec::new() },
+                    Landmark { since: length, last: 0, hash: [8; 32], tag: Some([9; 8]), samples: vec![
+                        Sample { key: Bytes::from_static(b"milk"), seq: since, time: Time::from_u64(length) },
+                    ] },
                 ] },
                 PeerMessage::Common { number: length, of: Some(key).filter(|_| since % 2 == 0), answers: vec![
                     (since, Answer::Same), (9, Answer::Different), (0, Answer::Unknown), (3, Answer::Beyond),

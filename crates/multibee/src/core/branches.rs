@@ -26,6 +26,7 @@ use crate::primary::tag_at;
 use crate::record;
 use crate::renaming::Before;
 use crate::statement::{Branch, Claim};
+use crate::view::View;
 
 impl Core {
     /// The named histories of a log, those that part first first.
@@ -145,7 +146,16 @@ impl Core {
     pub(crate) fn common(&self, key: &LogKey, question: &[Landmark]) -> Result<Answers, Error> {
         let applied = self.primary.clock().get(crate::merging::device_of(key));
         let log = self.bee(key).map(Bee::log);
-        let answers = parting::answer(log, applied.unwrap_or_default(), question)?;
+        let mut answers = parting::answer(log, applied.unwrap_or_default(), question)?;
+        let unknown = answers.iter_mut().zip(question).filter(|one| *one.0 == Answer::Unknown);
+        let (resolver, me) = (self.primary.resolver().clone(), self.primary.device());
+        let view = View::new(self.primary.bee().snapshot()?, me, resolver);
+        let held = |key: &[u8]| Ok(view.held(key)?.versions);
+        for (answer, landmark) in unknown {
+            let device = crate::merging::device_of(key);
+            let sampled = parting::sampled(device, &landmark.samples, held)?;
+            *answer = sampled.unwrap_or(Answer::Unknown);
+        }
         Ok(question.iter().map(|landmark| landmark.last).zip(answers).collect())
     }
 

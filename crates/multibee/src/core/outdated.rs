@@ -186,7 +186,8 @@ impl Core {
         advance: &mut Advance,
     ) -> Result<(), Error> {
         let key = self.key();
-        let parting = Parting::of_own(self.primary.own_ranges(0)?);
+        let mut parting = Parting::of_own(self.primary.own_ranges(0)?);
+        parting.look_into(self.primary.bee())?;
         // By another run, too. A log of which it is proven that it was written twice takes nothing.
         if self.primary.log().conflict().is_none() {
             self.primary.log().set_user_data(OUTDATED, b"1")?;
