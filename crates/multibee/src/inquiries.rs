@@ -158,7 +158,7 @@ fn answer(
     for ((id, number), known) in told {
         let Some(peer) = peers.peer_mut(id) else { continue };
         let Some(wonder) = peer.inquiries.wonders.get_mut(&number) else { continue };
-        let is_open = known.get(&me).is_some_and(|ours| is_open(ours));
+        let is_open = known.get(&me).is_some_and(is_open);
         for (who, answers) in known {
             if wonder.answers.get(&who) != Some(&answers) {
                 let of = Some(who).filter(|who| *who != me);
