@@ -3,7 +3,9 @@
 #![cfg(feature = "broken")]
 #![expect(clippy::panic, reason = "a test that fails says why")]
 
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use multibee::BrokenRule;
 use multibee_sim::{Action, Focus, Plan, Scope, run};
@@ -18,7 +20,7 @@ enum Where {
     Everywhere,
     /// In plans about something.
     In(Focus),
-    /// In plans in which devices are copied, or put back to an earlier state.
+    /// In plans in which devices are copied, or put back to an earlier state: those that were kept first.
     InLives,
     /// A test of the database finds it, and no simulation.
     InTests,
@@ -39,7 +41,20 @@ fn place(rule: BrokenRule) -> Where {
     }
 }
 
-/// How many runs it takes until a rule is found broken, and what tells: something that is not found
+/// All plans that are kept since they broke a rule once, in the order of their names.
+fn kept() -> Vec<Plan> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
+    let files = fs::read_dir(&folder).expect("the folder can be listed");
+    let mut paths: Vec<_> = files.map(|file| file.expect("it can be listed").path()).collect();
+    paths.sort();
+    let plan = |path: &std::path::PathBuf| {
+        let json = fs::read(path).expect("a plan can be read");
+        serde_json::from_slice(&json).expect("a plan is well formed")
+    };
+    paths.iter().map(plan).collect()
+}
+
+/// In which run a rule is found broken, by its seed, and what tells: something that is not found
 /// while the rule holds. A stop by one of the database's own assertions counts, too.
 fn found(rule: BrokenRule) -> Option<(u64, String)> {
     let has_lives = |plan: &Plan| {
@@ -47,9 +62,11 @@ fn found(rule: BrokenRule) -> Option<(u64, String)> {
             |action: &Action| matches!(action, Action::Copy { .. } | Action::PutBack { .. });
         plan.steps.iter().any(|step| is_life(&step.action))
     };
+    let is_in_lives = place(rule) == Where::InLives;
     let plans = (1..).map(|seed| Plan::random(seed, Scope { devices: 4, steps: 100 }));
-    let plans = plans.filter(|plan| place(rule) != Where::InLives || has_lives(plan));
-    plans.take(RUNS).find_map(|mut plan| {
+    let plans = plans.filter(|plan| !is_in_lives || has_lives(plan)).take(RUNS);
+    let known = if is_in_lives { kept() } else { Vec::new() };
+    known.into_iter().chain(plans).find_map(|mut plan| {
         let seed = plan.seed;
         if let Where::In(focus) = place(rule) {
             plan = plan.focused(focus);
